@@ -1,0 +1,9 @@
+//! Learned control: a robot that tracks its reference better by learning from its own motion.
+//!
+//! Modules in dependency order; each imports only from those above it.
+pub mod error;
+pub mod state;
+pub mod trajectory;
+pub mod command;
+
+pub use error::{Error, Result};
