@@ -5,5 +5,6 @@ pub mod error;
 pub mod state;
 pub mod trajectory;
 pub mod command;
+pub mod robot;
 
 pub use error::{Error, Result};
