@@ -5,6 +5,7 @@ pub mod error;
 pub mod state;
 pub mod trajectory;
 pub mod command;
+pub mod robot;
 pub mod nn;
 
 pub use error::{Error, Result};

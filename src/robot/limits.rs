@@ -1,0 +1,191 @@
+//! What a joint may do, and the guard that keeps an effort command within it.
+
+use serde::{Deserialize, Serialize};
+
+/// The velocity limit is given up in this time when a joint approaches a position limit: its braking deceleration is
+/// the velocity limit divided by it, s.
+const BRAKING_TIME: f64 = 0.2;
+/// Very near a position limit the allowed speed is this rate times the distance, 1/s.
+const APPROACH_RATE: f64 = 20.0;
+/// The effort fades to zero over this share of the velocity limit, before it turns into braking.
+const FADE: f64 = 0.25;
+
+/// Limits of every joint, in the robot's order. Position limits of a continuous joint are infinite; velocity and
+/// effort limits are positive and finite.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// (lower, upper), rad or m.
+    pub position: Vec<(f64, f64)>,
+    /// rad/s or m/s.
+    pub velocity: Vec<f64>,
+    /// Nm or N.
+    pub effort: Vec<f64>,
+}
+
+impl Limits {
+    /// Brings positions within their limits; says whether any had to change.
+    pub fn clamp_position(&self, values: &mut [f64]) -> bool {
+        clamp(values, self.position.iter().copied())
+    }
+
+    /// Brings velocities within their limits; says whether any had to change.
+    pub fn clamp_velocity(&self, values: &mut [f64]) -> bool {
+        clamp(values, self.velocity.iter().map(|limit| (-limit, *limit)))
+    }
+
+    /// Brings efforts within their limits; says whether any had to change.
+    pub fn clamp_effort(&self, values: &mut [f64]) -> bool {
+        clamp(values, self.effort.iter().map(|limit| (-limit, *limit)))
+    }
+
+    /// The first joint whose position lies outside its limits.
+    pub fn first_outside(&self, position: &[f64]) -> Option<usize> {
+        let within = |(q, (lower, upper)): (&f64, &(f64, f64))| *lower <= *q && *q <= *upper;
+        position.iter().zip(&self.position).position(|joint| !within(joint))
+    }
+
+    /// Brings `effort` within the effort limits and within what position and velocity limits leave of them; says
+    /// whether any had to change.
+    ///
+    /// The soft limits of ROS (`pr2_controller_manager/safety_limits`, ros2_control `joint_limits`): the distances to
+    /// the position limits bound the velocity, the distances to those bounds the effort,
+    ///
+    /// > τ ∈ [-k (v - v_min), -k (v - v_max)], clipped to the effort limit,
+    ///
+    /// with k = effort limit / (0.25 · velocity limit). ROS bounds the velocity by a straight line; here the speed is
+    /// that from which the joint can still stop at constant deceleration, v_max = √(2 a d), and only the last bit is a
+    /// line. An effort away from a limit is never taken away, and a joint that is too fast or beyond a limit is braked.
+    pub fn limit_effort(&self, position: &[f64], velocity: &[f64], effort: &mut [f64]) -> bool {
+        let bounds = (0..self.effort.len()).map(|i| self.effort_bounds(i, position[i], velocity[i]));
+        clamp(effort, bounds)
+    }
+
+    /// The efforts (least, greatest) that joint `i` may receive at position `q` and velocity `v`.
+    fn effort_bounds(&self, i: usize, q: f64, v: f64) -> (f64, f64) {
+        let (lower, upper) = self.position[i];
+        let (speed, effort) = (self.velocity[i], self.effort[i]);
+        let stiffness = effort / (FADE * speed);
+        let greatest = stiffness * (approach_velocity(upper - q, speed) - v);
+        let least = -stiffness * (approach_velocity(q - lower, speed) + v);
+        let greatest = greatest.min(effort).max(-effort);
+        (least.min(greatest).max(-effort), greatest)
+    }
+}
+
+/// The greatest velocity towards a limit at `distance` from it; negative (back inside) beyond it.
+fn approach_velocity(distance: f64, velocity_limit: f64) -> f64 {
+    let deceleration = velocity_limit / BRAKING_TIME;
+    let braking = (2.0 * deceleration * distance.max(0.0)).sqrt();
+    let line = APPROACH_RATE * distance;
+    if distance <= 0.0 { line.max(-velocity_limit) } else { line.min(braking).min(velocity_limit) }
+}
+
+/// A NaN becomes zero: whoever calls has checked for it, but an actuator shall never receive one.
+fn clamp(values: &mut [f64], bounds: impl Iterator<Item = (f64, f64)>) -> bool {
+    let mut limited = false;
+    for (value, (least, greatest)) in values.iter_mut().zip(bounds) {
+        let wanted = if value.is_nan() { 0.0 } else { *value };
+        let allowed = wanted.min(greatest).max(least);
+        limited |= allowed != *value;
+        *value = allowed;
+    }
+    limited
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn limits() -> Limits {
+        Limits { position: vec![(-1.0, 2.0)], velocity: vec![2.0], effort: vec![50.0] }
+    }
+
+    fn guarded(q: f64, v: f64, effort: f64) -> f64 {
+        let mut efforts = [effort];
+        limits().limit_effort(&[q], &[v], &mut efforts);
+        efforts[0]
+    }
+
+    #[test]
+    fn clamping_says_whether_it_limited() {
+        let mut values = [60.0];
+        assert!(limits().clamp_effort(&mut values));
+        assert_eq!(values, [50.0]);
+        assert!(!limits().clamp_effort(&mut values));
+        let mut values = [-1.5];
+        assert!(limits().clamp_position(&mut values) && values == [-1.0]);
+        let mut values = [-3.0];
+        assert!(limits().clamp_velocity(&mut values) && values == [-2.0]);
+        assert_eq!(limits().first_outside(&[2.1]), Some(0));
+        assert_eq!(limits().first_outside(&[f64::NAN]), Some(0));
+        assert_eq!(limits().first_outside(&[2.0]), None);
+    }
+
+    #[test]
+    fn in_the_middle_the_full_effort_is_available() {
+        assert_eq!(guarded(0.0, 0.0, 49.0), 49.0);
+        assert_eq!(guarded(0.0, 1.4, -49.0), -49.0);
+        assert_eq!(guarded(0.0, 1.4, 49.0), 49.0);
+        assert_eq!(guarded(0.0, 0.0, -70.0), -50.0);
+    }
+
+    #[test]
+    fn a_joint_that_is_too_fast_is_not_accelerated_further_but_braked() {
+        assert_eq!(guarded(0.0, 2.0, 30.0), 0.0);
+        assert_eq!(guarded(0.0, 2.0, -30.0), -30.0);
+        assert_eq!(guarded(0.0, 2.5, 30.0), -50.0);
+        assert_eq!(guarded(0.0, -2.5, -30.0), 50.0);
+    }
+
+    #[test]
+    fn towards_a_position_limit_the_effort_fades_away_from_it_it_does_not() {
+        assert_eq!(guarded(2.0, 0.0, 30.0), 0.0);
+        assert_eq!(guarded(2.0, 0.0, -30.0), -30.0);
+        assert_eq!(guarded(-1.0, 0.0, -30.0), 0.0);
+        let near = guarded(1.99, 0.0, 50.0);
+        assert!(near > 0.0 && near < 50.0, "{near}");
+        // 0.1 rad before the limit the joint could stop from sqrt(2 * 10 * 0.1) = 1.41 rad/s.
+        assert!(guarded(1.9, 1.0, 50.0) > 0.0);
+        assert!(guarded(1.9, 1.6, 50.0) < 0.0);
+    }
+
+    #[test]
+    fn a_pushed_double_integrator_stops_at_the_limit() {
+        let (inertia, dt) = (1.0, 0.002);
+        let (mut q, mut v) = (0.0, 0.0);
+        for _ in 0..5000 {
+            v += guarded(q, v, 50.0) / inertia * dt;
+            q += v * dt;
+            assert!(q < 2.0 + 1e-3, "position {q}");
+            assert!(v < 2.0 * 1.05, "velocity {v}");
+        }
+        assert!(q > 1.98);
+    }
+
+    #[test]
+    fn nan_never_reaches_an_actuator() {
+        assert_eq!(guarded(0.0, 0.0, f64::NAN), 0.0);
+        assert!(guarded(f64::NAN, f64::NAN, 10.0).abs() <= 50.0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_guard_is_idempotent_and_keeps_the_effort_limit(
+            q in -4.0..4.0_f64, v in -10.0..10.0_f64, effort in -200.0..200.0_f64,
+        ) {
+            let mut once = [effort];
+            limits().limit_effort(&[q], &[v], &mut once);
+            let mut twice = once;
+            prop_assert!(!limits().limit_effort(&[q], &[v], &mut twice));
+            prop_assert_eq!(once, twice);
+            prop_assert!(once[0].abs() <= 50.0);
+        }
+
+        #[test]
+        fn least_never_exceeds_greatest(q in -4.0..4.0_f64, v in -10.0..10.0_f64) {
+            let (least, greatest) = limits().effort_bounds(0, q, v);
+            prop_assert!(least <= greatest);
+        }
+    }
+}
