@@ -1,11 +1,34 @@
 //! Learned control: a robot that tracks its reference better by learning from its own motion.
 //!
-//! Modules in dependency order; each imports only from those above it.
+//! ```text
+//! joint_states ─┬────────────► predictor ──► ~/predicted_trajectory ─┐  (LSTM: where the robot will be)
+//!               │                                                    ▼
+//! reference ────┴──────────────────────────► controller ──► commands    (baseline + authority × MLP)
+//!                                                ▲   │
+//!                                      ~/weights │   ▼ ~/learning_sample
+//!                                              learner        (backprop from tracking error)
+//! ```
+//!
+//! Modules in dependency order; each imports only from those above it. Down to `control_loop` nothing reads a
+//! clock, a file, an environment variable or a topic: time is an argument, randomness is seeded.
+
 pub mod error;
+
 pub mod state;
 pub mod trajectory;
 pub mod command;
 pub mod robot;
+pub mod measurement;
+pub mod reference;
+
 pub mod nn;
+
+pub mod controller;
+pub mod learner;
+pub mod control_loop;
+
+pub mod config;
+#[cfg(feature = "ros")]
+pub mod ros;
 
 pub use error::{Error, Result};

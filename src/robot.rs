@@ -46,6 +46,11 @@ impl Robot {
         self.joints.len()
     }
 
+    /// The effort that one unit of a network's output stands for: a tenth of each joint's limit, Nm or N.
+    pub fn effort_scale(&self) -> Vec<f64> {
+        self.limits.effort.iter().map(|limit| 0.1 * limit).collect()
+    }
+
     pub fn index_of(&self, joint: &str) -> Option<usize> {
         self.joints.iter().position(|name| name == joint)
     }

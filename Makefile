@@ -1,0 +1,31 @@
+# Everything a developer or CI runs, in one line each. `make setup` is called by all that need it and takes a moment
+# when nothing is to be done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+FEATURES := ros,sim
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: demo test setup lint test-core test-ros
+
+demo: setup
+	cargo build --release --locked --features $(FEATURES)
+	target/release/learned_control demo
+
+setup:
+	@python3 scripts/setup.py
+
+test: setup lint test-core test-ros
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features $(FEATURES) -- -D warnings
+
+# Without ROS 2 and MuJoCo, as on a computer that has neither.
+test-core:
+	cargo test --locked
+
+# Real ROS 2 processes over DDS, MuJoCo in the loop, recorded data.
+test-ros:
+	cargo test --locked --features $(FEATURES)

@@ -1,0 +1,131 @@
+//! Settings from ROS 2 parameter files, read with serde_yaml into the modules' own typed structs.
+//!
+//! The nodes turn the parameters that ROS hands them into the same tree ([`insert`]) and read it with the same
+//! [`read`], so that a file, `--params-file`, `-p key:=value` and `ros2 param set` share one validation and one
+//! wording of its errors.
+
+use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde_yaml::{Mapping, Value};
+use std::path::Path;
+
+/// Parameters of the ROS shell that belong to no module: the clock, and the path of the robot description.
+const OF_EVERY_NODE: [&str; 2] = ["use_sim_time", "urdf"];
+
+/// Reads the settings of `node` from a parameter file: those under `/**`, overridden by those under the node's name.
+pub fn read_file<T: DeserializeOwned>(path: &Path, node: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    read_text(&text, &path.display().to_string(), node)
+}
+
+/// As [`read_file`], from the text of the file.
+pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Result<T> {
+    let invalid = |key: &str, problem: String| Error::Config { file: file.into(), key: key.into(), problem };
+    let tree: Value = serde_yaml::from_str(text).map_err(|error| invalid("YAML", error.to_string()))?;
+    let nodes = tree.as_mapping().ok_or_else(|| invalid("/", "found no mapping from node names".into()))?;
+    let mut merged = Value::Mapping(Mapping::new());
+    for section in ["/**", node] {
+        let Some(content) = nodes.get(section) else { continue };
+        let parameters = content.get("ros__parameters").and_then(Value::as_mapping).ok_or_else(|| {
+            invalid(section, "found no mapping 'ros__parameters', expected <node>: ros__parameters: ...".into())
+        })?;
+        insert_mapping(&mut merged, "", parameters);
+    }
+    read(merged, file, node)
+}
+
+/// Turns a tree of parameters into `T`; the error names the file (or node), the key, what was found and expected.
+pub fn read<T: DeserializeOwned>(mut tree: Value, file: &str, node: &str) -> Result<T> {
+    if let Some(mapping) = tree.as_mapping_mut() {
+        OF_EVERY_NODE.iter().for_each(|key| drop(mapping.remove(*key)));
+    }
+    serde_path_to_error::deserialize(tree).map_err(|error| Error::Config {
+        file: file.into(),
+        key: format!("{node}.{}", error.path()),
+        problem: error.inner().to_string(),
+    })
+}
+
+/// Puts `value` at the dotted `key` of `tree`, making the mappings on the way.
+pub fn insert(tree: &mut Value, key: &str, value: Value) {
+    let mut place = tree;
+    for part in key.split('.') {
+        if !place.is_mapping() {
+            *place = Value::Mapping(Mapping::new());
+        }
+        let Value::Mapping(mapping) = place else { return };
+        place = mapping.entry(part.into()).or_insert(Value::Null);
+    }
+    *place = value;
+}
+
+/// The leaves of `tree` with their dotted keys, in the tree's order. Lists are leaves.
+pub fn leaves(tree: &Value) -> Vec<(String, Value)> {
+    fn collect(prefix: &str, value: &Value, out: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Mapping(mapping) => {
+                for (key, value) in mapping {
+                    let key = key.as_str().unwrap_or_default();
+                    let key = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+                    collect(&key, value, out);
+                }
+            }
+            leaf => out.push((prefix.to_owned(), leaf.clone())),
+        }
+    }
+    let mut out = Vec::new();
+    collect("", tree, &mut out);
+    out
+}
+
+/// Inserts a mapping leaf by leaf, so that later sections override single settings and dotted keys are understood.
+fn insert_mapping(tree: &mut Value, prefix: &str, mapping: &Mapping) {
+    for (key, value) in leaves(&Value::Mapping(mapping.clone())) {
+        insert(tree, &format!("{prefix}{key}"), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_loop::ControllerConfig;
+
+    fn controller(text: &str) -> Result<ControllerConfig> {
+        read_text(text, "arm.yaml", "controller")
+    }
+
+    #[test]
+    fn sections_are_merged_and_dotted_keys_understood() {
+        let text = "/**:\n  ros__parameters:\n    use_sim_time: true\n    authority: 0.1\n\
+                    controller:\n  ros__parameters:\n    authority: 0.5\n    gains.joint1.p: 10\n    \
+                    gains:\n      joint1: {d: 1.5}\n";
+        let config = controller(text).expect("valid");
+        assert_eq!(config.authority, 0.5);
+        assert_eq!((config.gains["joint1"].p, config.gains["joint1"].d), (10.0, 1.5));
+    }
+
+    #[test]
+    fn errors_name_file_key_found_and_expected() {
+        let text = "controller:\n  ros__parameters:\n    gains: {joint1: {p: high, d: 1}}\n";
+        let error = controller(text).expect_err("p is no number").to_string();
+        for part in ["arm.yaml", "controller.gains.joint1.p", "\"high\"", "f64"] {
+            assert!(error.contains(part), "{part} is missing in: {error}");
+        }
+        let text = "controller:\n  ros__parameters:\n    authorty: 0.5\n";
+        let error = controller(text).expect_err("misspelt").to_string();
+        for part in ["authorty", "authority"] {
+            assert!(error.contains(part), "{part} is missing in: {error}");
+        }
+        let error = controller("controller: {authority: 1}").expect_err("no ros__parameters").to_string();
+        assert!(error.contains("ros__parameters"), "{error}");
+    }
+
+    #[test]
+    fn leaves_and_insert_are_inverse() {
+        let mut tree = Value::Null;
+        insert(&mut tree, "a.b", 1.into());
+        insert(&mut tree, "a.c", "x".into());
+        let keys: Vec<_> = leaves(&tree).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["a.b", "a.c"]);
+    }
+}

@@ -1,0 +1,392 @@
+//! One tick from measurement to command: freshness, reference, baseline, residual, authority, limits.
+//!
+//! u = limit(u_baseline + α · clip(u_residual, ±r_max)); with α = 0 the command is the baseline's, bit for bit.
+//! The tick allocates nothing, waits for nothing, and logs nothing: it returns a [`Verdict`].
+
+mod authority;
+mod governor;
+mod motion;
+mod verdict;
+
+pub use governor::Governor;
+pub use motion::{Motion, ReferenceConfig};
+pub use verdict::{Fault, Verdict};
+
+use crate::command::{Command, Mode};
+use crate::controller::{Baseline, BaselineConfig, Feedforward, Gains, Residual, ResidualModel};
+use crate::error::{Error, Result};
+use crate::learner::Sample;
+use crate::reference::{ReferencePoint, SplineTrajectory};
+use crate::robot::{Dynamics, Robot, first_non_finite};
+use crate::state::{Stamp, State};
+use crate::trajectory::Trajectory;
+use authority::Authority;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Settings of the controller. Names follow joint_trajectory_controller where it has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControllerConfig {
+    /// Ticks a second.
+    pub update_rate: f64,
+    pub feedforward: Feedforward,
+    /// One entry for each joint of the robot.
+    pub gains: BTreeMap<String, Gains>,
+    /// What is tracked until a trajectory arrives on ~/joint_trajectory.
+    pub reference: ReferenceConfig,
+    /// Accept weights from a learner, and expect it to be alive.
+    pub learning: bool,
+    /// Expect a predictor to be alive, and slow the reference down when it foresees a large tracking error.
+    pub prediction: bool,
+    /// Largest share α of the learned residual, 0 to 1. 0 is the baseline alone.
+    pub authority: f64,
+    /// Largest residual as a share of a joint's effort limit, 0 to 1.
+    pub residual_limit: f64,
+    /// Time in which new weights take over [s].
+    pub fade_time: f64,
+    /// Age of the newest joint states beyond which the controller holds [s].
+    pub joint_states_timeout: f64,
+    /// Silence of learner and predictor beyond which the controller falls back to the baseline [s].
+    pub learner_timeout: f64,
+    pub predictor_timeout: f64,
+    pub constraints: Constraints,
+}
+
+/// Tolerances of tracking.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Constraints {
+    /// Largest tracking error of any joint [rad or m] before the learned part is switched off; 0 is no limit.
+    pub trajectory: f64,
+}
+
+impl Default for ControllerConfig {
+    fn default() -> Self {
+        Self {
+            update_rate: 500.0,
+            feedforward: Feedforward::Gravity,
+            gains: BTreeMap::new(),
+            reference: ReferenceConfig::default(),
+            learning: false,
+            prediction: false,
+            authority: 1.0,
+            residual_limit: 0.5,
+            fade_time: 0.2,
+            joint_states_timeout: 0.1,
+            learner_timeout: 2.0,
+            predictor_timeout: 0.5,
+            constraints: Constraints::default(),
+        }
+    }
+}
+
+impl ControllerConfig {
+    /// Checks ranges; the error names the key, what was found and what is expected.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("update_rate", self.update_rate),
+            ("joint_states_timeout", self.joint_states_timeout),
+            ("learner_timeout", self.learner_timeout),
+            ("predictor_timeout", self.predictor_timeout),
+        ];
+        for (key, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::mismatch(key, value, "a number above 0"));
+            }
+        }
+        for (key, value) in [("authority", self.authority), ("residual_limit", self.residual_limit)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::mismatch(key, value, "a number from 0 to 1"));
+            }
+        }
+        for (key, value) in [("fade_time", self.fade_time), ("constraints.trajectory", self.constraints.trajectory)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::mismatch(key, value, "a number, 0 or above"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The control loop of one robot. Everything is sized when it is built.
+pub struct ControlLoop {
+    config: ControllerConfig,
+    robot: Robot,
+    baseline: Baseline,
+    residual: Residual,
+    authority: Authority,
+    governor: Governor,
+    motion: Motion,
+    reference: ReferencePoint,
+    residual_effort: Vec<f64>,
+    /// Efforts of the baseline, before the residual is added.
+    baseline_effort: Vec<f64>,
+    sample: Sample,
+    /// Stamp of the state of the last tick, and the last state that could be used.
+    last: Option<Stamp>,
+    last_state: State,
+    verdict: Verdict,
+    started: Option<Stamp>,
+    learner_heard: Option<Stamp>,
+    predictor_heard: Option<Stamp>,
+}
+
+impl ControlLoop {
+    pub fn new(config: ControllerConfig, robot: Robot, dynamics: Dynamics) -> Result<Self> {
+        config.validate()?;
+        let joints = robot.degrees_of_freedom();
+        let baseline_config =
+            BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
+        let limit = robot.limits.effort.iter().map(|effort| config.residual_limit * effort).collect();
+        Ok(Self {
+            baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
+            residual: Residual::new(limit, config.fade_time),
+            authority: Authority::new(config.authority),
+            governor: Governor::new(joints),
+            motion: Motion::new(&config.reference, &robot)?,
+            reference: ReferencePoint::zeros(joints),
+            residual_effort: vec![0.0; joints],
+            baseline_effort: vec![0.0; joints],
+            sample: Sample::zeros(joints),
+            last: None,
+            last_state: State::zeros(joints),
+            verdict: Verdict::Holding(Fault::NoJointStates),
+            started: None,
+            learner_heard: None,
+            predictor_heard: None,
+            config,
+            robot,
+        })
+    }
+
+    pub fn robot(&self) -> &Robot {
+        &self.robot
+    }
+
+    pub fn config(&self) -> &ControllerConfig {
+        &self.config
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Where the robot should be, as of the last tick.
+    pub fn reference(&self) -> &ReferencePoint {
+        &self.reference
+    }
+
+    pub fn residual(&self) -> &Residual {
+        &self.residual
+    }
+
+    pub fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
+    /// The share α of the residual in the last command.
+    pub fn authority(&self) -> f64 {
+        self.authority.value()
+    }
+
+    /// The factor by which the reference is slowed down, 0 to 1.
+    pub fn speed_scaling(&self) -> f64 {
+        self.governor.scaling()
+    }
+
+    /// Sets the largest authority at run time.
+    pub fn set_authority_ceiling(&mut self, ceiling: f64) {
+        self.authority.set_ceiling(ceiling);
+    }
+
+    /// Accepts weights from now on and expects the learner to be alive, or freezes those in use.
+    pub fn set_learning(&mut self, enabled: bool) {
+        if enabled && !self.config.learning {
+            // The learner has its timeout to show up.
+            self.learner_heard = self.last.or(self.started);
+        }
+        self.config.learning = enabled;
+    }
+
+    /// What the learner should hear of the last tick; `None` when it was disturbed (held, limited, slowed).
+    pub fn sample(&self) -> Option<&Sample> {
+        let undisturbed = matches!(self.verdict, Verdict::Tracking | Verdict::Baseline(_));
+        (undisturbed && self.last.is_some()).then_some(&self.sample)
+    }
+
+    /// Whether new weights can be taken now.
+    pub fn wants_model(&self) -> bool {
+        self.config.learning && self.residual.is_settled()
+    }
+
+    /// Takes new weights, to be called when `wants_model`; they fade in over the next ticks.
+    pub fn accept_model(&mut self, model: Box<ResidualModel>) {
+        self.residual.accept(model);
+    }
+
+    /// A sign of life from the learner at `now`.
+    pub fn hear_learner(&mut self, now: Stamp) {
+        self.learner_heard = Some(now);
+    }
+
+    /// A prediction that arrived at `now`: a sign of life, and the error to be expected.
+    pub fn hear_prediction(&mut self, now: Stamp, prediction: &Trajectory) {
+        self.predictor_heard = Some(now);
+        if self.config.prediction && self.config.constraints.trajectory > 0.0 {
+            self.governor.expect(prediction, &self.motion, self.last, self.config.constraints.trajectory);
+        }
+    }
+
+    /// Tracks `trajectory` from the present reference on; without a state yet it is refused.
+    pub fn follow(&mut self, trajectory: SplineTrajectory) -> Result<()> {
+        if self.last.is_none() {
+            let problem = "no joint states yet, so there is no place to start from".to_owned();
+            return Err(Error::Mismatch { what: "trajectory".into(), found: problem, expected: "joint states".into() });
+        }
+        self.motion.follow(trajectory);
+        Ok(())
+    }
+
+    /// Stops where the robot is and stays there until a trajectory comes.
+    pub fn hold(&mut self) {
+        self.motion.hold_at(&self.last_state.position);
+    }
+
+    /// Computes the command for the newest `state` at time `now`. Gives back a network that is no longer needed, so
+    /// that it is freed elsewhere.
+    pub fn tick(&mut self, now: Stamp, state: Option<&State>, out: &mut Command) -> Option<Box<ResidualModel>> {
+        self.started.get_or_insert(now);
+        out.mode = Mode::Effort;
+        match self.usable(now, state) {
+            Ok(state) => self.track(now, state, out),
+            Err(fault) => {
+                self.hold_blindly(fault, out);
+                None
+            }
+        }
+    }
+
+    /// The command that is safe with no further tick to follow it: the effort that carries the robot's weight.
+    pub fn safe_command(&mut self, out: &mut Command) {
+        out.mode = Mode::Effort;
+        out.stamp = self.last_state.stamp;
+        out.values.fill(0.0);
+        if self.last.is_some() {
+            self.baseline.gravity(&self.last_state.position, &mut out.values);
+            self.robot.limits.clamp_effort(&mut out.values);
+        }
+    }
+
+    /// The state, if it exists, is finite and fresh.
+    fn usable<'a>(&self, now: Stamp, state: Option<&'a State>) -> std::result::Result<&'a State, Fault> {
+        let state = state.ok_or(Fault::NoJointStates)?;
+        let broken = first_non_finite(&state.position).or_else(|| first_non_finite(&state.velocity));
+        if let Some(joint) = broken {
+            return Err(Fault::StateNotFinite { joint });
+        }
+        let age = now.since(state.stamp);
+        let timeout = self.config.joint_states_timeout;
+        if age > timeout {
+            return Err(Fault::JointStatesStale { age, timeout });
+        }
+        if age < -timeout {
+            return Err(Fault::JointStatesAhead { ahead: -age });
+        }
+        Ok(state)
+    }
+
+    fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {
+        let dt = self.advance(state);
+        let slowed = self.governor.scaling() < 1.0;
+        self.motion.sample(&mut self.reference, self.governor.scaling());
+        self.baseline.command(state, &self.reference, dt, &mut self.baseline_effort);
+        out.stamp = state.stamp;
+        out.values.copy_from_slice(&self.baseline_effort);
+        let retired = self.residual.advance(dt);
+        let clipped = self.residual.evaluate(&self.reference, &mut self.residual_effort);
+        let fault = self.learned_part_fault(now, state);
+        let authority = self.authority.update(fault, self.residual.card().is_some(), dt);
+        if authority > 0.0 {
+            for (effort, residual) in out.values.iter_mut().zip(&self.residual_effort) {
+                *effort += authority * residual;
+            }
+        }
+        if let Some(joint) = first_non_finite(&out.values) {
+            self.hold_blindly(Fault::CommandNotFinite { joint }, out);
+            return retired;
+        }
+        let limited = self.robot.limits.limit_effort(&state.position, &state.velocity, &mut out.values);
+        self.verdict = match fault {
+            Some(fault) => Verdict::Baseline(fault),
+            None if limited || clipped || slowed => Verdict::Limited,
+            None => Verdict::Tracking,
+        };
+        self.record(state, out);
+        retired
+    }
+
+    /// Moves the reference on by the time between the last state and this one; starts it at the first state, and
+    /// anew after a hold. Returns that time [s].
+    fn advance(&mut self, state: &State) -> f64 {
+        let longest = 5.0 / self.config.update_rate;
+        let dt = self.last.map_or(0.0, |last| state.stamp.since(last).clamp(0.0, longest));
+        if self.last.is_none() {
+            self.motion.start(&state.position);
+        } else if matches!(self.verdict, Verdict::Holding(_)) {
+            self.motion.restart(&state.position);
+            self.baseline.reset();
+            self.authority.drop_to_zero();
+        }
+        self.governor.advance(dt);
+        self.motion.advance(dt * self.governor.scaling());
+        self.last = Some(state.stamp);
+        self.last_state.copy_from(state);
+        dt
+    }
+
+    /// Why the learned part must not act, if anything stands against it.
+    fn learned_part_fault(&mut self, now: Stamp, state: &State) -> Option<Fault> {
+        if let Some(joint) = first_non_finite(&self.residual_effort) {
+            self.residual_effort.fill(0.0);
+            self.authority.drop_to_zero();
+            return Some(Fault::ResidualNotFinite { joint });
+        }
+        let silence = |heard: Option<Stamp>| heard.or(self.started).map_or(0.0, |heard| now.since(heard));
+        let (learner, predictor) = (silence(self.learner_heard), silence(self.predictor_heard));
+        if self.config.learning && learner > self.config.learner_timeout {
+            return Some(Fault::LearnerLost { silence: learner });
+        }
+        if self.config.prediction && predictor > self.config.predictor_timeout {
+            return Some(Fault::PredictorLost { silence: predictor });
+        }
+        self.tolerance_violation(state)
+    }
+
+    /// A violated tolerance counts as mended when the error is below half of it.
+    fn tolerance_violation(&self, state: &State) -> Option<Fault> {
+        let violated = matches!(self.verdict, Verdict::Baseline(Fault::ToleranceViolated { .. }));
+        let tolerance = self.config.constraints.trajectory * if violated { 0.5 } else { 1.0 };
+        if tolerance <= 0.0 {
+            return None;
+        }
+        let errors = self.reference.position.iter().zip(&state.position).map(|(reference, q)| (reference - q).abs());
+        let (joint, error) = errors.enumerate().find(|(_, error)| *error > tolerance)?;
+        Some(Fault::ToleranceViolated { joint, error, tolerance })
+    }
+
+    /// Without a state that can be trusted there is no feedback: carry the weight at the last known position.
+    fn hold_blindly(&mut self, fault: Fault, out: &mut Command) {
+        self.safe_command(out);
+        self.verdict = Verdict::Holding(fault);
+    }
+
+    fn record(&mut self, state: &State, out: &Command) {
+        self.sample.set_measurement(state);
+        self.sample.effort.copy_from_slice(&out.values);
+        self.sample.reference_position.copy_from_slice(&self.reference.position);
+        self.sample.reference_velocity.copy_from_slice(&self.reference.velocity);
+        self.sample.reference_acceleration.copy_from_slice(&self.reference.acceleration);
+        self.sample.feedforward_effort.copy_from_slice(&self.baseline.feedforward_effort);
+    }
+}

@@ -1,0 +1,97 @@
+//! What the robot should do now: hold, follow the built-in test motion, or follow a trajectory that was sent.
+
+use crate::error::Result;
+use crate::reference::{MultiSine, MultiSineConfig, ReferencePoint, SplineTrajectory};
+use crate::robot::Robot;
+use serde::{Deserialize, Serialize};
+
+/// The reference that is tracked until a trajectory arrives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ReferenceConfig {
+    /// Stay where the robot is at the start.
+    #[default]
+    Hold,
+    /// A seeded sum of sines on every joint, to learn and to measure on.
+    MultiSine(MultiSineConfig),
+}
+
+/// The reference and its own clock, which the governor may slow down.
+pub struct Motion {
+    built_in: Option<MultiSine>,
+    source: Source,
+    /// Time since the source began [s].
+    time: f64,
+}
+
+enum Source {
+    Hold(ReferencePoint),
+    BuiltIn,
+    Trajectory(SplineTrajectory),
+}
+
+impl Motion {
+    pub fn new(config: &ReferenceConfig, robot: &Robot) -> Result<Self> {
+        let built_in = match config {
+            ReferenceConfig::Hold => None,
+            ReferenceConfig::MultiSine(config) => Some(MultiSine::new(config, robot)?),
+        };
+        Ok(Self { built_in, source: Source::Hold(ReferencePoint::zeros(robot.degrees_of_freedom())), time: 0.0 })
+    }
+
+    /// Begins at `position`: the built-in motion if there is one, which leads there smoothly, or else holding.
+    pub fn start(&mut self, position: &[f64]) {
+        match &mut self.built_in {
+            Some(built_in) => {
+                built_in.start_from(position);
+                self.source = Source::BuiltIn;
+                self.time = 0.0;
+            }
+            None => self.hold_at(position),
+        }
+    }
+
+    /// Begins anew after a fault: the built-in motion from `position`; a trajectory is given up and the robot held,
+    /// because whoever sent it must decide what comes next.
+    pub fn restart(&mut self, position: &[f64]) {
+        match self.source {
+            Source::BuiltIn => self.start(position),
+            Source::Hold(_) | Source::Trajectory(_) => self.hold_at(position),
+        }
+    }
+
+    pub fn hold_at(&mut self, position: &[f64]) {
+        self.source = Source::Hold(ReferencePoint::at_rest(position));
+        self.time = 0.0;
+    }
+
+    pub fn follow(&mut self, trajectory: SplineTrajectory) {
+        self.source = Source::Trajectory(trajectory);
+        self.time = 0.0;
+    }
+
+    /// Lets `dt` [s] of the reference's own time pass.
+    pub fn advance(&mut self, dt: f64) {
+        self.time += dt;
+    }
+
+    /// Writes the present reference; at a clock that runs `scaling` times as fast, velocities are that much smaller.
+    pub fn sample(&self, out: &mut ReferencePoint, scaling: f64) {
+        self.sample_ahead(0.0, out);
+        if scaling != 1.0 {
+            out.velocity.iter_mut().for_each(|velocity| *velocity *= scaling);
+            out.acceleration.iter_mut().for_each(|acceleration| *acceleration *= scaling * scaling);
+        }
+    }
+
+    /// Writes the reference `ahead` seconds from now.
+    pub fn sample_ahead(&self, ahead: f64, out: &mut ReferencePoint) {
+        let time = (self.time + ahead).max(0.0);
+        match (&self.source, &self.built_in) {
+            (Source::Hold(point), _) => out.copy_from(point),
+            (Source::BuiltIn, Some(built_in)) => built_in.sample(time, out),
+            (Source::BuiltIn, None) => {}
+            (Source::Trajectory(trajectory), _) => trajectory.sample(time, out),
+        }
+    }
+}

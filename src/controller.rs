@@ -1,0 +1,10 @@
+//! What computes the command: the baseline, which needs no learning, and the residual, which is learned.
+//!
+//! u = limit(u_baseline + α · clip(u_residual, ±r_max)); [`crate::control_loop`] puts the two together.
+
+pub mod baseline;
+pub mod features;
+pub mod residual;
+
+pub use baseline::{Baseline, BaselineConfig, Feedforward, Gains};
+pub use residual::{Residual, ResidualModel};

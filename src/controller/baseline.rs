@@ -1,0 +1,135 @@
+//! The plain controller that everything stands on: PID feedback with a feedforward from the robot's description.
+//!
+//! u = u_feedforward + p (q_r − q) + d (v_r − v) + ∫ i (q_r − q) dt, with the integral clamped to ±i_clamp.
+
+use crate::error::{Error, Result};
+use crate::reference::ReferencePoint;
+use crate::robot::{Dynamics, Robot};
+use crate::state::State;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Gains of one joint; names as in joint_trajectory_controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gains {
+    /// Nm/rad or N/m.
+    pub p: f64,
+    /// Nm/(rad·s) or N/(m·s).
+    #[serde(default)]
+    pub i: f64,
+    /// Nm·s/rad or N·s/m.
+    pub d: f64,
+    /// Largest effort of the integral part, Nm or N.
+    #[serde(default)]
+    pub i_clamp: f64,
+}
+
+/// What the baseline adds to the feedback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feedforward {
+    None,
+    /// Gravity at the measured position.
+    #[default]
+    Gravity,
+    /// Rigid-body inverse dynamics and friction at the reference.
+    InverseDynamics,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineConfig {
+    #[serde(default)]
+    pub feedforward: Feedforward,
+    /// One entry for each joint of the robot.
+    pub gains: BTreeMap<String, Gains>,
+}
+
+/// Its parts are kept from tick to tick, for reporting and for learning.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    feedforward: Feedforward,
+    gains: Vec<Gains>,
+    dynamics: Dynamics,
+    integral: Vec<f64>,
+    friction: Vec<f64>,
+    pub feedback_effort: Vec<f64>,
+    pub feedforward_effort: Vec<f64>,
+}
+
+impl Baseline {
+    /// Checks that every joint of the robot has gains, and no other has.
+    pub fn new(config: &BaselineConfig, robot: &Robot, dynamics: Dynamics) -> Result<Self> {
+        if let Some(unknown) = config.gains.keys().find(|joint| !robot.joints.contains(joint)) {
+            return Err(Error::mismatch(
+                "controller.gains",
+                format!("joint '{unknown}'"),
+                format!("the robot's joints {:?}", robot.joints),
+            ));
+        }
+        let gains = robot.joints.iter().map(|joint| joint_gains(config, joint)).collect::<Result<_>>()?;
+        let zeros = vec![0.0; robot.degrees_of_freedom()];
+        Ok(Self {
+            feedforward: config.feedforward,
+            gains,
+            dynamics,
+            integral: zeros.clone(),
+            friction: zeros.clone(),
+            feedback_effort: zeros.clone(),
+            feedforward_effort: zeros,
+        })
+    }
+
+    /// Forgets the integral.
+    pub fn reset(&mut self) {
+        self.integral.fill(0.0);
+    }
+
+    /// Computes the effort for `state` and `reference` into `out`, Nm or N. `dt` [s] since the last tick.
+    pub fn command(&mut self, state: &State, reference: &ReferencePoint, dt: f64, out: &mut [f64]) {
+        self.compute_feedforward(state, reference);
+        for (joint, gains) in self.gains.iter().enumerate() {
+            let position_error = reference.position[joint] - state.position[joint];
+            let velocity_error = reference.velocity[joint] - state.velocity[joint];
+            let integral = &mut self.integral[joint];
+            *integral = (*integral + gains.i * position_error * dt).clamp(-gains.i_clamp, gains.i_clamp);
+            let feedback = gains.p * position_error + gains.d * velocity_error + *integral;
+            self.feedback_effort[joint] = feedback;
+            out[joint] = self.feedforward_effort[joint] + feedback;
+        }
+    }
+
+    /// The effort that holds the robot against gravity at `position`, with no feedback.
+    pub fn gravity(&mut self, position: &[f64], out: &mut [f64]) {
+        self.dynamics.gravity(position, out);
+    }
+
+    fn compute_feedforward(&mut self, state: &State, reference: &ReferencePoint) {
+        let out = &mut self.feedforward_effort;
+        match self.feedforward {
+            Feedforward::None => out.fill(0.0),
+            Feedforward::Gravity => self.dynamics.gravity(&state.position, out),
+            Feedforward::InverseDynamics => {
+                let ReferencePoint { position, velocity, acceleration } = reference;
+                self.dynamics.inverse_dynamics(position, velocity, acceleration, out);
+                self.dynamics.friction(velocity, &mut self.friction);
+                out.iter_mut().zip(&self.friction).for_each(|(effort, friction)| *effort += friction);
+            }
+        }
+    }
+}
+
+fn joint_gains(config: &BaselineConfig, joint: &str) -> Result<Gains> {
+    let gains = *config.gains.get(joint).ok_or_else(|| {
+        Error::mismatch(format!("controller.gains.{joint}"), "nothing", "p and d (and optionally i, i_clamp)")
+    })?;
+    let Gains { p, i, d, i_clamp } = gains;
+    for (name, value) in [("p", p), ("i", i), ("d", d), ("i_clamp", i_clamp)] {
+        if !value.is_finite() || value < 0.0 {
+            let key = format!("controller.gains.{joint}.{name}");
+            return Err(Error::mismatch(key, value, "a finite number, 0 or more"));
+        }
+    }
+    Ok(gains)
+}

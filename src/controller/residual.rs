@@ -1,0 +1,123 @@
+//! The learned part of the command: an MLP of the reference motion, clipped, and exchanged without a jump.
+
+use crate::controller::features::{FEATURES_PER_JOINT, write_features};
+use crate::error::{Error, Result};
+use crate::nn::checkpoint::{Card, ModelKind, from_bytes};
+use crate::nn::mlp::{FrozenMlp, MlpConfig, values};
+use crate::reference::ReferencePoint;
+use crate::robot::Robot;
+
+/// A network that has been checked against the robot and is ready for the tick.
+#[derive(Clone, Debug)]
+pub struct ResidualModel {
+    pub card: Card,
+    network: FrozenMlp,
+    /// Effort per unit of network output, Nm or N.
+    output_scale: Vec<f64>,
+}
+
+impl ResidualModel {
+    /// Reads weights (a safetensors file or message). Refuses another robot's, misshapen or non-finite ones.
+    pub fn from_bytes(bytes: &[u8], origin: &str, robot: &Robot) -> Result<Self> {
+        let (card, tensors) = from_bytes(bytes, origin)?;
+        card.check(ModelKind::Controller, &robot.joints, None)?;
+        let config: MlpConfig = serde_json::from_value(card.network.clone())
+            .map_err(|error| Error::Model { origin: origin.into(), problem: format!("network: {error}") })?;
+        let joints = robot.degrees_of_freedom();
+        if config.inputs != FEATURES_PER_JOINT * joints || config.outputs != joints {
+            let expected = format!("{} inputs, {joints} outputs", FEATURES_PER_JOINT * joints);
+            return Err(Error::mismatch(format!("network of {origin}"), format!("{config:?}"), expected));
+        }
+        let network = FrozenMlp::from_tensors(&config, &tensors)?;
+        let output_scale =
+            values(&tensors, "output_scale", &[joints])?.into_iter().map(f64::from).collect();
+        Ok(Self { card, network, output_scale })
+    }
+
+    /// Writes the effort for `features` into `out`.
+    fn evaluate(&mut self, features: &[f32], out: &mut [f64]) {
+        let network_output = self.network.forward(features);
+        for ((effort, value), scale) in out.iter_mut().zip(network_output).zip(&self.output_scale) {
+            *effort = f64::from(*value) * scale;
+        }
+    }
+}
+
+/// The network in use, and the one that is being faded in.
+#[derive(Debug)]
+pub struct Residual {
+    /// Largest residual of each joint, Nm or N.
+    limit: Vec<f64>,
+    /// Time in which a new network takes over [s].
+    fade_time: f64,
+    current: Option<Box<ResidualModel>>,
+    incoming: Option<Box<ResidualModel>>,
+    /// Share of the incoming network, 0 to 1.
+    fade: f64,
+    features: Vec<f32>,
+    incoming_effort: Vec<f64>,
+}
+
+impl Residual {
+    pub fn new(limit: Vec<f64>, fade_time: f64) -> Self {
+        let joints = limit.len();
+        Self {
+            limit,
+            fade_time,
+            current: None,
+            incoming: None,
+            fade: 0.0,
+            features: vec![0.0; FEATURES_PER_JOINT * joints],
+            incoming_effort: vec![0.0; joints],
+        }
+    }
+
+    /// Whether a further network can be taken: only when the last one has been faded in.
+    pub fn is_settled(&self) -> bool {
+        self.incoming.is_none()
+    }
+
+    /// The card of the newest network.
+    pub fn card(&self) -> Option<&Card> {
+        self.incoming.as_ref().or(self.current.as_ref()).map(|model| &model.card)
+    }
+
+    /// Begins to fade `model` in; from no network at all it fades in from zero. Call it when `is_settled`.
+    pub fn accept(&mut self, model: Box<ResidualModel>) {
+        self.incoming = Some(model);
+        self.fade = 0.0;
+    }
+
+    /// Advances the fade by `dt` [s]; gives back the network that is no longer needed, to be freed off the tick.
+    pub fn advance(&mut self, dt: f64) -> Option<Box<ResidualModel>> {
+        self.incoming.as_ref()?;
+        self.fade += if self.fade_time > 0.0 { dt / self.fade_time } else { 1.0 };
+        if self.fade < 1.0 {
+            return None;
+        }
+        std::mem::replace(&mut self.current, self.incoming.take())
+    }
+
+    /// Writes the clipped residual for `reference` into `out`, Nm or N; zero when there is no network.
+    /// Returns whether it had to be clipped.
+    pub fn evaluate(&mut self, reference: &ReferencePoint, out: &mut [f64]) -> bool {
+        let ReferencePoint { position, velocity, acceleration } = reference;
+        write_features(position, velocity, acceleration, &mut self.features);
+        out.fill(0.0);
+        if let Some(model) = &mut self.current {
+            model.evaluate(&self.features, out);
+        }
+        if let Some(model) = &mut self.incoming {
+            model.evaluate(&self.features, &mut self.incoming_effort);
+            for (effort, incoming) in out.iter_mut().zip(&self.incoming_effort) {
+                *effort += self.fade * (incoming - *effort);
+            }
+        }
+        let mut clipped = false;
+        for (effort, limit) in out.iter_mut().zip(&self.limit) {
+            clipped |= effort.abs() > *limit;
+            *effort = effort.clamp(-limit, *limit);
+        }
+        clipped
+    }
+}

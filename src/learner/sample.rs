@@ -1,0 +1,64 @@
+//! What the controller tells the learner about one tick.
+
+use crate::state::{Stamp, State};
+
+/// One tick of undisturbed tracking: all vectors have an entry a joint, in the robot's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// Stamp of the measurement.
+    pub stamp: Stamp,
+    /// Measured position [rad or m] and velocity.
+    pub position: Vec<f64>,
+    pub velocity: Vec<f64>,
+    /// Effort that was sent, after limits, Nm or N.
+    pub effort: Vec<f64>,
+    pub reference_position: Vec<f64>,
+    pub reference_velocity: Vec<f64>,
+    pub reference_acceleration: Vec<f64>,
+    /// Feedforward part of the baseline, Nm or N.
+    pub feedforward_effort: Vec<f64>,
+}
+
+impl Sample {
+    pub fn zeros(degrees_of_freedom: usize) -> Self {
+        let zeros = vec![0.0; degrees_of_freedom];
+        Self {
+            stamp: Stamp::default(),
+            position: zeros.clone(),
+            velocity: zeros.clone(),
+            effort: zeros.clone(),
+            reference_position: zeros.clone(),
+            reference_velocity: zeros.clone(),
+            reference_acceleration: zeros.clone(),
+            feedforward_effort: zeros,
+        }
+    }
+
+    /// Copies the measurement without allocating.
+    pub fn set_measurement(&mut self, state: &State) {
+        self.stamp = state.stamp;
+        self.position.copy_from_slice(&state.position);
+        self.velocity.copy_from_slice(&state.velocity);
+    }
+
+    /// Whether every vector has `degrees_of_freedom` entries.
+    pub fn has_size(&self, degrees_of_freedom: usize) -> bool {
+        self.vectors().iter().all(|vector| vector.len() == degrees_of_freedom)
+    }
+
+    pub fn is_finite(&self) -> bool {
+        self.vectors().into_iter().flatten().all(|value| value.is_finite())
+    }
+
+    fn vectors(&self) -> [&Vec<f64>; 7] {
+        [
+            &self.position,
+            &self.velocity,
+            &self.effort,
+            &self.reference_position,
+            &self.reference_velocity,
+            &self.reference_acceleration,
+            &self.feedforward_effort,
+        ]
+    }
+}

@@ -1,0 +1,24 @@
+//! The ROS 2 shell: the only module that names r2r. One file a node; everything they compute is in the core.
+//!
+//! Each node is one thread that spins, drains its topics and does its work ([`shell::Shell`]). tokio runs what
+//! may wait (parameter services, signals) on a second thread and hands it over through channels.
+
+mod convert;
+pub mod controller;
+pub mod learner;
+mod parameters;
+pub mod play;
+pub mod predictor;
+mod shell;
+#[cfg(feature = "sim")]
+pub mod simulator;
+pub mod timing;
+
+use crate::error::Error;
+pub use shell::run_node;
+
+impl From<r2r::Error> for Error {
+    fn from(error: r2r::Error) -> Self {
+        Self::Ros(error.to_string())
+    }
+}

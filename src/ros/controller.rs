@@ -1,0 +1,434 @@
+//! The controller node: joint states in, effort commands out, a tick for each fresh measurement.
+//!
+//! A tick follows the arrival of joint states, at most `update_rate` times a second; when none arrive, ticks go on
+//! by the clock so that the loop notices and holds. Weights are checked on a thread of their own.
+
+use crate::command::{Command, Mode};
+use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
+use crate::controller::ResidualModel;
+use crate::error::Result;
+use crate::measurement::{JointStateReader, Rejection};
+use crate::nn::checkpoint::Card;
+use crate::robot::{Dynamics, Robot};
+use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
+use crate::ros::parameters::Validate;
+use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
+use crate::ros::timing::Timing;
+use crate::state::Stamp;
+use r2r::Publisher;
+use r2r::diagnostic_msgs::msg::DiagnosticStatus;
+use r2r::sensor_msgs::msg::JointState;
+use r2r::std_msgs::msg::{Float64, Float64MultiArray, String as Text, UInt8MultiArray};
+use r2r::std_srvs::srv::{SetBool, Trigger};
+use r2r::trajectory_msgs::msg::JointTrajectory;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Weights larger than this are not looked at.
+const LARGEST_WEIGHTS: usize = 16 << 20;
+/// A tick later than this many periods after the one before counts as a missed deadline.
+const MISSED: f64 = 2.0;
+
+impl Validate for ControllerConfig {
+    fn validate(&self) -> Result<()> {
+        ControllerConfig::validate(self)
+    }
+}
+
+/// Runs the node until SIGINT or SIGTERM.
+pub fn run() -> Result<()> {
+    let mut shell = Shell::<ControllerConfig>::new("controller")?;
+    let Some(description) = shell.robot_description()? else { return Ok(()) };
+    let robot = Robot::from_urdf(&description)?;
+    let dynamics = Dynamics::for_robot(&description, &robot)?;
+    ControllerNode::new(shell, robot, dynamics)?.run()
+}
+
+struct ControllerNode {
+    shell: Shell<ControllerConfig>,
+    control: ControlLoop,
+    reader: JointStateReader,
+    inputs: Inputs,
+    outputs: Outputs,
+    weights: WeightsChecker,
+    command: Command,
+    /// When the newest joint states arrived, by the computer's steady clock.
+    arrival: Option<Instant>,
+    last_tick: Option<Instant>,
+    last_tick_stamp: Option<Stamp>,
+    said: Option<Verdict>,
+    rejected: Option<Rejection>,
+    rejections: u64,
+    tick_time: Timing,
+    missed_deadlines: u64,
+    ticks: u64,
+    diagnostics_due: Every,
+    slow_topics_due: Every,
+}
+
+struct Inputs {
+    joint_states: Subscription<JointState>,
+    joint_trajectory: Subscription<JointTrajectory>,
+    prediction: Subscription<JointTrajectory>,
+    weights: Subscription<UInt8MultiArray>,
+    learner_progress: Subscription<Float64MultiArray>,
+    hold: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    enable_learning: Subscription<r2r::ServiceRequest<SetBool::Service>>,
+}
+
+struct Outputs {
+    commands: Publisher<Float64MultiArray>,
+    sample: Publisher<JointTrajectory>,
+    authority: Publisher<Float64>,
+    model_info: Publisher<Text>,
+    command_message: Float64MultiArray,
+    sample_message: JointTrajectory,
+}
+
+impl ControllerNode {
+    fn new(mut shell: Shell<ControllerConfig>, robot: Robot, dynamics: Dynamics) -> Result<Self> {
+        let config = shell.config();
+        let joints = robot.joints.clone();
+        let inputs = Inputs {
+            joint_states: shell.subscribe("joint_states", sensor_qos())?,
+            joint_trajectory: shell.subscribe("~/joint_trajectory", reliable_qos(1))?,
+            prediction: shell.subscribe("predictor/predicted_trajectory", sensor_qos())?,
+            weights: shell.subscribe("learner/weights", reliable_qos(1))?,
+            learner_progress: shell.subscribe("learner/loss", sensor_qos())?,
+            hold: shell.service("~/hold")?,
+            enable_learning: shell.service("~/enable_learning")?,
+        };
+        let outputs = Outputs {
+            commands: shell.publisher("effort_controller/commands", reliable_qos(1))?,
+            sample: shell.publisher("~/learning_sample", reliable_qos(10))?,
+            authority: shell.publisher("~/authority", reliable_qos(1))?,
+            model_info: shell.publisher("~/model_info", latched_qos())?,
+            command_message: Float64MultiArray::default(),
+            sample_message: JointTrajectory { joint_names: joints.clone(), ..Default::default() },
+        };
+        shell.info(&format!("controls {joints:?} at {} Hz", config.update_rate));
+        Ok(Self {
+            reader: JointStateReader::new(&robot),
+            weights: WeightsChecker::spawn(robot.clone()),
+            command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
+            control: ControlLoop::new(config, robot, dynamics)?,
+            shell,
+            inputs,
+            outputs,
+            arrival: None,
+            last_tick: None,
+            last_tick_stamp: None,
+            said: None,
+            rejected: None,
+            rejections: 0,
+            tick_time: Timing::default(),
+            missed_deadlines: 0,
+            ticks: 0,
+            diagnostics_due: Every::new(1.0),
+            slow_topics_due: Every::new(50.0),
+        })
+    }
+
+    fn run(mut self) -> Result<()> {
+        while !self.shell.stopped() {
+            self.shell.node.spin_once(self.time_to_next_tick());
+            self.read_joint_states();
+            if self.tick_is_due() {
+                self.tick()?;
+            }
+            self.read_slow_inputs()?;
+            self.report();
+        }
+        self.control.safe_command(&mut self.command);
+        self.publish_command()?;
+        self.shell.info("stopped; the last command carries the robot's weight where it was");
+        // The command leaves on a thread of the middleware: give it the time before the node is gone.
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    }
+
+    fn period(&self) -> f64 {
+        1.0 / self.control.config().update_rate
+    }
+
+    fn time_to_next_tick(&self) -> Duration {
+        let latest = self.last_tick.map(|last| last + Duration::from_secs_f64(MISSED * self.period()));
+        latest.map_or(Duration::from_millis(2), |latest| latest.saturating_duration_since(Instant::now()))
+    }
+
+    fn read_joint_states(&mut self) {
+        while let Some(message) = self.inputs.joint_states.take() {
+            let mut stamp = time_to_stamp(&message.header.stamp);
+            if stamp == Stamp::default() {
+                stamp = self.shell.now();
+            }
+            match self.reader.read(stamp, &message.name, &message.position, &message.velocity) {
+                Ok(_) => {
+                    self.arrival = Some(Instant::now());
+                    self.rejected = None;
+                }
+                Err(rejection) => self.reject(rejection),
+            }
+        }
+    }
+
+    /// Counts a rejected message; says why when the reason is a new one.
+    fn reject(&mut self, rejection: Rejection) {
+        if rejection.is_harmless() {
+            return;
+        }
+        self.rejections += 1;
+        let said = self.rejected.as_ref().map(std::mem::discriminant);
+        if said != Some(std::mem::discriminant(&rejection)) {
+            self.shell.warn(&format!("joint states not used: {rejection}"));
+            self.rejected = Some(rejection);
+        }
+    }
+
+    /// Time as the control loop sees it. Where the clock stands still (a simulator died), the steady clock shows that
+    /// no measurements arrive.
+    fn now(&self) -> Stamp {
+        let now = self.shell.now();
+        match (self.reader.state(), self.arrival) {
+            (Some(state), Some(arrival)) => now.max(state.stamp + arrival.elapsed()),
+            _ => now,
+        }
+    }
+
+    /// With a new measurement a tick is due one period after the last one's; without, by the clock.
+    fn tick_is_due(&self) -> bool {
+        let Some(last) = self.last_tick else { return true };
+        let fresh = match (self.reader.state(), self.last_tick_stamp) {
+            (Some(state), Some(last)) => {
+                let elapsed = state.stamp.since(last);
+                elapsed > 0.9 * self.period() || elapsed < 0.0
+            }
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        fresh || last.elapsed().as_secs_f64() >= MISSED * self.period()
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let now = self.now();
+        let retired = self.control.tick(now, self.reader.state(), &mut self.command);
+        if self.control.verdict() != Verdict::Holding(crate::control_loop::Fault::NoJointStates) {
+            self.publish_command()?;
+        }
+        self.tick_time.record(started.elapsed());
+        self.count_deadline(started);
+        self.last_tick_stamp = self.reader.state().map(|state| state.stamp);
+        self.publish_sample()?;
+        if let Some(model) = retired {
+            self.weights.free(model);
+        }
+        Ok(())
+    }
+
+    fn count_deadline(&mut self, started: Instant) {
+        let late = self.last_tick.is_some_and(|last| {
+            let elapsed = started.duration_since(last).as_secs_f64();
+            elapsed > MISSED * self.period() * 1.05
+        });
+        self.missed_deadlines += u64::from(late);
+        self.ticks += 1;
+        self.last_tick = Some(started);
+    }
+
+    fn publish_command(&mut self) -> Result<()> {
+        self.outputs.command_message.data.clone_from(&self.command.values);
+        Ok(self.outputs.commands.publish(&self.outputs.command_message)?)
+    }
+
+    fn publish_sample(&mut self) -> Result<()> {
+        if let Some(sample) = self.control.sample() {
+            let feedback = &self.control.baseline().feedback_effort;
+            let verdict = self.control.verdict().to_string();
+            fill_sample(sample, feedback, &verdict, &mut self.outputs.sample_message);
+            self.outputs.sample.publish(&self.outputs.sample_message)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that may wait until the command is out.
+    fn read_slow_inputs(&mut self) -> Result<()> {
+        let now = self.now();
+        if let Some(message) = self.inputs.prediction.newest() {
+            match message_to_prediction(&message, &self.control.robot().joints) {
+                Some(prediction) => self.control.hear_prediction(now, &prediction),
+                None => self.shell.warn("prediction not used: other joints, or not finite"),
+            }
+        }
+        if self.inputs.learner_progress.newest().is_some() {
+            self.control.hear_learner(now);
+        }
+        if let Some(message) = self.inputs.joint_trajectory.newest() {
+            self.follow(&message);
+        }
+        if let Some(config) = self.shell.changed_config() {
+            self.control.set_authority_ceiling(config.authority);
+            self.control.set_learning(config.learning);
+        }
+        self.serve()?;
+        self.exchange_weights(now)
+    }
+
+    fn follow(&mut self, message: &JointTrajectory) {
+        let reference = self.control.reference();
+        let accepted = if message.points.is_empty() {
+            self.control.hold();
+            Ok("empty trajectory: holding here".to_owned())
+        } else {
+            message_to_trajectory(message, self.control.robot(), reference)
+                .and_then(|trajectory| {
+                    let text = format!("follows a trajectory of {:.3} s", trajectory.duration());
+                    self.control.follow(trajectory).map(|()| text)
+                })
+        };
+        match accepted {
+            Ok(text) => self.shell.info(&text),
+            Err(error) => self.shell.warn(&format!("trajectory refused: {error}")),
+        }
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        while let Some(request) = self.inputs.hold.take() {
+            self.control.hold();
+            self.shell.info("holds here, as asked on ~/hold");
+            request.respond(Trigger::Response { success: true, message: "holding".into() })?;
+        }
+        while let Some(request) = self.inputs.enable_learning.take() {
+            let enabled = request.message.data;
+            self.control.set_learning(enabled);
+            let message: &str = if enabled { "accepting weights" } else { "weights are frozen" };
+            self.shell.info(message);
+            request.respond(SetBool::Response { success: true, message: message.into() })?;
+        }
+        Ok(())
+    }
+
+    /// Passes new weights to the checker, and the checked ones to the loop.
+    fn exchange_weights(&mut self, now: Stamp) -> Result<()> {
+        if let Some(message) = self.inputs.weights.newest() {
+            self.control.hear_learner(now);
+            if self.control.wants_model() {
+                self.weights.check(message.data);
+            }
+        }
+        if !self.control.wants_model() {
+            return Ok(());
+        }
+        match self.weights.checked() {
+            Some(Ok(model)) => {
+                self.outputs.model_info.publish(&Text { data: describe_card(&model.card) })?;
+                self.control.accept_model(model);
+            }
+            Some(Err(error)) => self.shell.warn(&format!("weights refused: {error}")),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        let verdict = self.control.verdict();
+        // Limits come and go with every move; only the other changes are worth a line.
+        let verdict = if verdict == Verdict::Limited { Verdict::Tracking } else { verdict };
+        if !self.said.is_some_and(|said| said.same_kind(&verdict)) {
+            let text = verdict.describe(&self.control.robot().joints);
+            match verdict {
+                Verdict::Tracking | Verdict::Limited => self.shell.info(&text),
+                Verdict::Baseline(_) | Verdict::Holding(_) => self.shell.warn(&text),
+            }
+            self.said = Some(verdict);
+        }
+        if self.slow_topics_due.is_due() {
+            // Advisory, and repeated fifty times a second.
+            let _ = self.outputs.authority.publish(&Float64 { data: self.control.authority() });
+        }
+        if self.diagnostics_due.is_due() {
+            self.diagnose();
+        }
+    }
+
+    fn diagnose(&mut self) {
+        let verdict = self.control.verdict();
+        let level = match verdict {
+            Verdict::Tracking | Verdict::Limited => DiagnosticStatus::OK as u8,
+            Verdict::Baseline(_) => DiagnosticStatus::WARN as u8,
+            Verdict::Holding(_) => DiagnosticStatus::ERROR as u8,
+        };
+        let tick = self.tick_time.percentiles();
+        let revision = self.control.residual().card().map_or(0, |card| card.revision);
+        let values = [
+            ("authority", format!("{:.3}", self.control.authority())),
+            ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
+            ("model_revision", revision.to_string()),
+            ("ticks", self.ticks.to_string()),
+            ("missed_deadlines", self.missed_deadlines.to_string()),
+            ("rejected_joint_states", self.rejections.to_string()),
+            ("tick_p50_us", format!("{:.1}", tick.p50)),
+            ("tick_p99_us", format!("{:.1}", tick.p99)),
+            ("tick_max_us", format!("{:.1}", tick.max)),
+        ];
+        let message = verdict.describe(&self.control.robot().joints);
+        self.shell.diagnose("control", level, &message, &values);
+    }
+}
+
+/// A thread that turns received bytes into checked models and frees old ones, so that the tick does neither.
+struct WeightsChecker {
+    work: mpsc::Sender<Work>,
+    models: mpsc::Receiver<Result<Box<ResidualModel>>>,
+}
+
+enum Work {
+    Check(Vec<u8>),
+    Free(Box<ResidualModel>),
+}
+
+impl WeightsChecker {
+    fn spawn(robot: Robot) -> Self {
+        let (work, inbox) = mpsc::channel();
+        let (outbox, models) = mpsc::channel();
+        // The thread ends when the node drops its end of the channel.
+        std::thread::spawn(move || {
+            for work in inbox {
+                match work {
+                    Work::Free(model) => drop(model),
+                    Work::Check(bytes) => {
+                        if outbox.send(check_weights(&bytes, &robot)).is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        Self { work, models }
+    }
+
+    fn check(&self, bytes: Vec<u8>) {
+        // If the thread is gone the learner is soon reported as lost; the baseline needs no weights.
+        let _ = self.work.send(Work::Check(bytes));
+    }
+
+    fn free(&self, model: Box<ResidualModel>) {
+        let _ = self.work.send(Work::Free(model));
+    }
+
+    fn checked(&self) -> Option<Result<Box<ResidualModel>>> {
+        self.models.try_recv().ok()
+    }
+}
+
+fn describe_card(card: &Card) -> String {
+    serde_json::to_string_pretty(card).unwrap_or_else(|error| error.to_string())
+}
+
+fn check_weights(bytes: &[u8], robot: &Robot) -> Result<Box<ResidualModel>> {
+    if bytes.len() > LARGEST_WEIGHTS {
+        let found = format!("{} bytes", bytes.len());
+        return Err(crate::Error::mismatch("weights", found, format!("at most {LARGEST_WEIGHTS} bytes")));
+    }
+    ResidualModel::from_bytes(bytes, "~/weights", robot).map(Box::new)
+}

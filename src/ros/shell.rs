@@ -1,0 +1,261 @@
+//! What all nodes share: creation, parameters, clock, log, diagnostics, signals and the drained subscriptions.
+
+use crate::error::{Error, Result};
+use crate::ros::convert::stamp_to_time;
+use crate::ros::parameters::{Parameters, Validate};
+use crate::state::Stamp;
+use futures::{FutureExt, Stream, StreamExt};
+use r2r::diagnostic_msgs::msg::{DiagnosticArray, DiagnosticStatus, KeyValue};
+use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
+use r2r::rcl_interfaces::msg::Log;
+use r2r::{Clock, Node, Publisher, QosProfile, WrappedTypesupport};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Newest first matters more than every one: a late sample is worth nothing.
+pub fn sensor_qos() -> QosProfile {
+    QosProfile::default().reliability(ReliabilityPolicy::BestEffort).keep_last(1)
+}
+
+/// For what must arrive but not linger.
+pub fn reliable_qos(depth: usize) -> QosProfile {
+    QosProfile::default().keep_last(depth)
+}
+
+/// For what a late subscriber must still learn: the robot description, the model in use.
+pub fn latched_qos() -> QosProfile {
+    QosProfile::default().durability(DurabilityPolicy::TransientLocal).keep_last(1)
+}
+
+/// A subscription that is emptied after each spin: r2r holds ten messages and drops the newest beyond that.
+pub struct Subscription<T>(Box<dyn Stream<Item = T> + Unpin>);
+
+impl<T> Subscription<T> {
+    /// The next message that has arrived, if any.
+    pub fn take(&mut self) -> Option<T> {
+        self.0.next().now_or_never().flatten()
+    }
+
+    /// The newest message that has arrived, if any; older ones are dropped.
+    pub fn newest(&mut self) -> Option<T> {
+        std::iter::from_fn(|| self.take()).last()
+    }
+}
+
+/// A node with its parameters as a `T`.
+pub struct Shell<T> {
+    pub node: Node,
+    name: String,
+    parameters: Arc<Mutex<Parameters<T>>>,
+    parameters_changed: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    clock: Arc<Mutex<Clock>>,
+    rosout: Publisher<Log>,
+    diagnostics: Publisher<DiagnosticArray>,
+    /// Runs parameter services and signal handling; dropped last.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<T> {
+    /// Creates the node under `name` (remappable), reads its parameters and begins to serve them.
+    pub fn new(name: &str) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("services")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Ros(format!("tokio: {error}")))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        watch_signals(&runtime, stop.clone())?;
+        let mut node = Node::create(r2r::Context::create()?, name, "")?;
+        let name = node.name()?;
+        let parameters = {
+            let overrides = node.params.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            Arc::new(Mutex::new(Parameters::new(&name, &overrides)?))
+        };
+        let (handler, changes) = node.make_derived_parameter_handler(parameters.clone())?;
+        let parameters_changed = Arc::new(AtomicBool::new(false));
+        let changed = parameters_changed.clone();
+        runtime.spawn(handler);
+        runtime.spawn(changes.for_each(move |_| {
+            changed.store(true, Ordering::Release);
+            std::future::ready(())
+        }));
+        let rosout_qos = QosProfile { lifespan: Duration::from_secs(10), ..latched_qos().keep_last(1000) };
+        Ok(Self {
+            rosout: node.create_publisher("/rosout", rosout_qos)?,
+            diagnostics: node.create_publisher("/diagnostics", reliable_qos(10))?,
+            clock: node.get_ros_clock(),
+            node,
+            name,
+            parameters,
+            parameters_changed,
+            stop,
+            _runtime: runtime,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The parameters as they are now.
+    pub fn config(&self) -> T {
+        self.parameters.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).config().clone()
+    }
+
+    /// The parameters, if they have been set since the last call.
+    pub fn changed_config(&self) -> Option<T> {
+        self.parameters_changed.swap(false, Ordering::Acquire).then(|| self.config())
+    }
+
+    /// Whether SIGINT or SIGTERM has come.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Shared with threads that must end with the node.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// ROS time: the system's, or the simulator's with use_sim_time.
+    pub fn now(&self) -> Stamp {
+        let mut clock = self.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let now = clock.get_now().unwrap_or_default();
+        Stamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    pub fn subscribe<M: WrappedTypesupport + 'static>(
+        &mut self,
+        topic: &str,
+        qos: QosProfile,
+    ) -> Result<Subscription<M>> {
+        Ok(Subscription(Box::new(self.node.subscribe(topic, qos)?)))
+    }
+
+    pub fn publisher<M: WrappedTypesupport>(&mut self, topic: &str, qos: QosProfile) -> Result<Publisher<M>> {
+        Ok(self.node.create_publisher(topic, qos)?)
+    }
+
+    /// A service whose requests are taken like messages.
+    pub fn service<S: r2r::WrappedServiceTypeSupport + 'static>(
+        &mut self,
+        name: &str,
+    ) -> Result<Subscription<r2r::ServiceRequest<S>>> {
+        Ok(Subscription(Box::new(self.node.create_service::<S>(name, QosProfile::services_default())?)))
+    }
+
+    pub fn info(&self, text: &str) {
+        r2r::log_info!(&self.name, "{text}");
+        self.publish_log(Log::INFO as u8, text);
+    }
+
+    pub fn warn(&self, text: &str) {
+        r2r::log_warn!(&self.name, "{text}");
+        self.publish_log(Log::WARN as u8, text);
+    }
+
+    /// r2r does not publish /rosout by itself.
+    fn publish_log(&self, level: u8, text: &str) {
+        let log = Log {
+            stamp: stamp_to_time(self.now()),
+            level,
+            name: self.name.clone(),
+            msg: text.into(),
+            ..Default::default()
+        };
+        // A log line that cannot be published has still been printed.
+        let _ = self.rosout.publish(&log);
+    }
+
+    /// Publishes one status on /diagnostics.
+    pub fn diagnose(&self, task: &str, level: u8, message: &str, values: &[(&str, String)]) {
+        let values = values.iter().map(|(key, value)| KeyValue { key: (*key).into(), value: value.clone() });
+        let status = DiagnosticStatus {
+            level,
+            name: format!("{}: {task}", self.name),
+            message: message.into(),
+            hardware_id: String::new(),
+            values: values.collect(),
+        };
+        let mut array = DiagnosticArray { status: vec![status], ..Default::default() };
+        array.header.stamp = stamp_to_time(self.now());
+        // Diagnostics are advisory: the next one comes in a second.
+        let _ = self.diagnostics.publish(&array);
+    }
+
+    /// The robot description: the file that the parameter `urdf` names, if any.
+    pub fn urdf_file(&self) -> Result<Option<String>> {
+        let path = self.node.get_parameter::<Option<String>>("urdf")?.filter(|path| !path.is_empty());
+        path.map(|path| std::fs::read_to_string(&path).map_err(Error::io(path))).transpose()
+    }
+
+    /// The robot description from the parameter `urdf`, or else from the latched topic robot_description, which is
+    /// waited for. `None` when the node was stopped first.
+    pub fn robot_description(&mut self) -> Result<Option<String>> {
+        if let Some(description) = self.urdf_file()? {
+            return Ok(Some(description));
+        }
+        let mut description: Subscription<r2r::std_msgs::msg::String> =
+            self.subscribe("robot_description", latched_qos())?;
+        self.info("waiting for the topic robot_description");
+        while !self.stopped() {
+            self.node.spin_once(Duration::from_millis(20));
+            if let Some(message) = description.newest() {
+                return Ok(Some(message.data));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Arc<AtomicBool>) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Error::Ros(format!("signal handler: {error}"));
+    let _guard = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    runtime.spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        stop.store(true, Ordering::Release);
+    });
+    Ok(())
+}
+
+/// The `main` of every node: runs it, prints an error as one line, and says with the exit code how it ended.
+pub fn run_node(node: impl FnOnce() -> Result<()>) -> ExitCode {
+    match node() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A throttle on wall time, for what is published slower than the loop runs.
+pub struct Every {
+    period: Duration,
+    last: Option<std::time::Instant>,
+}
+
+impl Every {
+    pub fn new(rate: f64) -> Self {
+        Self { period: Duration::from_secs_f64(1.0 / rate), last: None }
+    }
+
+    /// True at most once a period.
+    pub fn is_due(&mut self) -> bool {
+        let now = std::time::Instant::now();
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= self.period);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
