@@ -6,5 +6,6 @@ pub mod state;
 pub mod trajectory;
 pub mod command;
 pub mod robot;
+pub mod reference;
 
 pub use error::{Error, Result};
