@@ -27,6 +27,8 @@ pub struct Dynamics {
     gravity: Vector3<f64>,
     friction: Vec<f64>,
     damping: Vec<f64>,
+    /// Of the motor, seen at the joint, kg m² (or kg).
+    rotor_inertia: Vec<f64>,
     scratch: Scratch,
 }
 
@@ -95,6 +97,7 @@ impl Dynamics {
             gravity: Vector3::new(0.0, 0.0, -9.81),
             friction: robot.friction.clone(),
             damping: robot.damping.clone(),
+            rotor_inertia: vec![0.0; n],
             scratch: Scratch {
                 zeros: vec![0.0; n],
                 unit: vec![0.0; n],
@@ -117,6 +120,20 @@ impl Dynamics {
     /// Gravity in the frame of the root link, m/s²: for a robot that hangs from a wall or a ceiling.
     pub fn set_gravity(&mut self, gravity: Vector3<f64>) {
         self.gravity = gravity;
+    }
+
+    /// Inertia of the motors seen at the joints, kg m² (kg for a slide); a URDF has no word for it. Only the part that
+    /// resists acceleration is modelled (Featherstone 2008, section 9.6).
+    pub fn set_rotor_inertia(&mut self, inertia: &[f64]) -> Result<()> {
+        if inertia.len() != self.bodies.len() {
+            return Err(Error::mismatch(
+                "rotor inertia",
+                inertia.len(),
+                format!("{} joints", self.bodies.len()),
+            ));
+        }
+        self.rotor_inertia.copy_from_slice(inertia);
+        Ok(())
     }
 
     /// Adds a point mass [kg] that is fixed to `link` at `position` [m, in the link's frame].
@@ -214,7 +231,7 @@ impl Dynamics {
         for i in (0..self.bodies.len()).rev() {
             let (before, rest) = self.bodies.split_at_mut(i);
             let body = &rest[0];
-            out[body.joint] = body.effort();
+            out[body.joint] = body.effort() + self.rotor_inertia[body.joint] * a[body.joint];
             if let Some(parent) = body.parent {
                 body.push(&mut before[parent].motion);
             }
@@ -465,6 +482,10 @@ mod tests {
         dynamics.set_gravity(Vector3::zeros());
         dynamics.gravity(&[0.0], &mut effort);
         assert_eq!(effort[0], 0.0);
+        dynamics.set_rotor_inertia(&[0.25]).unwrap();
+        dynamics.inverse_dynamics(&[0.0], &[0.0], &[2.0], &mut effort);
+        assert_relative_eq!(effort[0], 2.0 * (0.25 + 0.6 + 1.0), epsilon = 1e-12);
+        assert!(dynamics.set_rotor_inertia(&[]).is_err());
         assert!(dynamics.add_point_mass("hand", 1.0, Vector3::zeros()).is_err());
     }
 
