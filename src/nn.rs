@@ -1,2 +1,3 @@
 //! The neural networks: Candle defines and trains them, a frozen copy in plain Rust runs them, one file keeps them.
 pub mod checkpoint;
+pub mod mlp;
