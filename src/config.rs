@@ -27,7 +27,10 @@ pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Res
     for section in ["/**", node] {
         let Some(content) = nodes.get(section) else { continue };
         let parameters = content.get("ros__parameters").and_then(Value::as_mapping).ok_or_else(|| {
-            invalid(section, "found no mapping 'ros__parameters', expected <node>: ros__parameters: ...".into())
+            invalid(
+                section,
+                "found no mapping 'ros__parameters', expected <node>: ros__parameters: ...".into(),
+            )
         })?;
         insert_mapping(&mut merged, "", parameters);
     }

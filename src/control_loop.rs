@@ -100,7 +100,9 @@ impl ControllerConfig {
                 return Err(Error::mismatch(key, value, "a number from 0 to 1"));
             }
         }
-        for (key, value) in [("fade_time", self.fade_time), ("constraints.trajectory", self.constraints.trajectory)] {
+        for (key, value) in
+            [("fade_time", self.fade_time), ("constraints.trajectory", self.constraints.trajectory)]
+        {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Error::mismatch(key, value, "a number, 0 or above"));
             }
@@ -136,8 +138,7 @@ impl ControlLoop {
     pub fn new(config: ControllerConfig, robot: Robot, dynamics: Dynamics) -> Result<Self> {
         config.validate()?;
         let joints = robot.degrees_of_freedom();
-        let baseline_config =
-            BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
+        let baseline_config = BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
         let limit = robot.limits.effort.iter().map(|effort| config.residual_limit * effort).collect();
         Ok(Self {
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
@@ -209,10 +210,9 @@ impl ControlLoop {
         self.config.learning = enabled;
     }
 
-    /// What the learner should hear of the last tick; `None` when it was disturbed (held, limited, slowed).
+    /// What happened in the last tick, unless it held. To be learned from only if the verdict is undisturbed.
     pub fn sample(&self) -> Option<&Sample> {
-        let undisturbed = matches!(self.verdict, Verdict::Tracking | Verdict::Baseline(_));
-        (undisturbed && self.last.is_some()).then_some(&self.sample)
+        (!matches!(self.verdict, Verdict::Holding(_))).then_some(&self.sample)
     }
 
     /// Whether new weights can be taken now.
@@ -242,7 +242,11 @@ impl ControlLoop {
     pub fn follow(&mut self, trajectory: SplineTrajectory) -> Result<()> {
         if self.last.is_none() {
             let problem = "no joint states yet, so there is no place to start from".to_owned();
-            return Err(Error::Mismatch { what: "trajectory".into(), found: problem, expected: "joint states".into() });
+            return Err(Error::Mismatch {
+                what: "trajectory".into(),
+                found: problem,
+                expected: "joint states".into(),
+            });
         }
         self.motion.follow(trajectory);
         Ok(())
@@ -255,7 +259,12 @@ impl ControlLoop {
 
     /// Computes the command for the newest `state` at time `now`. Gives back a network that is no longer needed, so
     /// that it is freed elsewhere.
-    pub fn tick(&mut self, now: Stamp, state: Option<&State>, out: &mut Command) -> Option<Box<ResidualModel>> {
+    pub fn tick(
+        &mut self,
+        now: Stamp,
+        state: Option<&State>,
+        out: &mut Command,
+    ) -> Option<Box<ResidualModel>> {
         self.started.get_or_insert(now);
         out.mode = Mode::Effort;
         match self.usable(now, state) {
@@ -332,9 +341,9 @@ impl ControlLoop {
         let longest = 5.0 / self.config.update_rate;
         let dt = self.last.map_or(0.0, |last| state.stamp.since(last).clamp(0.0, longest));
         if self.last.is_none() {
-            self.motion.start(&state.position);
+            self.motion.start(&self.robot, &state.position);
         } else if matches!(self.verdict, Verdict::Holding(_)) {
-            self.motion.restart(&state.position);
+            self.motion.restart(&self.robot, &state.position);
             self.baseline.reset();
             self.authority.drop_to_zero();
         }
@@ -370,7 +379,8 @@ impl ControlLoop {
         if tolerance <= 0.0 {
             return None;
         }
-        let errors = self.reference.position.iter().zip(&state.position).map(|(reference, q)| (reference - q).abs());
+        let errors =
+            self.reference.position.iter().zip(&state.position).map(|(reference, q)| (reference - q).abs());
         let (joint, error) = errors.enumerate().find(|(_, error)| *error > tolerance)?;
         Some(Fault::ToleranceViolated { joint, error, tolerance })
     }

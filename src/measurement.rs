@@ -12,13 +12,25 @@ use std::fmt;
 pub enum Rejection {
     /// None of the robot's joints is in the message: it belongs to another device. Not a fault.
     OtherDevice,
-    MissingJoint { joint: String },
-    TooFewPositions { names: usize, positions: usize },
-    NonFinitePosition { joint: String, value: f64 },
+    MissingJoint {
+        joint: String,
+    },
+    TooFewPositions {
+        names: usize,
+        positions: usize,
+    },
+    NonFinitePosition {
+        joint: String,
+        value: f64,
+    },
     /// The same stamp as the newest state.
-    Duplicate { stamp: Stamp },
+    Duplicate {
+        stamp: Stamp,
+    },
     /// Older than the newest state.
-    Late { behind: f64 },
+    Late {
+        behind: f64,
+    },
 }
 
 impl Rejection {
@@ -43,7 +55,10 @@ impl fmt::Display for Rejection {
             }
             Self::Duplicate { stamp } => write!(f, "stamp {:.6} s came twice", stamp.seconds()),
             Self::Late { behind } => {
-                write!(f, "stamp is {behind:.6} s behind the newest one: out of order, or the clock went back")
+                write!(
+                    f,
+                    "stamp is {behind:.6} s behind the newest one: out of order, or the clock went back"
+                )
             }
         }
     }
@@ -56,11 +71,13 @@ const CLOCK_RESET: f64 = 1.0;
 /// Turns joint state messages into states, in the robot's joint order, without allocating once the order is known.
 #[derive(Clone, Debug)]
 pub struct JointStateReader {
-    joints: Vec<String>,
+    robot: Robot,
     /// Where each of our joints stands in the message last seen.
     order: Vec<usize>,
     state: State,
     scratch: State,
+    /// Way from the last position to the new one.
+    increment: Vec<f64>,
     started: bool,
 }
 
@@ -68,10 +85,11 @@ impl JointStateReader {
     pub fn new(robot: &Robot) -> Self {
         let n = robot.degrees_of_freedom();
         Self {
-            joints: robot.joints.clone(),
+            robot: robot.clone(),
             order: Vec::with_capacity(n),
             state: State::zeros(n),
             scratch: State::zeros(n),
+            increment: vec![0.0; n],
             started: false,
         }
     }
@@ -99,15 +117,16 @@ impl JointStateReader {
         for (joint, &index) in self.order.iter().enumerate() {
             let position = positions[index];
             if !position.is_finite() {
-                return Err(Rejection::NonFinitePosition {
-                    joint: self.joints[joint].clone(),
-                    value: position,
-                });
+                let joint = self.robot.joints[joint].clone();
+                return Err(Rejection::NonFinitePosition { joint, value: position });
             }
             self.scratch.position[joint] = position;
+        }
+        self.robot.difference(&self.state.position, &self.scratch.position, &mut self.increment);
+        for (joint, &index) in self.order.iter().enumerate() {
             self.scratch.velocity[joint] = match (velocities.get(index), elapsed) {
                 (Some(velocity), _) if velocity.is_finite() => *velocity,
-                (_, Some(elapsed)) => (position - self.state.position[joint]) / elapsed,
+                (_, Some(elapsed)) => self.increment[joint] / elapsed,
                 (_, None) => 0.0,
             };
         }
@@ -133,16 +152,20 @@ impl JointStateReader {
     }
 
     fn find_joints(&mut self, names: &[String]) -> Result<(), Rejection> {
-        let known = self.order.len() == self.joints.len()
-            && self.order.iter().zip(&self.joints).all(|(&index, joint)| names.get(index) == Some(joint));
+        let known = self.order.len() == self.robot.joints.len()
+            && self
+                .order
+                .iter()
+                .zip(&self.robot.joints)
+                .all(|(&index, joint)| names.get(index) == Some(joint));
         if known {
             return Ok(());
         }
         self.order.clear();
-        if !self.joints.iter().any(|joint| names.contains(joint)) {
+        if !self.robot.joints.iter().any(|joint| names.contains(joint)) {
             return Err(Rejection::OtherDevice);
         }
-        for joint in &self.joints {
+        for joint in &self.robot.joints {
             match names.iter().position(|name| name == joint) {
                 Some(index) => self.order.push(index),
                 None => return Err(Rejection::MissingJoint { joint: joint.clone() }),

@@ -1,7 +1,7 @@
 //! What the robot should do now: hold, follow the built-in test motion, or follow a trajectory that was sent.
 
-use crate::error::Result;
-use crate::reference::{MultiSine, MultiSineConfig, ReferencePoint, SplineTrajectory};
+use crate::error::{Error, Result};
+use crate::reference::{MultiSine, MultiSineConfig, Reference, ReferencePoint, SplineTrajectory};
 use crate::robot::Robot;
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +19,15 @@ pub enum ReferenceConfig {
 /// The reference and its own clock, which the governor may slow down.
 pub struct Motion {
     built_in: Option<MultiSine>,
+    /// The posture to rest in.
+    hold: ReferencePoint,
     source: Source,
     /// Time since the source began [s].
     time: f64,
 }
 
 enum Source {
-    Hold(ReferencePoint),
+    Hold,
     BuiltIn,
     Trajectory(SplineTrajectory),
 }
@@ -34,16 +36,21 @@ impl Motion {
     pub fn new(config: &ReferenceConfig, robot: &Robot) -> Result<Self> {
         let built_in = match config {
             ReferenceConfig::Hold => None,
-            ReferenceConfig::MultiSine(config) => Some(MultiSine::new(config, robot)?),
+            ReferenceConfig::MultiSine(config) if config.centre.is_empty() => {
+                let expected = format!("a posture of the joints {:?}", robot.joints);
+                return Err(Error::mismatch("controller.reference.centre", "nothing", expected));
+            }
+            ReferenceConfig::MultiSine(config) => Some(MultiSine::new(robot, &config.centre, config)?),
         };
-        Ok(Self { built_in, source: Source::Hold(ReferencePoint::zeros(robot.degrees_of_freedom())), time: 0.0 })
+        let hold = ReferencePoint::zeros(robot.degrees_of_freedom());
+        Ok(Self { built_in, hold, source: Source::Hold, time: 0.0 })
     }
 
     /// Begins at `position`: the built-in motion if there is one, which leads there smoothly, or else holding.
-    pub fn start(&mut self, position: &[f64]) {
+    pub fn start(&mut self, robot: &Robot, position: &[f64]) {
         match &mut self.built_in {
             Some(built_in) => {
-                built_in.start_from(position);
+                built_in.start_from(robot, position);
                 self.source = Source::BuiltIn;
                 self.time = 0.0;
             }
@@ -53,15 +60,17 @@ impl Motion {
 
     /// Begins anew after a fault: the built-in motion from `position`; a trajectory is given up and the robot held,
     /// because whoever sent it must decide what comes next.
-    pub fn restart(&mut self, position: &[f64]) {
+    pub fn restart(&mut self, robot: &Robot, position: &[f64]) {
         match self.source {
-            Source::BuiltIn => self.start(position),
-            Source::Hold(_) | Source::Trajectory(_) => self.hold_at(position),
+            Source::BuiltIn => self.start(robot, position),
+            Source::Hold | Source::Trajectory(_) => self.hold_at(position),
         }
     }
 
+    /// Rests at `position`; allocates nothing, for it is called in the tick.
     pub fn hold_at(&mut self, position: &[f64]) {
-        self.source = Source::Hold(ReferencePoint::at_rest(position));
+        self.hold.position.copy_from_slice(position);
+        self.source = Source::Hold;
         self.time = 0.0;
     }
 
@@ -88,7 +97,7 @@ impl Motion {
     pub fn sample_ahead(&self, ahead: f64, out: &mut ReferencePoint) {
         let time = (self.time + ahead).max(0.0);
         match (&self.source, &self.built_in) {
-            (Source::Hold(point), _) => out.copy_from(point),
+            (Source::Hold, _) => out.copy_from(&self.hold),
             (Source::BuiltIn, Some(built_in)) => built_in.sample(time, out),
             (Source::BuiltIn, None) => {}
             (Source::Trajectory(trajectory), _) => trajectory.sample(time, out),

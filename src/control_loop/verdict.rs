@@ -49,7 +49,9 @@ impl Verdict {
     pub fn describe(&self, joints: &[String]) -> String {
         match self {
             Self::Tracking => "tracking".into(),
-            Self::Limited => "tracking, limited: a limit of effort, velocity, position or residual acts".into(),
+            Self::Limited => {
+                "tracking, limited: a limit of effort, velocity, position or residual acts".into()
+            }
             Self::Baseline(fault) => format!("on the baseline alone: {}", fault.describe(joints)),
             Self::Holding(fault) => format!("holding: {}", fault.describe(joints)),
         }
@@ -73,7 +75,8 @@ impl Fault {
         let name = |joint: usize| joints.get(joint).map_or("?", String::as_str);
         match *self {
             Self::NoJointStates => {
-                "no joint states yet: is the robot or the simulator running, and joint_states remapped to it?".into()
+                "no joint states yet: is the robot or the simulator running, and joint_states remapped to it?"
+                    .into()
             }
             Self::JointStatesStale { age, timeout } => format!(
                 "the newest joint states are {age:.3} s old (timeout {timeout:.3} s): the robot fell silent, or its \
@@ -88,10 +91,15 @@ impl Fault {
                 format!("the command of joint '{}' came out not finite and was not sent", name(joint))
             }
             Self::ResidualNotFinite { joint } => {
-                format!("the learned effort of joint '{}' is not finite: its weights are unusable", name(joint))
+                format!(
+                    "the learned effort of joint '{}' is not finite: its weights are unusable",
+                    name(joint)
+                )
             }
             Self::LearnerLost { silence } => {
-                format!("no sign of life from the learner for {silence:.1} s; restart it, or set learning to false")
+                format!(
+                    "no sign of life from the learner for {silence:.1} s; restart it, or set learning to false"
+                )
             }
             Self::PredictorLost { silence } => {
                 format!("no prediction for {silence:.1} s; restart the predictor, or set prediction to false")

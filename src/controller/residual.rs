@@ -29,8 +29,7 @@ impl ResidualModel {
             return Err(Error::mismatch(format!("network of {origin}"), format!("{config:?}"), expected));
         }
         let network = FrozenMlp::from_tensors(&config, &tensors)?;
-        let output_scale =
-            values(&tensors, "output_scale", &[joints])?.into_iter().map(f64::from).collect();
+        let output_scale = values(&tensors, "output_scale", &[joints])?.into_iter().map(f64::from).collect();
         Ok(Self { card, network, output_scale })
     }
 

@@ -76,8 +76,7 @@ impl Labeller {
         let mean_effort = self.mean_residual_effort();
         let inverse_model =
             self.example(middle, [&middle.position, &middle.velocity, &acceleration], &mean_effort);
-        let motion =
-            [&middle.reference_position, &middle.reference_velocity, &middle.reference_acceleration];
+        let motion = [&middle.reference_position, &middle.reference_velocity, &middle.reference_acceleration];
         let tracking_error = self.example(middle, motion, &mean_effort);
         Some(Examples { inverse_model, tracking_error })
     }

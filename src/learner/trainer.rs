@@ -88,7 +88,9 @@ impl LearnerConfig {
             }
         }
         match self.hidden.iter().find(|units| !(1..=LARGEST_LAYER).contains(*units)) {
-            Some(units) => Err(Error::mismatch("hidden", units, format!("layers of 1 to {LARGEST_LAYER} units"))),
+            Some(units) => {
+                Err(Error::mismatch("hidden", units, format!("layers of 1 to {LARGEST_LAYER} units")))
+            }
             None => Ok(()),
         }
     }
@@ -240,7 +242,8 @@ impl Learner {
 
     fn card(&self, parent: Option<u64>) -> Result<Card> {
         let Progress { unseen_loss, baseline_loss, steps, .. } = self.progress;
-        let evaluation = [("unseen_loss", unseen_loss), ("baseline_loss", baseline_loss), ("steps", steps as f64)];
+        let evaluation =
+            [("unseen_loss", unseen_loss), ("baseline_loss", baseline_loss), ("steps", steps as f64)];
         Ok(Card {
             kind: ModelKind::Controller,
             joints: self.joints.clone(),
@@ -276,7 +279,9 @@ impl Learner {
         };
         let Self { inverse_model, tracking_error, rng, .. } = self;
         let batch: Vec<&Example> = (0..size)
-            .filter_map(|k| if k < by_inverse_model { inverse_model.draw(rng) } else { tracking_error.draw(rng) })
+            .filter_map(
+                |k| if k < by_inverse_model { inverse_model.draw(rng) } else { tracking_error.draw(rng) },
+            )
             .collect();
         stack(&batch)
     }

@@ -55,7 +55,10 @@ pub struct MultiSine {
     start: Vec<f64>,
     centre: Vec<f64>,
     sines: Vec<[Sine; SINES]>,
+    /// Bounds on position, velocity and acceleration of each joint's sines.
+    greatest: Vec<[f64; 3]>,
     blend_time: f64,
+    shortest_blend_time: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,17 +80,33 @@ impl MultiSine {
                 return Err(Error::mismatch(what, found, format!("{n} joints")));
             }
         }
-        let mut motion =
-            Self { start: vec![0.0; n], centre, sines: Vec::with_capacity(n), blend_time: config.blend_time };
-        robot.difference(&motion.centre, start, &mut motion.start);
+        let mut motion = Self {
+            start: vec![0.0; n],
+            sines: Vec::with_capacity(n),
+            greatest: Vec::with_capacity(n),
+            blend_time: config.blend_time,
+            shortest_blend_time: config.blend_time,
+            centre,
+        };
         let mut random = Pcg64::seed_from_u64(config.seed);
         for joint in 0..n {
-            motion.start[joint] += motion.centre[joint];
             let greatest = greatest_motion(robot, joint, motion.centre[joint], config)?;
             motion.sines.push(draw(&mut random, config.frequencies, greatest));
-            motion.blend_time = motion.blend_time.max(motion.blend_time_of(robot, joint, greatest));
+            motion.greatest.push(greatest);
         }
+        motion.start_from(robot, start);
         Ok(motion)
+    }
+
+    /// Lets the motion begin at rest at `start` instead; allocates nothing.
+    pub fn start_from(&mut self, robot: &Robot, start: &[f64]) {
+        robot.difference(&self.centre, start, &mut self.start);
+        self.blend_time = self.shortest_blend_time;
+        for joint in 0..self.start.len() {
+            self.start[joint] += self.centre[joint];
+            let needed = self.blend_time_of(robot, joint, self.greatest[joint]);
+            self.blend_time = self.blend_time.max(needed);
+        }
     }
 
     /// The time in which the blend keeps its own share of the velocity (what the sines leave of the limit) and of the

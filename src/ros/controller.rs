@@ -9,6 +9,7 @@ use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
+use crate::reference::Reference;
 use crate::robot::{Dynamics, Robot};
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
 use crate::ros::parameters::Validate;
@@ -280,11 +281,10 @@ impl ControllerNode {
             self.control.hold();
             Ok("empty trajectory: holding here".to_owned())
         } else {
-            message_to_trajectory(message, self.control.robot(), reference)
-                .and_then(|trajectory| {
-                    let text = format!("follows a trajectory of {:.3} s", trajectory.duration());
-                    self.control.follow(trajectory).map(|()| text)
-                })
+            message_to_trajectory(message, self.control.robot(), reference).and_then(|trajectory| {
+                let text = format!("follows a trajectory of {:.3} s", trajectory.duration());
+                self.control.follow(trajectory).map(|()| text)
+            })
         };
         match accepted {
             Ok(text) => self.shell.info(&text),

@@ -1,6 +1,9 @@
 //! Between ROS messages and the core's types.
 
+use crate::error::Result;
 use crate::learner::Sample;
+use crate::reference::{self, MissingJoints, ReferencePoint, SplineTrajectory};
+use crate::robot::Robot;
 use crate::state::{Stamp, State};
 use crate::trajectory::{Horizon, Trajectory};
 use r2r::builtin_interfaces::msg::{Duration as RosDuration, Time};
@@ -52,7 +55,22 @@ pub fn message_to_prediction(message: &JointTrajectory, joints: &[String]) -> Op
     Some(prediction)
 }
 
-pub fn message_to_trajectory(_m: &JointTrajectory, _r: &crate::robot::Robot, _s: &crate::reference::ReferencePoint) -> crate::Result<crate::reference::SplineTrajectory> { Ok(crate::reference::SplineTrajectory) }
+/// A trajectory for `robot` that starts from `start`; joints that it does not name are an error.
+pub fn message_to_trajectory(
+    message: &JointTrajectory,
+    robot: &Robot,
+    start: &ReferencePoint,
+) -> Result<SplineTrajectory> {
+    let points = message.points.iter().map(|point| reference::JointTrajectoryPoint {
+        time_from_start: message_to_seconds(&point.time_from_start),
+        positions: point.positions.clone(),
+        velocities: point.velocities.clone(),
+        accelerations: point.accelerations.clone(),
+    });
+    let trajectory =
+        reference::JointTrajectory { joints: message.joint_names.clone(), points: points.collect() };
+    SplineTrajectory::new(robot, &trajectory, start, MissingJoints::Refuse)
+}
 
 /// The verdicts under which a sample may be learned from, as they stand in `header.frame_id`.
 const UNDISTURBED: [&str; 2] = ["tracking", "baseline"];
@@ -108,8 +126,7 @@ pub fn message_to_sample(message: JointTrajectory, joints: &[String]) -> Option<
 pub fn sample_error(message: &JointTrajectory) -> Option<(Stamp, f64)> {
     let errors = &message.points.get(2)?.positions;
     let sum: f64 = errors.iter().map(|error| error * error).sum();
-    (!errors.is_empty())
-        .then(|| (time_to_stamp(&message.header.stamp), (sum / errors.len() as f64).sqrt()))
+    (!errors.is_empty()).then(|| (time_to_stamp(&message.header.stamp), (sum / errors.len() as f64).sqrt()))
 }
 
 /// A joint state message without efforts.

@@ -1,1 +1,3 @@
-pub fn run() -> crate::Result<()> { Ok(()) }
+pub fn run() -> crate::Result<()> {
+    Ok(())
+}

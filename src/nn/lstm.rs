@@ -1,0 +1,205 @@
+//! A long short-term memory with a linear head: here as Candle trains it, in [`frozen`] as the robot runs it.
+//! Parameters have PyTorch's names and layout (`lstm.weight_ih_l0` [4·hidden, in], gates in the order i, f, g, o;
+//! `head.weight` [out, hidden]), so that weights go either way unchanged.
+
+pub mod cell;
+pub mod frozen;
+
+use crate::error::{Error, Result};
+use crate::nn::checkpoint::Tensors;
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{Linear, Module, VarBuilder};
+use cell::LstmCell;
+pub use frozen::FrozenLstm;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Sizes of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LstmConfig {
+    /// Features a time step.
+    pub inputs: usize,
+    /// Units of each layer.
+    pub hidden: usize,
+    pub layers: usize,
+    /// Outputs of the head.
+    pub outputs: usize,
+}
+
+/// No layer of ours is near this; it keeps sizes from a damaged card from asking for all memory.
+const MAX_SIZE: usize = 4096;
+const MAX_LAYERS: usize = 8;
+
+impl LstmConfig {
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [("inputs", self.inputs), ("hidden", self.hidden), ("outputs", self.outputs)];
+        for (name, size) in sizes {
+            if size == 0 || size > MAX_SIZE {
+                return Err(Error::mismatch(format!("LSTM {name}"), size, format!("1 to {MAX_SIZE}")));
+            }
+        }
+        if self.layers == 0 || self.layers > MAX_LAYERS {
+            return Err(Error::mismatch("LSTM layers", self.layers, format!("1 to {MAX_LAYERS}")));
+        }
+        Ok(())
+    }
+
+    /// Name and shape of every parameter.
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let mut shapes = Vec::new();
+        for layer in 0..self.layers {
+            let inputs = if layer == 0 { self.inputs } else { self.hidden };
+            shapes.push((format!("lstm.weight_ih_l{layer}"), vec![4 * self.hidden, inputs]));
+            shapes.push((format!("lstm.weight_hh_l{layer}"), vec![4 * self.hidden, self.hidden]));
+            shapes.push((format!("lstm.bias_ih_l{layer}"), vec![4 * self.hidden]));
+            shapes.push((format!("lstm.bias_hh_l{layer}"), vec![4 * self.hidden]));
+        }
+        shapes.push(("head.weight".into(), vec![self.outputs, self.hidden]));
+        shapes.push(("head.bias".into(), vec![self.outputs]));
+        shapes
+    }
+
+    /// Fresh parameters: the LSTM's uniform in ±1/√hidden as PyTorch's, the forget gate's bias raised by one
+    /// (Jozefowicz et al. 2015), the head's zero, so that an untrained network outputs zero.
+    pub fn initial_variables(&self, seed: u64, dtype: DType) -> Result<BTreeMap<String, Var>> {
+        self.validate()?;
+        let mut random = Pcg64::seed_from_u64(seed);
+        let bound = 1.0 / (self.hidden as f64).sqrt();
+        let mut variables = BTreeMap::new();
+        for (name, shape) in self.shapes() {
+            let mut values = vec![0.0; shape.iter().product()];
+            if name.starts_with("lstm.") {
+                values.iter_mut().for_each(|value| *value = random.random_range(-bound..bound));
+            }
+            if name.starts_with("lstm.bias_ih") {
+                values[self.hidden..2 * self.hidden].iter_mut().for_each(|value| *value += 1.0);
+            }
+            let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?;
+            variables.insert(name, Var::from_tensor(&tensor)?);
+        }
+        Ok(variables)
+    }
+}
+
+/// One layer's parameters, transposed for multiplication from the right.
+struct Layer {
+    /// [in, 4·hidden]
+    weight_ih: Tensor,
+    /// [hidden, 4·hidden]
+    weight_hh: Tensor,
+    /// [4·hidden], PyTorch's two biases added
+    bias: Tensor,
+}
+
+/// The network as Candle differentiates it.
+pub struct Lstm {
+    config: LstmConfig,
+    layers: Vec<Layer>,
+    head: Linear,
+}
+
+/// Hidden and cell of each layer, each [batch, hidden].
+#[derive(Clone)]
+pub struct LstmState(Vec<(Tensor, Tensor)>);
+
+impl LstmState {
+    /// Cuts the graph: what follows does not propagate gradients into what went before (truncated BPTT).
+    pub fn detach(&self) -> Self {
+        Self(self.0.iter().map(|(hidden, cell)| (hidden.detach(), cell.detach())).collect())
+    }
+}
+
+impl Lstm {
+    /// Takes the parameters out of `vb`: variables to be trained, or the tensors of a checkpoint.
+    pub fn new(config: LstmConfig, vb: &VarBuilder) -> Result<Self> {
+        config.validate()?;
+        let (hidden, lstm, head) = (config.hidden, vb.pp("lstm"), vb.pp("head"));
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let inputs = if layer == 0 { config.inputs } else { hidden };
+            let bias_ih = lstm.get(4 * hidden, &format!("bias_ih_l{layer}"))?;
+            let bias_hh = lstm.get(4 * hidden, &format!("bias_hh_l{layer}"))?;
+            layers.push(Layer {
+                weight_ih: lstm.get((4 * hidden, inputs), &format!("weight_ih_l{layer}"))?.t()?,
+                weight_hh: lstm.get((4 * hidden, hidden), &format!("weight_hh_l{layer}"))?.t()?,
+                bias: (bias_ih + bias_hh)?,
+            });
+        }
+        let weight = head.get((config.outputs, hidden), "weight")?;
+        let head = Linear::new(weight, Some(head.get(config.outputs, "bias")?));
+        Ok(Self { config, layers, head })
+    }
+
+    /// The network over variables that an optimizer moves. To be built anew after each of its steps, because the
+    /// sums and transposes above are taken once.
+    pub fn over(config: LstmConfig, variables: &BTreeMap<String, Var>, dtype: DType) -> Result<Self> {
+        let tensors = variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone()));
+        Self::new(config, &VarBuilder::from_tensors(tensors.collect(), dtype, &Device::Cpu))
+    }
+
+    pub fn config(&self) -> LstmConfig {
+        self.config
+    }
+
+    /// The state at the start of a sequence.
+    pub fn zero_state(&self, batch: usize) -> Result<LstmState> {
+        let zeros = Tensor::zeros((batch, self.config.hidden), self.head.weight().dtype(), &Device::Cpu)?;
+        Ok(LstmState(vec![(zeros.clone(), zeros); self.config.layers]))
+    }
+
+    /// Runs over `xs` [batch, time, feature] from `state`; gives the last layer's hidden of each step
+    /// (time × [batch, hidden]) and the state after the last step.
+    pub fn unroll(&self, xs: &Tensor, state: &LstmState) -> Result<(Vec<Tensor>, LstmState)> {
+        let (_, time, _) = xs.dims3()?;
+        let mut state = state.clone();
+        let mut hiddens = Vec::with_capacity(time);
+        for t in 0..time {
+            let mut input = xs.narrow(1, t, 1)?.squeeze(1)?.contiguous()?;
+            for (layer, state) in self.layers.iter().zip(&mut state.0) {
+                *state = layer.step(&input, state)?;
+                input = state.0.clone();
+            }
+            hiddens.push(input);
+        }
+        Ok((hiddens, state))
+    }
+
+    /// As [`Self::unroll`], with the hiddens in one tensor [batch, time, hidden].
+    pub fn forward(&self, xs: &Tensor, state: &LstmState) -> Result<(Tensor, LstmState)> {
+        let (hiddens, state) = self.unroll(xs, state)?;
+        Ok((Tensor::stack(&hiddens, 1)?, state))
+    }
+
+    /// The head: hidden [..., hidden] -> [..., outputs].
+    pub fn read_out(&self, hidden: &Tensor) -> Result<Tensor> {
+        Ok(self.head.forward(hidden)?)
+    }
+
+    /// A copy of the weights for running `streams` independent sequences without allocation.
+    pub fn freeze(&self, streams: usize) -> Result<FrozenLstm> {
+        FrozenLstm::new(self, streams)
+    }
+}
+
+impl Layer {
+    /// input [batch, in], state ([batch, hidden], [batch, hidden]) -> the next state
+    fn step(&self, input: &Tensor, (hidden, cell): &(Tensor, Tensor)) -> Result<(Tensor, Tensor)> {
+        let (_, units) = hidden.dims2()?;
+        let gates = (input.matmul(&self.weight_ih)? + hidden.matmul(&self.weight_hh)?)?;
+        let next = gates.broadcast_add(&self.bias)?.apply_op2(cell, LstmCell)?;
+        Ok((next.narrow(1, 0, units)?.contiguous()?, next.narrow(1, units, units)?.contiguous()?))
+    }
+}
+
+/// The values of `variables` as they are now.
+pub fn snapshot(variables: &BTreeMap<String, Var>) -> Result<Tensors> {
+    let copied =
+        variables.iter().map(|(name, variable)| Ok((name.clone(), variable.as_tensor().copy()?.detach())));
+    copied.collect()
+}
+
+#[cfg(test)]
+mod tests;

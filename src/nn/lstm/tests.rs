@@ -1,0 +1,183 @@
+use super::*;
+use crate::nn::checkpoint::var_builder;
+use candle_core::safetensors::load_buffer;
+
+// tests/fixtures/lstm.safetensors, from PyTorch 2.15 (pip install torch safetensors):
+//
+// import torch
+// from safetensors.torch import save_file
+// torch.manual_seed(0)
+// lstm = torch.nn.LSTM(5, 6, num_layers=2, batch_first=True)
+// head = torch.nn.Linear(6, 3)
+// xs = torch.randn(2, 7, 5, requires_grad=True)
+// hidden, (h, c) = lstm(xs)
+// output = head(hidden)
+// loss = (output ** 2).mean()
+// loss.backward()
+// tensors = {f"lstm.{k}": v for k, v in lstm.named_parameters()} | {f"head.{k}": v for k, v in head.named_parameters()}
+// grads = {f"grad.{k}": v.grad for k, v in tensors.items()}
+// save_file({k: v.detach().contiguous() for k, v in
+//            (tensors | grads | {"xs": xs, "hidden": hidden, "h": h, "c": c, "output": output, "loss": loss}).items()},
+//           "lstm.safetensors")
+fn fixture() -> Tensors {
+    let bytes = include_bytes!("../../../tests/fixtures/lstm.safetensors");
+    load_buffer(bytes, &Device::Cpu).unwrap().into_iter().collect()
+}
+
+const GOLDEN: LstmConfig = LstmConfig { inputs: 5, hidden: 6, layers: 2, outputs: 3 };
+
+fn flat(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[track_caller]
+fn assert_close(name: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.dims(), expected.dims(), "{name}");
+    let differences = flat(found).into_iter().zip(flat(expected)).map(|(a, b)| (a - b).abs());
+    let maximum = differences.fold(0.0, f64::max);
+    assert!(maximum < tolerance, "{name}: maximum difference {maximum:.2e} exceeds {tolerance:.0e}");
+}
+
+#[test]
+fn the_forward_pass_is_pytorchs() {
+    let golden = fixture();
+    let lstm = Lstm::new(GOLDEN, &var_builder(&golden)).unwrap();
+    let (hidden, state) = lstm.forward(&golden["xs"], &lstm.zero_state(2).unwrap()).unwrap();
+    assert_close("hidden", &hidden, &golden["hidden"], 2e-6);
+    assert_close("output", &lstm.read_out(&hidden).unwrap(), &golden["output"], 2e-6);
+    for (layer, (hidden, cell)) in state.0.iter().enumerate() {
+        assert_close("h", hidden, &golden["h"].get(layer).unwrap(), 2e-6);
+        assert_close("c", cell, &golden["c"].get(layer).unwrap(), 2e-6);
+    }
+}
+
+#[test]
+fn a_sequence_in_two_parts_is_the_sequence() {
+    let golden = fixture();
+    let lstm = Lstm::new(GOLDEN, &var_builder(&golden)).unwrap();
+    let xs = &golden["xs"];
+    let (first, state) = lstm.forward(&xs.narrow(1, 0, 3).unwrap(), &lstm.zero_state(2).unwrap()).unwrap();
+    let (second, _) = lstm.forward(&xs.narrow(1, 3, 4).unwrap(), &state.detach()).unwrap();
+    let joined = Tensor::cat(&[first, second], 1).unwrap();
+    assert_close("hidden", &joined, &golden["hidden"], 2e-6);
+}
+
+/// The fixture's parameters as variables of `dtype`.
+fn variables(golden: &Tensors, dtype: DType) -> BTreeMap<String, Var> {
+    let of_network = golden.iter().filter(|(name, _)| name.starts_with("lstm.") || name.starts_with("head."));
+    of_network
+        .map(|(name, tensor)| (name.clone(), Var::from_tensor(&tensor.to_dtype(dtype).unwrap()).unwrap()))
+        .collect()
+}
+
+fn loss(variables: &BTreeMap<String, Var>, xs: &Tensor) -> Tensor {
+    let lstm = Lstm::over(GOLDEN, variables, xs.dtype()).unwrap();
+    let (hidden, _) = lstm.forward(xs, &lstm.zero_state(2).unwrap()).unwrap();
+    lstm.read_out(&hidden).unwrap().sqr().unwrap().mean_all().unwrap()
+}
+
+#[test]
+fn the_gradients_are_pytorchs() {
+    let golden = fixture();
+    let variables = variables(&golden, DType::F32);
+    let loss = loss(&variables, &golden["xs"]);
+    assert_close("loss", &loss, &golden["loss"], 1e-6);
+    let gradients = loss.backward().unwrap();
+    for (name, variable) in &variables {
+        let gradient = gradients.get(variable).unwrap();
+        assert_close(name, gradient, &golden[&format!("grad.{name}")], 2e-6);
+    }
+}
+
+#[test]
+fn the_gradients_are_the_finite_differences() {
+    let golden = fixture();
+    let variables = variables(&golden, DType::F64);
+    let xs = golden["xs"].to_dtype(DType::F64).unwrap();
+    let gradients = loss(&variables, &xs).backward().unwrap();
+    let step = 1e-5;
+    for (name, variable) in &variables {
+        let gradient = flat(gradients.get(variable).unwrap());
+        let (shape, original) = (variable.shape().clone(), flat(variable));
+        for index in 0..original.len() {
+            let at = |offset: f64| {
+                let mut moved = original.clone();
+                moved[index] += offset;
+                variable.set(&Tensor::from_vec(moved, &shape, &Device::Cpu).unwrap()).unwrap();
+                loss(&variables, &xs).to_scalar::<f64>().unwrap()
+            };
+            let slope = (at(step) - at(-step)) / (2.0 * step);
+            let difference = (slope - gradient[index]).abs();
+            assert!(
+                difference < 1e-9,
+                "{name}[{index}]: {slope} by differences, {} by backward",
+                gradient[index]
+            );
+        }
+        variable.set(&Tensor::from_vec(original, shape, &Device::Cpu).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn the_frozen_copy_is_candles() {
+    let golden = fixture();
+    let lstm = Lstm::new(GOLDEN, &var_builder(&golden)).unwrap();
+    let mut frozen = lstm.freeze(2).unwrap();
+    for _ in 0..2 {
+        frozen.reset();
+        let mut output = [0.0; 3];
+        for time in 0..7 {
+            for stream in 0..2 {
+                let input = golden["xs"].get(stream).unwrap().get(time).unwrap();
+                frozen.step(stream, &input.to_vec1().unwrap(), &mut output);
+                let found = Tensor::new(&output, &Device::Cpu).unwrap();
+                let expected = golden["output"].get(stream).unwrap().get(time).unwrap();
+                assert_close("output", &found, &expected, 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_run_of_the_frozen_copy_stays_with_candle() {
+    let config = LstmConfig { inputs: 7, hidden: 33, layers: 2, outputs: 5 };
+    let mut variables = config.initial_variables(3, DType::F32).unwrap();
+    let weight = Tensor::rand(-1f32, 1f32, (5, 33), &Device::Cpu).unwrap();
+    variables.insert("head.weight".into(), Var::from_tensor(&weight).unwrap());
+    let lstm = Lstm::over(config, &variables, DType::F32).unwrap();
+    let xs = Tensor::randn(0f32, 2f32, (1, 500, 7), &Device::Cpu).unwrap();
+    let (hidden, _) = lstm.forward(&xs, &lstm.zero_state(1).unwrap()).unwrap();
+    let expected = lstm.read_out(&hidden).unwrap().squeeze(0).unwrap();
+    let mut frozen = lstm.freeze(1).unwrap();
+    let mut output = vec![0f32; 5];
+    for (time, input) in xs.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().enumerate() {
+        frozen.step(0, input, &mut output);
+        let found = Tensor::new(output.as_slice(), &Device::Cpu).unwrap();
+        assert_close("output", &found, &expected.get(time).unwrap(), 1e-5);
+    }
+}
+
+#[test]
+fn fresh_parameters_depend_on_the_seed_only_and_output_zero() {
+    let values = |seed| {
+        let variables = GOLDEN.initial_variables(seed, DType::F32).unwrap();
+        let parameters: Vec<f64> = variables.values().flat_map(|variable| flat(variable)).collect();
+        (Lstm::over(GOLDEN, &variables, DType::F32).unwrap(), parameters)
+    };
+    let ((lstm, first), (_, again), (_, other)) = (values(1), values(1), values(2));
+    assert!(first == again && first != other);
+    let mut output = [1.0; 3];
+    lstm.freeze(1).unwrap().step(0, &[3.0; 5], &mut output);
+    assert_eq!(output, [0.0; 3]);
+}
+
+#[test]
+fn sizes_that_make_no_network_and_missing_parameters_are_refused() {
+    let refused = |config: LstmConfig| config.validate().unwrap_err().to_string();
+    assert_eq!(refused(LstmConfig { hidden: 0, ..GOLDEN }), "LSTM hidden: found 0, expected 1 to 4096");
+    assert!(refused(LstmConfig { layers: 99, ..GOLDEN }).contains("layers"));
+    let mut golden = fixture();
+    assert!(Lstm::new(LstmConfig { hidden: 7, ..GOLDEN }, &var_builder(&golden)).is_err());
+    golden.remove("head.bias");
+    assert!(Lstm::new(GOLDEN, &var_builder(&golden)).is_err());
+}
