@@ -1,0 +1,37 @@
+"""The arm in the embedded simulator (MuJoCo), with the nodes that control it.
+
+    ros2 launch learned_control arm.launch.py learning:=true
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description():
+    package = FindPackageShare('learned_control')
+    return LaunchDescription([
+        DeclareLaunchArgument(
+            'urdf', default_value=PathJoinSubstitution([package, 'urdf', 'arm.urdf']),
+            description="The robot's URDF file"),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='true', choices=['true', 'false'],
+            description='Take the time from /clock, which the simulator publishes'),
+        # First, because it declares namespace, params_file and log_level.
+        IncludeLaunchDescription(PathJoinSubstitution([package, 'launch', 'robot.launch.py'])),
+        Node(
+            package='learned_control',
+            executable='simulator',
+            name='simulator',
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[
+                LaunchConfiguration('params_file'),
+                {'urdf': ParameterValue(LaunchConfiguration('urdf'), value_type=str)},
+            ],
+            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+            output='screen',
+            on_exit=Shutdown(reason='the simulator ended')),
+    ])
