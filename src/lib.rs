@@ -27,6 +27,11 @@ pub mod controller;
 pub mod learner;
 pub mod control_loop;
 
+#[cfg(feature = "sim")]
+pub mod sim;
+#[cfg(feature = "sim")]
+pub mod closed_loop;
+
 pub mod config;
 #[cfg(feature = "ros")]
 pub mod ros;

@@ -38,6 +38,11 @@ impl Verdict {
             && faults.0.as_ref().map(discriminant) == faults.1.as_ref().map(discriminant)
     }
 
+    /// Whether the tick may be learned from: the command did what baseline and residual asked for.
+    pub fn is_undisturbed(&self) -> bool {
+        matches!(self, Self::Tracking | Self::Baseline(_))
+    }
+
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Tracking | Self::Limited => None,

@@ -7,6 +7,7 @@ use crate::learner::replay::{Example, Replay};
 use crate::learner::sample::Sample;
 use crate::nn::checkpoint::{Card, ModelKind, to_bytes};
 use crate::nn::mlp::{Mlp, MlpConfig};
+use crate::state::Stamp;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
@@ -129,7 +130,9 @@ const SAMPLE_RATE: f64 = 500.0;
 pub struct Learner {
     config: LearnerConfig,
     joints: Vec<String>,
+    /// Time between the last two samples [s], for the card.
     dt: f64,
+    last_stamp: Option<Stamp>,
     output_scale: Vec<f64>,
     network_config: MlpConfig,
     variables: VarMap,
@@ -148,8 +151,9 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// `output_scale` [Nm or N] is the effort per unit of network output; `dt` [s] the controller's period.
-    pub fn new(config: LearnerConfig, joints: Vec<String>, dt: f64, output_scale: Vec<f64>) -> Result<Self> {
+    /// `output_scale` [Nm or N] is the effort per unit of network output, one for each joint.
+    pub fn new(config: LearnerConfig, joints: Vec<String>, output_scale: Vec<f64>) -> Result<Self> {
+        config.validate()?;
         let network_config = MlpConfig {
             inputs: FEATURES_PER_JOINT * joints.len(),
             hidden: config.hidden.clone(),
@@ -169,7 +173,8 @@ impl Learner {
             labeller: Labeller::new(output_scale.clone()),
             config,
             joints,
-            dt,
+            dt: 0.0,
+            last_stamp: None,
             output_scale,
             network_config,
             variables,
@@ -198,6 +203,8 @@ impl Learner {
         if !sample.has_size(self.joints.len()) || !sample.is_finite() {
             return;
         }
+        self.dt = self.last_stamp.map_or(0.0, |last| sample.stamp.since(last));
+        self.last_stamp = Some(sample.stamp);
         if let Some(examples) = self.labeller.push(sample) {
             self.unseen.push(examples.inverse_model.clone());
             self.inverse_model.push(examples.inverse_model);

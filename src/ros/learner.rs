@@ -1,6 +1,5 @@
 //! The learner node: learning samples in, weights out. One thread drains the topic, another trains.
 
-use crate::control_loop::ControllerConfig;
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig, Progress, Sample, Weights};
 use crate::robot::Robot;
@@ -30,8 +29,7 @@ pub fn run() -> Result<()> {
     let mut shell = Shell::<LearnerConfig>::new("learner")?;
     let Some(description) = shell.robot_description()? else { return Ok(()) };
     let robot = Robot::from_urdf(&description)?;
-    let dt = 1.0 / ControllerConfig::default().update_rate;
-    let learner = Learner::new(shell.config(), robot.joints.clone(), dt, robot.effort_scale())?;
+    let learner = Learner::new(shell.config(), robot.joints.clone(), robot.effort_scale())?;
     let mut samples: Subscription<JointTrajectory> =
         shell.subscribe("controller/learning_sample", reliable_qos(10))?;
     let mut freeze: Subscription<r2r::ServiceRequest<SetBool::Service>> = shell.service("~/freeze")?;

@@ -1,0 +1,132 @@
+//! Robot, control loop and learner in one process and one thread, faster than real time and bit for bit repeatable:
+//! for tests, for training data and for evaluation without ROS.
+
+use crate::command::{Command, Mode};
+use crate::control_loop::{ControlLoop, ControllerConfig};
+use crate::controller::ResidualModel;
+use crate::error::Result;
+use crate::learner::{Learner, LearnerConfig};
+use crate::robot::{Dynamics, Robot};
+use crate::sim::{Arm, ArmConfig, Plant, Scenario};
+use crate::state::State;
+use std::time::Duration;
+
+/// A simulated arm under control, with a learner if there is a config for one.
+pub struct ClosedLoop {
+    pub arm: Arm,
+    pub control: ControlLoop,
+    learner: Option<PacedLearner>,
+    command: Command,
+    period: Duration,
+    ticks: u64,
+}
+
+/// What one tick left behind.
+pub struct Tick<'a> {
+    /// Seconds since the beginning.
+    pub time: f64,
+    /// As measured, with noise.
+    pub measured: &'a State,
+    /// As it really was.
+    pub actual: &'a State,
+    pub command: &'a Command,
+    pub control: &'a ControlLoop,
+}
+
+/// The learner at its configured pace, in simulated time.
+struct PacedLearner {
+    learner: Learner,
+    ticks_per_step: u64,
+    ticks_per_update: u64,
+}
+
+impl ClosedLoop {
+    /// A robot in `scenario` from the start; with a learner the controller accepts its weights.
+    pub fn new(
+        urdf: &str,
+        arm: ArmConfig,
+        scenario: Scenario,
+        controller: ControllerConfig,
+        learner: Option<LearnerConfig>,
+    ) -> Result<Self> {
+        let robot = Robot::from_urdf(urdf)?;
+        let dynamics = Dynamics::for_robot(urdf, &robot)?;
+        let joints = robot.degrees_of_freedom();
+        let rate = controller.update_rate;
+        let controller = ControllerConfig { learning: learner.is_some(), ..controller };
+        let learner = learner.map(|config| PacedLearner::new(config, &robot, rate)).transpose()?;
+        let mut arm = Arm::new(urdf, arm)?;
+        arm.set_scenario(scenario)?;
+        Ok(Self {
+            arm,
+            control: ControlLoop::new(controller, robot, dynamics)?,
+            learner,
+            command: Command::zeros(Mode::Effort, joints),
+            period: Duration::from_secs_f64(1.0 / rate),
+            ticks: 0,
+        })
+    }
+
+    /// Runs for `seconds`, showing each tick to `observe`.
+    pub fn run(&mut self, seconds: f64, mut observe: impl FnMut(Tick)) -> Result<()> {
+        let ticks = (seconds / self.period.as_secs_f64()).round() as u64;
+        for _ in 0..ticks {
+            self.tick()?;
+            let (control, command) = (&self.control, &self.command);
+            let (measured, actual) = (self.arm.state(), self.arm.true_state());
+            let time = self.ticks as f64 * self.period.as_secs_f64();
+            observe(Tick { time, measured, actual, command, control });
+            self.arm.step(&self.command, self.period)?;
+        }
+        Ok(())
+    }
+
+    /// Root mean square over joints and time of the true tracking error in each of the next `seconds` [rad or m].
+    pub fn rms_by_second(&mut self, seconds: usize) -> Result<Vec<f64>> {
+        let joints = self.control.robot().degrees_of_freedom() as f64;
+        let mut out = Vec::with_capacity(seconds);
+        for _ in 0..seconds {
+            let (mut sum, mut ticks) = (0.0, 0.0);
+            self.run(1.0, |tick| {
+                let reference = &tick.control.reference().position;
+                sum += reference.iter().zip(&tick.actual.position).map(|(r, q)| (r - q).powi(2)).sum::<f64>();
+                ticks += 1.0;
+            })?;
+            out.push(f64::sqrt(sum / (ticks * joints)));
+        }
+        Ok(out)
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        let state = self.arm.state();
+        self.control.hear_learner(state.stamp);
+        drop(self.control.tick(state.stamp, Some(state), &mut self.command));
+        self.ticks += 1;
+        let Some(paced) = &mut self.learner else { return Ok(()) };
+        if let Some(sample) = self.control.sample().filter(|_| self.control.verdict().is_undisturbed()) {
+            paced.learner.observe(sample.clone());
+        }
+        if self.ticks.is_multiple_of(paced.ticks_per_step) {
+            paced.learner.step()?;
+        }
+        if self.ticks.is_multiple_of(paced.ticks_per_update)
+            && self.control.wants_model()
+            && let Some(weights) = paced.learner.update()?
+        {
+            let model = ResidualModel::from_bytes(&weights.bytes, "learner", self.control.robot())?;
+            self.control.accept_model(Box::new(model));
+        }
+        Ok(())
+    }
+}
+
+impl PacedLearner {
+    fn new(config: LearnerConfig, robot: &Robot, rate: f64) -> Result<Self> {
+        let ticks_per = |events_per_second: f64| ((rate / events_per_second).round() as u64).max(1);
+        Ok(Self {
+            ticks_per_step: ticks_per(config.steps_per_second),
+            ticks_per_update: ticks_per(config.updates_per_second),
+            learner: Learner::new(config, robot.joints.clone(), robot.effort_scale())?,
+        })
+    }
+}
