@@ -7,5 +7,7 @@ pub mod trajectory;
 pub mod command;
 pub mod robot;
 pub mod reference;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use error::{Error, Result};
