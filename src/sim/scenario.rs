@@ -19,7 +19,7 @@ pub struct Scenario {
     /// Time from a command to its effect, s in files; rounded to whole steps of the simulation.
     #[serde(with = "seconds")]
     pub delay: Duration,
-    /// Force [N] and torque [Nm] on the tool, both in the world frame.
+    /// Force (N) and torque (Nm) on the tool, both in the world frame.
     pub wrench: [f64; 6],
     /// Standard deviation of the measured positions, rad or m.
     pub position_noise: f64,
