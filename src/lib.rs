@@ -20,6 +20,8 @@ pub mod command;
 pub mod robot;
 pub mod measurement;
 pub mod reference;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub mod nn;
 

@@ -7,9 +7,12 @@
 //! SI units. Links that hang on fixed joints, or on joints that are not driven, are lumped into the body that carries
 //! them. Friction is kept apart. All buffers are made at construction.
 
+mod body;
+
 use crate::error::{Error, Result};
-use crate::robot::{JointKind, Robot, urdf};
-use nalgebra::{DMatrix, Isometry3, Matrix3, Rotation3, Translation3, Unit, UnitQuaternion, Vector3};
+use crate::robot::{Robot, urdf};
+use body::{Body, Motion};
+use nalgebra::{DMatrix, Isometry3, Matrix3, Point3, Translation3, Unit, UnitQuaternion, Vector3};
 use std::collections::HashMap;
 
 /// Coulomb friction passes through zero as tanh(v / 0.01 rad/s).
@@ -44,38 +47,6 @@ struct Scratch {
 struct Carrier {
     body: Option<usize>,
     pose: Isometry3<f64>,
-}
-
-/// One moving body with the joint that carries it. Its frame is the joint's.
-#[derive(Clone, Debug)]
-struct Body {
-    joint: usize,
-    parent: Option<usize>,
-    kind: JointKind,
-    axis: Unit<Vector3<f64>>,
-    /// Pose of the joint in the parent body at q = 0.
-    origin: Isometry3<f64>,
-    mass: f64,
-    /// Mass times centre of mass, kg m.
-    first_moment: Vector3<f64>,
-    /// About the origin of the frame, kg m².
-    inertia: Matrix3<f64>,
-    motion: Motion,
-}
-
-/// What the recursion computes for a body, in its own frame.
-#[derive(Clone, Debug, Default)]
-struct Motion {
-    /// Orientation and place of the body in its parent.
-    rotation: Rotation3<f64>,
-    place: Vector3<f64>,
-    angular_velocity: Vector3<f64>,
-    angular_acceleration: Vector3<f64>,
-    /// Of the origin, with that of the base set to -gravity.
-    acceleration: Vector3<f64>,
-    force: Vector3<f64>,
-    /// About the origin.
-    moment: Vector3<f64>,
 }
 
 impl Dynamics {
@@ -136,7 +107,7 @@ impl Dynamics {
         Ok(())
     }
 
-    /// Adds a point mass [kg] that is fixed to `link` at `position` [m, in the link's frame].
+    /// Adds a point mass, kg, that is fixed to `link` at `position`, m in the link's frame.
     pub fn add_point_mass(&mut self, link: &str, mass: f64, position: Vector3<f64>) -> Result<()> {
         let carrier = *self.links.get(link).ok_or_else(|| Error::Urdf {
             robot: "?".into(),
@@ -145,7 +116,7 @@ impl Dynamics {
         if let Some(body) = carrier.body {
             self.bodies[body].add_inertia(
                 mass,
-                (carrier.pose * nalgebra::Point3::from(position)).coords,
+                (carrier.pose * Point3::from(position)).coords,
                 Matrix3::zeros(),
             );
         }
@@ -313,71 +284,6 @@ impl Dynamics {
                 problem: "the link that it moves has no mass; give it an <inertial>".into(),
             }),
         }
-    }
-}
-
-impl Body {
-    fn new(
-        joint: usize,
-        parent: Option<usize>,
-        kind: JointKind,
-        axis: Unit<Vector3<f64>>,
-        origin: Isometry3<f64>,
-    ) -> Self {
-        let (mass, first_moment, inertia) = (0.0, Vector3::zeros(), Matrix3::zeros());
-        Self { joint, parent, kind, axis, origin, mass, first_moment, inertia, motion: Motion::default() }
-    }
-
-    /// Adds a mass at `centre` with `inertia` about its centre of mass, both in the body's frame.
-    fn add_inertia(&mut self, mass: f64, centre: Vector3<f64>, inertia: Matrix3<f64>) {
-        self.mass += mass;
-        self.first_moment += mass * centre;
-        // Parallel axes: m (cᵀc 1 - c cᵀ).
-        self.inertia += inertia
-            + mass * (Matrix3::from_diagonal_element(centre.norm_squared()) - centre * centre.transpose());
-    }
-
-    /// The way outwards: from the parent's motion to this body's, and the force and moment that this motion takes.
-    fn move_with(&mut self, parent: &Motion, q: f64, v: f64, a: f64) {
-        let axis = self.axis.into_inner();
-        let slides = self.kind == JointKind::Prismatic;
-        let turn = if slides { Rotation3::identity() } else { Rotation3::from_axis_angle(&self.axis, q) };
-        let slide = if slides { self.origin.rotation * (axis * q) } else { Vector3::zeros() };
-        let m = &mut self.motion;
-        m.rotation = self.origin.rotation.to_rotation_matrix() * turn;
-        m.place = self.origin.translation.vector + slide;
-
-        let (w, place) = (parent.angular_velocity, m.place);
-        let carried =
-            parent.acceleration + parent.angular_acceleration.cross(&place) + w.cross(&w.cross(&place));
-        m.angular_velocity = m.rotation.inverse_transform_vector(&w);
-        m.angular_acceleration = m.rotation.inverse_transform_vector(&parent.angular_acceleration);
-        m.acceleration = m.rotation.inverse_transform_vector(&carried);
-        if slides {
-            m.acceleration += axis * a + 2.0 * m.angular_velocity.cross(&(axis * v));
-        } else {
-            m.angular_acceleration += axis * a + m.angular_velocity.cross(&(axis * v));
-            m.angular_velocity += axis * v;
-        }
-
-        let (w, dw) = (m.angular_velocity, m.angular_acceleration);
-        m.force =
-            self.mass * m.acceleration + dw.cross(&self.first_moment) + w.cross(&w.cross(&self.first_moment));
-        m.moment =
-            self.inertia * dw + w.cross(&(self.inertia * w)) + self.first_moment.cross(&m.acceleration);
-    }
-
-    /// The way inwards: what this body asks of its parent.
-    fn push(&self, parent: &mut Motion) {
-        let force = self.motion.rotation * self.motion.force;
-        parent.force += force;
-        parent.moment += self.motion.rotation * self.motion.moment + self.motion.place.cross(&force);
-    }
-
-    /// The share of force or moment that the joint bears along its axis.
-    fn effort(&self) -> f64 {
-        let load = if self.kind == JointKind::Prismatic { self.motion.force } else { self.motion.moment };
-        self.axis.dot(&load)
     }
 }
 

@@ -1,0 +1,22 @@
+//! The simulated robot: MuJoCo behind [`Plant`], the seam that a real robot's driver would fill.
+
+pub mod scenario;
+mod model;
+pub mod arm;
+
+pub use arm::{Arm, ArmConfig, Integrator};
+pub use scenario::Scenario;
+
+use crate::command::Command;
+use crate::error::Result;
+use crate::state::State;
+use std::time::Duration;
+
+/// Something that moves when it is commanded and can be measured.
+pub trait Plant {
+    /// The newest measurement.
+    fn state(&self) -> &State;
+
+    /// Lets `dt` pass under `command`.
+    fn step(&mut self, command: &Command, dt: Duration) -> Result<()>;
+}
