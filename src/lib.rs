@@ -20,8 +20,6 @@ pub mod command;
 pub mod robot;
 pub mod measurement;
 pub mod reference;
-#[cfg(feature = "sim")]
-pub mod sim;
 
 pub mod nn;
 
