@@ -6,5 +6,6 @@ pub mod state;
 pub mod trajectory;
 pub mod command;
 pub mod nn;
+pub mod predictor;
 
 pub use error::{Error, Result};
