@@ -22,6 +22,7 @@ pub mod measurement;
 pub mod reference;
 
 pub mod nn;
+pub mod predictor;
 
 pub mod controller;
 pub mod learner;

@@ -37,4 +37,12 @@ impl Trajectory {
             stddev: vec![vec![0.0; degrees_of_freedom]; horizon.steps],
         }
     }
+
+    /// Copies `other` into `self` without allocating (both have the same sizes).
+    pub fn copy_from(&mut self, other: &Self) {
+        self.stamp = other.stamp;
+        self.horizon = other.horizon;
+        self.states.iter_mut().zip(&other.states).for_each(|(state, other)| state.copy_from(other));
+        self.stddev.iter_mut().zip(&other.stddev).for_each(|(stddev, other)| stddev.copy_from_slice(other));
+    }
 }

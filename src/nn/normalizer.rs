@@ -49,6 +49,14 @@ impl Normalizer {
         self.mean.len()
     }
 
+    /// The normalizer of `count` features from `first` on.
+    pub fn part(&self, first: usize, count: usize) -> Result<Self> {
+        match (self.mean.get(first..first + count), self.scale.get(first..first + count)) {
+            (Some(mean), Some(scale)) => Self::new(mean.to_vec(), scale.to_vec()),
+            _ => Err(Error::mismatch("features of a normalizer", self.features(), first + count)),
+        }
+    }
+
     pub fn scale(&self) -> &[f64] {
         &self.scale
     }

@@ -1,0 +1,190 @@
+//! What an LSTM predictor is made of: configuration, weights, scales; to and from a checkpoint.
+
+use crate::error::{Error, Result};
+use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
+use crate::nn::lstm::{Lstm, LstmConfig, snapshot};
+use crate::nn::normalizer::Normalizer;
+use crate::trajectory::Horizon;
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const FEATURES_NAME: &str = "features";
+const SPREAD_NAME: &str = "spread";
+/// Bounds on what a card may ask for.
+const MAX_STEPS: usize = 1000;
+const MAX_LAG: usize = 1000;
+
+/// One network serves all joints, each as a stream of its own with its own scales: a joint's motion is mostly its
+/// own continuation, and a recording of eight joints so has eight times the examples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PredictorConfig {
+    /// Predicted steps of dt.
+    pub steps: usize,
+    /// Units of each layer.
+    pub hidden: usize,
+    pub layers: usize,
+    /// Steps of dt over which accelerations are taken as inputs.
+    pub lags: Vec<usize>,
+}
+
+impl Default for PredictorConfig {
+    fn default() -> Self {
+        Self { steps: 50, hidden: 32, layers: 1, lags: vec![1, 2, 4, 8, 16] }
+    }
+}
+
+impl PredictorConfig {
+    /// Features of one joint at one time.
+    pub fn features(&self) -> usize {
+        2 + self.lags.len()
+    }
+
+    /// The head gives for each step first the increments, then the log-variances.
+    pub fn lstm(&self) -> LstmConfig {
+        let (inputs, outputs) = (self.features(), 2 * self.steps);
+        LstmConfig { inputs, hidden: self.hidden, layers: self.layers, outputs }
+    }
+
+    pub fn validate(&self) -> Result<()> {
+        if self.steps == 0 || self.steps > MAX_STEPS {
+            return Err(Error::mismatch("steps of the prediction", self.steps, format!("1 to {MAX_STEPS}")));
+        }
+        if let Some(lag) = self.lags.iter().find(|lag| !(1..=MAX_LAG).contains(*lag)) {
+            return Err(Error::mismatch("lag of the predictor's inputs", lag, format!("1 to {MAX_LAG}")));
+        }
+        self.lstm().validate()
+    }
+}
+
+/// A trained predictor, or one that equals constant velocity.
+#[derive(Clone, Debug)]
+pub struct PredictorModel {
+    pub joints: Vec<String>,
+    /// s
+    pub dt: f64,
+    pub config: PredictorConfig,
+    /// Scales of the inputs, [joint · feature].
+    pub features: Normalizer,
+    /// Root mean square of the increment over constant velocity in training, [joint][step], rad or m.
+    pub spread: Vec<Vec<f64>>,
+    /// Parameters of the [`Lstm`].
+    pub network: Tensors,
+}
+
+impl PredictorModel {
+    /// A model that predicts constant velocity exactly, with the spread of joints that accelerate by `acceleration`
+    /// [joint], rad/s² or m/s².
+    pub fn untrained(
+        joints: &[String],
+        dt: f64,
+        config: PredictorConfig,
+        acceleration: &[f64],
+    ) -> Result<Self> {
+        config.validate()?;
+        if acceleration.len() != joints.len() {
+            return Err(Error::mismatch("accelerations", acceleration.len(), joints.len()));
+        }
+        let of_joint = |acceleration: &f64| {
+            let spread = |k: usize| 0.5 * acceleration * (k as f64 * dt).powi(2);
+            (1..=config.steps).map(spread).collect()
+        };
+        let features = config.features() * joints.len();
+        Ok(Self {
+            joints: joints.to_vec(),
+            dt,
+            features: Normalizer::identity(features),
+            spread: acceleration.iter().map(of_joint).collect(),
+            network: snapshot(&config.lstm().initial_variables(0, DType::F32)?)?,
+            config,
+        })
+    }
+
+    pub fn horizon(&self) -> Horizon {
+        Horizon { steps: self.config.steps, dt: Duration::try_from_secs_f64(self.dt).unwrap_or_default() }
+    }
+
+    /// The network over this model's parameters.
+    pub fn lstm(&self) -> Result<Lstm> {
+        Lstm::new(self.config.lstm(), &var_builder(&self.network))
+    }
+
+    /// Card and tensors for [`crate::nn::checkpoint::to_bytes`].
+    pub fn to_checkpoint(&self, evaluation: BTreeMap<String, f64>, note: &str) -> Result<(Card, Tensors)> {
+        let network = serde_json::to_value(&self.config)
+            .map_err(|error| Error::Model { origin: "to be written".into(), problem: error.to_string() })?;
+        let card = Card {
+            kind: ModelKind::Predictor,
+            joints: self.joints.clone(),
+            dt: self.dt,
+            urdf_sha256: None,
+            network,
+            revision: 0,
+            parent: None,
+            evaluation,
+            note: note.into(),
+        };
+        let spread: Vec<f32> = self.spread.iter().flatten().map(|spread| *spread as f32).collect();
+        let spread = Tensor::from_vec(spread, (self.joints.len(), self.config.steps), &Device::Cpu)?;
+        let mut tensors = self.network.clone();
+        tensors.insert(FEATURES_NAME.into(), self.features.to_tensor()?);
+        tensors.insert(SPREAD_NAME.into(), spread);
+        Ok((card, tensors))
+    }
+
+    /// From what [`crate::nn::checkpoint::from_bytes`] read; `origin` is for the messages.
+    pub fn from_checkpoint(card: &Card, mut tensors: Tensors, origin: &str) -> Result<Self> {
+        card.check(ModelKind::Predictor, &card.joints, None)?;
+        let config: PredictorConfig = card.network(origin)?;
+        config.validate()?;
+        let mut take = |name: &str| {
+            let problem = format!("tensor '{name}' is missing");
+            tensors.remove(name).ok_or_else(|| Error::Model { origin: origin.into(), problem })
+        };
+        let (features, spread) = (take(FEATURES_NAME)?, take(SPREAD_NAME)?);
+        let joints = card.joints.len();
+        if joints == 0 || spread.dims() != [joints, config.steps] {
+            let expected = format!("[{joints}, {}]", config.steps);
+            return Err(Error::mismatch("shape of the spread", format!("{:?}", spread.dims()), expected));
+        }
+        let spread = spread.to_dtype(DType::F64)?.to_vec2()?;
+        let features = Normalizer::from_tensor(&features, joints * config.features())?;
+        let model =
+            Self { joints: card.joints.clone(), dt: card.dt, config, features, spread, network: tensors };
+        model.lstm()?;
+        Ok(model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::checkpoint::{from_bytes, to_bytes};
+
+    #[test]
+    fn a_model_survives_its_checkpoint() {
+        let joints = ["a".to_owned(), "b".to_owned()];
+        let config = PredictorConfig { steps: 3, ..Default::default() };
+        let model = PredictorModel::untrained(&joints, 0.01, config, &[1.0, 2.0]).unwrap();
+        let (card, tensors) = model.to_checkpoint(BTreeMap::new(), "test").unwrap();
+        let bytes = to_bytes(&card, &tensors).unwrap();
+        let (card, mut tensors) = from_bytes(&bytes, "test").unwrap();
+        let read = PredictorModel::from_checkpoint(&card, tensors.clone(), "test").unwrap();
+        assert_eq!((&read.joints, read.dt, &read.config), (&model.joints, model.dt, &model.config));
+        let (card_again, tensors_again) = read.to_checkpoint(BTreeMap::new(), "test").unwrap();
+        assert_eq!(to_bytes(&card_again, &tensors_again).unwrap(), bytes);
+
+        tensors.remove("spread");
+        let error = PredictorModel::from_checkpoint(&card, tensors, "x.safetensors").unwrap_err();
+        assert_eq!(error.to_string(), "model x.safetensors: tensor 'spread' is missing");
+    }
+
+    #[test]
+    fn configurations_that_make_no_predictor_are_refused() {
+        assert!(PredictorConfig { steps: 0, ..Default::default() }.validate().is_err());
+        assert!(PredictorConfig { lags: vec![1, 0], ..Default::default() }.validate().is_err());
+        assert!(serde_json::from_str::<PredictorConfig>(r#"{"hiden": 3}"#).is_err());
+    }
+}

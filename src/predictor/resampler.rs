@@ -1,0 +1,149 @@
+//! Measurements at whatever stamps they have, made into samples at equal steps.
+
+use super::{Observation, is_valid};
+use crate::state::{Stamp, State};
+use std::time::Duration;
+
+/// A pause of more than this many dt is a gap: what lies in it is not interpolated.
+pub const GAP_STEPS: u32 = 5;
+
+/// Linear interpolation by measurement stamp onto a grid that starts at the first measurement.
+#[derive(Clone, Debug)]
+pub struct Resampler {
+    dt: Duration,
+    newest: State,
+    sample: State,
+    next: Stamp,
+    started: bool,
+}
+
+impl Resampler {
+    pub fn new(dt: Duration, joints: usize) -> Self {
+        let dt = dt.max(Duration::from_nanos(1));
+        Self {
+            dt,
+            newest: State::zeros(joints),
+            sample: State::zeros(joints),
+            next: Stamp(0),
+            started: false,
+        }
+    }
+
+    /// The newest measurement, once there is one.
+    pub fn newest(&self) -> Option<&State> {
+        self.started.then_some(&self.newest)
+    }
+
+    /// Takes in a measurement and hands each sample that it completes to `on_sample`, with `true` for the first one
+    /// of a continuous motion.
+    pub fn observe(&mut self, state: &State, mut on_sample: impl FnMut(&State, bool)) -> Observation {
+        if !is_valid(state, self.newest.position.len()) {
+            return Observation::Refused;
+        }
+        let restart = match self.restart(state.stamp) {
+            Some(Observation::Duplicate) => return Observation::Duplicate,
+            restart => restart,
+        };
+        let mut steps = 0;
+        match restart {
+            Some(_) => {
+                on_sample(state, true);
+                self.next = state.stamp + self.dt;
+                self.started = true;
+            }
+            None => {
+                // at most GAP_STEPS times; the bound is for stamps at the end of time, where `next` saturates
+                while self.next <= state.stamp && steps <= GAP_STEPS as usize {
+                    interpolate(&self.newest, state, self.next, &mut self.sample);
+                    on_sample(&self.sample, false);
+                    self.next = self.next + self.dt;
+                    steps += 1;
+                }
+            }
+        }
+        self.newest.copy_from(state);
+        restart.unwrap_or(Observation::Continued { steps })
+    }
+
+    pub fn reset(&mut self) {
+        self.started = false;
+    }
+
+    /// How a measurement with this stamp breaks the motion, if it does.
+    fn restart(&self, stamp: Stamp) -> Option<Observation> {
+        let newest = self.newest.stamp;
+        match stamp {
+            _ if !self.started => Some(Observation::Started),
+            stamp if stamp == newest => Some(Observation::Duplicate),
+            stamp if stamp < newest => Some(Observation::RestartedBackInTime),
+            stamp if stamp > newest + self.dt * GAP_STEPS => Some(Observation::RestartedAfterGap),
+            _ => None,
+        }
+    }
+}
+
+/// Fills `out` with the state at `stamp` on the straight line from `before` to `after`.
+pub fn interpolate(before: &State, after: &State, stamp: Stamp, out: &mut State) {
+    let share = (stamp.since(before.stamp) / after.stamp.since(before.stamp)).clamp(0.0, 1.0);
+    let mix = |out: &mut [f64], before: &[f64], after: &[f64]| {
+        for ((out, before), after) in out.iter_mut().zip(before).zip(after) {
+            *out = if share == 1.0 { *after } else { before + share * (after - before) };
+        }
+    };
+    out.stamp = stamp;
+    mix(&mut out.position, &before.position, &after.position);
+    mix(&mut out.velocity, &before.velocity, &after.velocity);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> State {
+        let time = milliseconds as f64 * 1e-3;
+        State { stamp: Stamp(milliseconds * 1_000_000), position: vec![2.0 * time], velocity: vec![2.0] }
+    }
+
+    fn samples(milliseconds: &[i64]) -> (Vec<i64>, Vec<Observation>) {
+        let mut resampler = Resampler::new(Duration::from_millis(10), 1);
+        let (mut stamps, mut observations) = (Vec::new(), Vec::new());
+        for stamp in milliseconds {
+            observations.push(resampler.observe(&at(*stamp), |sample, _| {
+                assert!((sample.position[0] - 2.0 * sample.stamp.seconds()).abs() < 1e-12);
+                stamps.push(sample.stamp.0 / 1_000_000);
+            }));
+        }
+        (stamps, observations)
+    }
+
+    #[test]
+    fn irregular_stamps_become_regular() {
+        let (stamps, observations) = samples(&[3, 11, 25, 34, 34, 70]);
+        assert_eq!(stamps, [3, 13, 23, 33, 43, 53, 63]);
+        use Observation::{Continued, Duplicate, Started};
+        let steps = |steps| Continued { steps };
+        assert_eq!(observations, [Started, steps(0), steps(2), steps(1), Duplicate, steps(3)]);
+    }
+
+    #[test]
+    fn faster_measurements_are_thinned() {
+        let stamps: Vec<i64> = (0..=40).collect();
+        assert_eq!(samples(&stamps).0, [0, 10, 20, 30, 40]);
+    }
+
+    #[test]
+    fn gaps_and_steps_back_start_anew() {
+        let (stamps, observations) = samples(&[0, 10, 60, 111, 5]);
+        assert_eq!(observations[2], Observation::Continued { steps: 5 });
+        assert_eq!(observations[3..], [Observation::RestartedAfterGap, Observation::RestartedBackInTime]);
+        assert_eq!(stamps, [0, 10, 20, 30, 40, 50, 60, 111, 5]);
+    }
+
+    #[test]
+    fn far_stamps_do_not_overflow() {
+        let mut resampler = Resampler::new(Duration::from_millis(10), 1);
+        for stamp in [i64::MIN, i64::MAX, i64::MAX, i64::MIN, i64::MAX - 1, i64::MAX] {
+            resampler.observe(&State { stamp: Stamp(stamp), ..at(0) }, |_, _| ());
+        }
+    }
+}
