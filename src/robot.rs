@@ -42,6 +42,25 @@ pub struct Robot {
 }
 
 impl Robot {
+    /// A robot of which only the names of the joints are known, for predicting one without its description.
+    pub fn of_joints(joints: &[String]) -> Self {
+        let n = joints.len();
+        let limits = Limits {
+            position: vec![(f64::NEG_INFINITY, f64::INFINITY); n],
+            velocity: vec![f64::INFINITY; n],
+            effort: vec![f64::INFINITY; n],
+        };
+        Self {
+            name: String::new(),
+            joints: joints.to_vec(),
+            kinds: vec![JointKind::Revolute; n],
+            limits,
+            friction: vec![0.0; n],
+            damping: vec![0.0; n],
+            left_out: Vec::new(),
+        }
+    }
+
     pub fn degrees_of_freedom(&self) -> usize {
         self.joints.len()
     }

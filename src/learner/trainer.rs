@@ -21,11 +21,11 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// Applied effort as the label of the achieved motion.
+    #[default]
     InverseModel,
     /// Feedback effort as the output error at the reference.
     TrackingError,
     /// Half of each batch by either rule.
-    #[default]
     Composite,
 }
 
@@ -61,8 +61,8 @@ impl Default for LearnerConfig {
             batch_size: 128,
             steps_per_second: 200.0,
             updates_per_second: 5.0,
-            memory: 8.0,
-            mean_age: 2.0,
+            memory: 4.0,
+            mean_age: 1.0,
             gradient_norm: 1.0,
             output_change: 0.5,
             seed: 1,

@@ -7,6 +7,7 @@ use crate::robot::Robot;
 use crate::state::{Stamp, State};
 use crate::trajectory::{Horizon, Trajectory};
 use r2r::builtin_interfaces::msg::{Duration as RosDuration, Time};
+use r2r::std_msgs::msg::{Float64MultiArray, MultiArrayDimension};
 use r2r::trajectory_msgs::msg::{JointTrajectory, JointTrajectoryPoint};
 use std::time::Duration;
 
@@ -70,6 +71,21 @@ pub fn message_to_trajectory(
     let trajectory =
         reference::JointTrajectory { joints: message.joint_names.clone(), points: points.collect() };
     SplineTrajectory::new(robot, &trajectory, start, MissingJoints::Refuse)
+}
+
+/// A table of equally long rows as a message; `labels` name rows and columns.
+pub fn fill_table<'a>(labels: [&str; 2], rows: impl Iterator<Item = &'a [f64]>) -> Float64MultiArray {
+    let mut message = Float64MultiArray::default();
+    let mut count = 0;
+    for row in rows {
+        message.data.extend_from_slice(row);
+        count += 1;
+    }
+    let total = message.data.len() as u32;
+    let columns = total.checked_div(count).unwrap_or(0);
+    let dimension = |label: &str, size, stride| MultiArrayDimension { label: label.into(), size, stride };
+    message.layout.dim = vec![dimension(labels[0], count, total), dimension(labels[1], columns, columns)];
+    message
 }
 
 /// The verdicts under which a sample may be learned from, as they stand in `header.frame_id`.

@@ -1,3 +1,206 @@
-pub fn run() -> crate::Result<()> {
-    Ok(())
+//! The predictor node: joint states in, the motion of the next half second out, with its spread and, as time goes on,
+//! how right it was.
+
+use crate::error::{Error, Result};
+use crate::measurement::JointStateReader;
+use crate::nn::checkpoint::{self, ModelKind};
+use crate::predictor::{
+    LstmPredictor, Observation, Predictor, PredictorConfig, PredictorModel, RealisedError,
+};
+use crate::robot::Robot;
+use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
+use crate::ros::parameters::Validate;
+use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
+use crate::state::Stamp;
+use crate::trajectory::{Horizon, Trajectory};
+use r2r::Publisher;
+use r2r::diagnostic_msgs::msg::DiagnosticStatus;
+use r2r::sensor_msgs::msg::JointState;
+use r2r::std_msgs::msg::Float64MultiArray;
+use r2r::trajectory_msgs::msg::JointTrajectory;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::Duration;
+
+/// Usual acceleration of an arm's joints, which sets the spread of a prediction without a model, rad/s².
+const USUAL_ACCELERATION: f64 = 1.0;
+
+/// Parameters of the node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictorParameters {
+    /// Joints to predict; empty: all movable ones of the robot description.
+    pub joints: Vec<String>,
+    /// A model from `learned_control train predictor`; empty: constant velocity.
+    pub model_file: String,
+    /// Step of the prediction [s]. With a model file it is the model's.
+    pub dt: f64,
+    /// Steps of the prediction. With a model file they are the model's.
+    pub steps: usize,
+    /// Predictions a second.
+    pub publish_rate: f64,
+}
+
+impl Default for PredictorParameters {
+    fn default() -> Self {
+        Self { joints: Vec::new(), model_file: String::new(), dt: 0.01, steps: 50, publish_rate: 50.0 }
+    }
+}
+
+impl Validate for PredictorParameters {
+    fn validate(&self) -> Result<()> {
+        for (key, value) in [("dt", self.dt), ("publish_rate", self.publish_rate)] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::mismatch(key, value, "a number above 0"));
+            }
+        }
+        PredictorConfig { steps: self.steps, ..Default::default() }.validate()
+    }
+}
+
+/// Runs the node until SIGINT or SIGTERM.
+pub fn run() -> Result<()> {
+    let mut shell = Shell::<PredictorParameters>::new("predictor")?;
+    let parameters = shell.config();
+    let robot = if parameters.joints.is_empty() {
+        let Some(description) = shell.robot_description()? else { return Ok(()) };
+        Robot::from_urdf(&description)?
+    } else {
+        Robot::of_joints(&parameters.joints)
+    };
+    let model = load_model(&parameters, &robot)?;
+    let origin = if parameters.model_file.is_empty() {
+        "constant velocity, for want of a model_file".to_owned()
+    } else {
+        format!("the LSTM of {}", parameters.model_file)
+    };
+    let Horizon { steps, dt } = model.horizon();
+    shell.info(&format!("predicts {:?} {steps} x {:.3} s ahead by {origin}", robot.joints, dt.as_secs_f64()));
+    PredictorNode::new(shell, &robot, &model)?.run()
+}
+
+fn load_model(parameters: &PredictorParameters, robot: &Robot) -> Result<PredictorModel> {
+    if parameters.model_file.is_empty() {
+        let config = PredictorConfig { steps: parameters.steps, ..Default::default() };
+        let acceleration = vec![USUAL_ACCELERATION; robot.degrees_of_freedom()];
+        return PredictorModel::untrained(&robot.joints, parameters.dt, config, &acceleration);
+    }
+    let (card, tensors) = checkpoint::load(Path::new(&parameters.model_file))?;
+    card.check(ModelKind::Predictor, &robot.joints, None)?;
+    PredictorModel::from_checkpoint(&card, tensors, &parameters.model_file)
+}
+
+struct PredictorNode {
+    shell: Shell<PredictorParameters>,
+    reader: JointStateReader,
+    predictor: LstmPredictor,
+    prediction: Trajectory,
+    realised: RealisedError,
+    joint_states: Subscription<JointState>,
+    trajectory: Publisher<JointTrajectory>,
+    trajectory_message: JointTrajectory,
+    stddev: Publisher<Float64MultiArray>,
+    realised_error: Publisher<Float64MultiArray>,
+    predicted: Option<Stamp>,
+    rejected: u64,
+    restarts: u64,
+    slow_topics_due: Every,
+    publish_due: Every,
+}
+
+impl PredictorNode {
+    fn new(mut shell: Shell<PredictorParameters>, robot: &Robot, model: &PredictorModel) -> Result<Self> {
+        let (horizon, joints) = (model.horizon(), robot.degrees_of_freedom());
+        Ok(Self {
+            reader: JointStateReader::new(robot),
+            predictor: LstmPredictor::new(model)?,
+            prediction: Trajectory::new(horizon, joints),
+            realised: RealisedError::new(horizon, joints),
+            joint_states: shell.subscribe("joint_states", sensor_qos())?,
+            trajectory: shell.publisher("~/predicted_trajectory", reliable_qos(1))?,
+            trajectory_message: JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() },
+            stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
+            realised_error: shell.publisher("~/realised_error", reliable_qos(1))?,
+            predicted: None,
+            rejected: 0,
+            restarts: 0,
+            slow_topics_due: Every::new(1.0),
+            publish_due: Every::new(shell.config().publish_rate),
+            shell,
+        })
+    }
+
+    fn run(mut self) -> Result<()> {
+        while !self.shell.stopped() {
+            self.shell.node.spin_once(Duration::from_millis(10));
+            self.observe();
+            self.publish()?;
+            if self.slow_topics_due.is_due() {
+                self.report()?;
+            }
+        }
+        self.shell.info("stopped");
+        Ok(())
+    }
+
+    fn observe(&mut self) {
+        while let Some(message) = self.joint_states.take() {
+            let mut stamp = time_to_stamp(&message.header.stamp);
+            if stamp == Stamp::default() {
+                stamp = self.shell.now();
+            }
+            match self.reader.read(stamp, &message.name, &message.position, &message.velocity) {
+                Ok(state) => {
+                    let observation = self.predictor.observe(state);
+                    self.realised.observe(state);
+                    use Observation::{RestartedAfterGap, RestartedBackInTime};
+                    self.restarts +=
+                        u64::from(matches!(observation, RestartedAfterGap | RestartedBackInTime));
+                }
+                Err(rejection) if rejection.is_harmless() => {}
+                Err(rejection) => {
+                    self.rejected += 1;
+                    if self.rejected == 1 {
+                        self.shell.warn(&format!("joint states not used: {rejection}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Predicts from each new measurement to keep the score, and publishes at the configured rate.
+    fn publish(&mut self) -> Result<()> {
+        let Some(state) = self.reader.state() else { return Ok(()) };
+        if self.predicted == Some(state.stamp) || !self.predictor.predict(&mut self.prediction) {
+            return Ok(());
+        }
+        self.predicted = Some(state.stamp);
+        self.realised.remember(state, &self.prediction);
+        if self.publish_due.is_due() {
+            fill_prediction(&self.prediction, &mut self.trajectory_message);
+            self.trajectory.publish(&self.trajectory_message)?;
+            let rows = self.prediction.stddev.iter().map(Vec::as_slice);
+            self.stddev.publish(&fill_table(["step", "joint"], rows))?;
+        }
+        Ok(())
+    }
+
+    /// Errors by horizon on ~/realised_error, and a summary on /diagnostics.
+    fn report(&mut self) -> Result<()> {
+        let errors = (1..=self.prediction.horizon.steps).map_while(|k| self.realised.errors(k));
+        let rows: Vec<[f64; 3]> = errors.map(|e| [e.prediction, e.constant_velocity, e.hold]).collect();
+        let labels = ["step", "prediction, constant velocity, hold"];
+        self.realised_error.publish(&fill_table(labels, rows.iter().map(<[f64; 3]>::as_slice)))?;
+        let mut values = vec![
+            ("rejected_joint_states", self.rejected.to_string()),
+            ("restarts", self.restarts.to_string()),
+        ];
+        if let Some([prediction, constant_velocity, _]) = rows.last() {
+            values.push(("rmse_at_horizon", format!("{prediction:.6}")));
+            values.push(("rmse_of_constant_velocity", format!("{constant_velocity:.6}")));
+        }
+        let message = if self.predicted.is_some() { "predicting" } else { "waiting for joint states" };
+        self.shell.diagnose("prediction", DiagnosticStatus::OK as u8, message, &values);
+        Ok(())
+    }
 }

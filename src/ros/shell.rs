@@ -49,7 +49,9 @@ impl<T> Subscription<T> {
 /// A node with its parameters as a `T`.
 pub struct Shell<T> {
     pub node: Node,
+    /// Name of the logger and of the node in diagnostics: without and with its namespace.
     name: String,
+    full_name: String,
     parameters: Arc<Mutex<Parameters<T>>>,
     parameters_changed: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -90,6 +92,7 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
             rosout: node.create_publisher("/rosout", rosout_qos)?,
             diagnostics: node.create_publisher("/diagnostics", reliable_qos(10))?,
             clock: node.get_ros_clock(),
+            full_name: node.fully_qualified_name()?,
             node,
             name,
             parameters,
@@ -97,10 +100,6 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
             stop,
             _runtime: runtime,
         })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The parameters as they are now.
@@ -178,7 +177,7 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
         let values = values.iter().map(|(key, value)| KeyValue { key: (*key).into(), value: value.clone() });
         let status = DiagnosticStatus {
             level,
-            name: format!("{}: {task}", self.name),
+            name: format!("{}: {task}", self.full_name),
             message: message.into(),
             hardware_id: String::new(),
             values: values.collect(),
