@@ -347,6 +347,47 @@ fn the_nominal_model_tracks_the_nominal_arm_and_misses_a_payload() {
     assert!(loaded > 10.0 * nominal, "{loaded}");
 }
 
+/// Greatest speed, as a share of the limit, and greatest excess over a position limit, rad, in half a minute of full
+/// efforts in random directions.
+fn wild_motion(guard: impl Fn(&mut Arm, &mut [f64])) -> [f64; 2] {
+    let mut arm = arm();
+    let limits = arm.robot().limits.clone();
+    let mut random = Pcg64::seed_from_u64(5);
+    let (mut wild, mut command) = (limits.effort.clone(), effort(&[0.0; 7]));
+    let [mut speed, mut outside] = [0.0_f64; 2];
+    for step in 0..15_000 {
+        if step % 250 == 0 {
+            wild.iter_mut()
+                .zip(&limits.effort)
+                .for_each(|(w, limit)| *w = limit * random.random_range(-1.5..1.5));
+        }
+        command.values.copy_from_slice(&wild);
+        guard(&mut arm, &mut command.values);
+        arm.step(&command, 2 * MS).unwrap();
+        for joint in 0..7 {
+            let (q, (lower, upper)) = (arm.state().position[joint], limits.position[joint]);
+            speed = speed.max(arm.state().velocity[joint].abs() / limits.velocity[joint]);
+            outside = outside.max(lower - q).max(q - upper);
+        }
+    }
+    [speed, outside]
+}
+
+/// Full effort accelerates a folded arm by more than its velocity limit within one tick of 2 ms, which no guard that
+/// knows only position and velocity can prevent; but it keeps the excess to that.
+#[test]
+fn the_effort_guard_tames_a_controller_gone_wild() {
+    let [free_speed, free_outside] = wild_motion(|_, _| ());
+    let [speed, outside] = wild_motion(|arm, values| {
+        arm.robot().limits.limit_effort(&arm.state().position, &arm.state().velocity, values);
+    });
+    println!(
+        "free: speed {free_speed:.1} of the limit, {free_outside:.3} rad outside; guarded: {speed:.1}, {outside:.3}"
+    );
+    assert!(speed < 2.5 && outside < 0.03, "{speed} {outside}");
+    assert!(free_speed > 5.0 && free_outside > 0.1, "{free_speed} {free_outside}");
+}
+
 #[test]
 fn meshes_and_an_overlapping_base_do_no_harm() {
     let mesh = r#"<visual><geometry><mesh filename="package://x/y.dae"/></geometry></visual>

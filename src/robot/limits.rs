@@ -55,6 +55,9 @@ impl Limits {
     /// with k = effort limit / (0.25 · velocity limit). ROS bounds the velocity by a straight line; here the speed is
     /// that from which the joint can still stop at constant deceleration, v_max = √(2 a d), and only the last bit is a
     /// line. An effort away from a limit is never taken away, and a joint that is too fast or beyond a limit is braked.
+    ///
+    /// It is as good as one tick: where the full effort changes the velocity by more than the limit in that time, the
+    /// limit is overshot by that much and braked in the next.
     pub fn limit_effort(&self, position: &[f64], velocity: &[f64], effort: &mut [f64]) -> bool {
         let bounds = (0..self.effort.len()).map(|i| self.effort_bounds(i, position[i], velocity[i]));
         clamp(effort, bounds)
