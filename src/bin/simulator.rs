@@ -1,1 +1,7 @@
-fn main() {}
+//! The simulator node; see [`learned_control::ros::simulator`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    learned_control::ros::run_node(learned_control::ros::simulator::run)
+}

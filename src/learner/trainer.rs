@@ -58,7 +58,7 @@ impl Default for LearnerConfig {
             rule: Rule::default(),
             hidden: vec![128, 128],
             learning_rate: 2e-3,
-            batch_size: 128,
+            batch_size: 64,
             steps_per_second: 200.0,
             updates_per_second: 5.0,
             memory: 4.0,
@@ -203,7 +203,10 @@ impl Learner {
         if !sample.has_size(self.joints.len()) || !sample.is_finite() {
             return;
         }
-        self.dt = self.last_stamp.map_or(0.0, |last| sample.stamp.since(last));
+        let elapsed = self.last_stamp.map_or(0.0, |last| sample.stamp.since(last));
+        if elapsed > 0.0 {
+            self.dt = elapsed;
+        }
         self.last_stamp = Some(sample.stamp);
         if let Some(examples) = self.labeller.push(sample) {
             self.unseen.push(examples.inverse_model.clone());

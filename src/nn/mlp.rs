@@ -3,6 +3,7 @@
 //! y = W_L tanh(… tanh(W_1 x + b_1) …) + b_L
 
 use crate::error::{Error, Result};
+use crate::nn::activation::Real;
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, linear};
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ impl FrozenMlp {
             let layer = &mut rest[0];
             layer.multiply(before.last().map_or(input, |previous| &previous.output));
             if index < last {
-                layer.output.iter_mut().for_each(|value| *value = value.tanh());
+                layer.output.iter_mut().for_each(|value| *value = Real::tanh(*value));
             }
         }
         &self.layers[last].output

@@ -219,8 +219,11 @@ impl ControllerNode {
         }
         self.tick_time.record(started.elapsed());
         self.count_deadline(started);
-        self.last_tick_stamp = self.reader.state().map(|state| state.stamp);
-        self.publish_sample()?;
+        let stamp = self.reader.state().map(|state| state.stamp);
+        if stamp != self.last_tick_stamp {
+            self.publish_sample()?;
+        }
+        self.last_tick_stamp = stamp;
         if let Some(model) = retired {
             self.weights.free(model);
         }
