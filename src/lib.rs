@@ -2,6 +2,7 @@
 //!
 //! Modules in dependency order; each imports only from those above it.
 pub mod error;
+pub mod files;
 pub mod state;
 pub mod trajectory;
 pub mod command;
