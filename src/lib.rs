@@ -7,5 +7,6 @@ pub mod state;
 pub mod trajectory;
 pub mod command;
 pub mod nn;
+pub mod report;
 
 pub use error::{Error, Result};
