@@ -41,6 +41,8 @@ pub enum Error {
     Io { path: PathBuf, source: std::io::Error },
     #[error("neural network: {0}")]
     Candle(#[from] candle_core::Error),
+    #[error("chart '{title}': {problem}")]
+    Chart { title: String, problem: String },
     #[error("simulator: {0}")]
     Simulator(String),
     #[error("ROS: {0}")]

@@ -10,9 +10,11 @@
 //! ```
 //!
 //! Modules in dependency order; each imports only from those above it. Down to `control_loop` nothing reads a
-//! clock, a file, an environment variable or a topic: time is an argument, randomness is seeded.
+//! clock, an environment variable or a topic: time is an argument, randomness is seeded. Files are written and read
+//! by `files`, `nn::checkpoint` and `report` alone.
 
 pub mod error;
+pub mod files;
 
 pub mod state;
 pub mod trajectory;
@@ -22,6 +24,7 @@ pub mod measurement;
 pub mod reference;
 
 pub mod nn;
+pub mod report;
 pub mod predictor;
 
 pub mod controller;

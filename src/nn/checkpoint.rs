@@ -2,15 +2,13 @@
 //! A file on disk and the weights sent from learner to controller are the same bytes, read by the same checks.
 
 use crate::error::{Error, Result};
+use crate::files;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs::{File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Tensors by name; all f32 and finite.
@@ -197,22 +195,9 @@ fn read_tensor(name: &str, view: &TensorView<'_>, origin: &str) -> Result<Tensor
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-/// Writes so that a reader sees the old file or the new one, never a part: temporary file, fsync, rename.
+/// Writes so that a reader sees the old file or the new one, never a part.
 pub fn save(path: &Path, card: &Card, tensors: &Tensors) -> Result<()> {
-    let bytes = to_bytes(card, tensors)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".model-")
-        .permissions(Permissions::from_mode(0o666)) // less the umask, as for any other file
-        .tempfile_in(folder)
-        .map_err(Error::io(folder))?;
-    file.write_all(&bytes).map_err(Error::io(path))?;
-    file.as_file().sync_all().map_err(Error::io(path))?;
-    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+    files::replace(path, &to_bytes(card, tensors)?)
 }
 
 pub fn load(path: &Path) -> Result<(Card, Tensors)> {
