@@ -39,5 +39,7 @@ pub mod closed_loop;
 pub mod config;
 #[cfg(feature = "ros")]
 pub mod ros;
+#[cfg(all(feature = "ros", feature = "sim"))]
+pub mod demo;
 
 pub use error::{Error, Result};

@@ -3,13 +3,13 @@
 //! Each node is one thread that spins, drains its topics and does its work ([`shell::Shell`]). tokio runs what
 //! may wait (parameter services, signals) on a second thread and hands it over through channels.
 
-mod convert;
+pub(crate) mod convert;
 pub mod controller;
 pub mod learner;
 mod parameters;
 pub mod play;
 pub mod predictor;
-mod shell;
+pub(crate) mod shell;
 #[cfg(feature = "sim")]
 pub mod simulator;
 pub mod timing;

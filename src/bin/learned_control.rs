@@ -1,1 +1,34 @@
-fn main() {}
+//! The command line: everything that is not a node.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about = "Learned control for robots: demo, training, evaluation, playback")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
+    #[cfg(all(feature = "ros", feature = "sim"))]
+    Demo(learned_control::demo::DemoArgs),
+}
+
+fn main() -> ExitCode {
+    // What follows --ros-args belongs to ROS.
+    let arguments = std::env::args_os().take_while(|argument| argument != "--ros-args");
+    let outcome: anyhow::Result<()> = match Cli::parse_from(arguments).command {
+        #[cfg(all(feature = "ros", feature = "sim"))]
+        Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("learned_control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -46,6 +46,13 @@ impl<T> Subscription<T> {
     }
 }
 
+/// A new subscription of r2r's, to be drained.
+pub fn drained<M: 'static>(
+    stream: r2r::Result<impl Stream<Item = M> + Unpin + 'static>,
+) -> Result<Subscription<M>> {
+    Ok(Subscription(Box::new(stream?)))
+}
+
 /// A node with its parameters as a `T`.
 pub struct Shell<T> {
     pub node: Node,
@@ -134,7 +141,7 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
         topic: &str,
         qos: QosProfile,
     ) -> Result<Subscription<M>> {
-        Ok(Subscription(Box::new(self.node.subscribe(topic, qos)?)))
+        drained(self.node.subscribe(topic, qos))
     }
 
     pub fn publisher<M: WrappedTypesupport>(&mut self, topic: &str, qos: QosProfile) -> Result<Publisher<M>> {
@@ -146,7 +153,7 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
         &mut self,
         name: &str,
     ) -> Result<Subscription<r2r::ServiceRequest<S>>> {
-        Ok(Subscription(Box::new(self.node.create_service::<S>(name, QosProfile::services_default())?)))
+        drained(self.node.create_service::<S>(name, QosProfile::services_default()))
     }
 
     pub fn info(&self, text: &str) {
