@@ -7,5 +7,6 @@ pub mod trajectory;
 pub mod command;
 pub mod nn;
 pub mod predictor;
+pub mod dataset;
 
 pub use error::{Error, Result};
