@@ -26,6 +26,7 @@ pub mod reference;
 pub mod nn;
 pub mod report;
 pub mod predictor;
+pub mod dataset;
 
 pub mod controller;
 pub mod learner;

@@ -1,0 +1,326 @@
+//! Recorded motion: read from files, cleaned with account, cut into episodes at equal steps.
+
+pub mod csv;
+pub mod joint_state;
+pub mod rosbag;
+
+use crate::error::{Error, Result};
+use crate::predictor::resampler::Resampler;
+use crate::state::{Stamp, State};
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A step back in time by more than this is a clock set anew (a simulation restarted): a new motion. Less is a
+/// message out of order.
+const CLOCK_SET_BACK: Duration = Duration::from_secs(1);
+
+/// What to read of a file.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The topic in a bag; if none is given, the one with JointState messages.
+    pub topic: Option<String>,
+    /// Joints and their order; if none are given, those of the first message or of the columns.
+    pub joints: Option<Vec<String>>,
+}
+
+/// The motion of named joints as it was measured, in the order of the stamps.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub origin: PathBuf,
+    pub joints: Vec<String>,
+    pub states: Vec<State>,
+    pub summary: Summary,
+}
+
+/// What was kept of a file and what was not, and why.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Messages or rows of the selected topic or table.
+    pub read: usize,
+    pub kept: usize,
+    /// Dropped: a value was NaN, infinite or empty.
+    pub not_finite: usize,
+    /// Dropped: not all joints were in it, as when several nodes publish on one topic.
+    pub incomplete: usize,
+    /// Dropped: could not be decoded.
+    pub undecodable: usize,
+    /// Dropped: the stamp of the one before.
+    pub duplicates: usize,
+    /// Dropped: earlier than the one before.
+    pub out_of_order: usize,
+    /// Kept: more than a second earlier than the one before, taken as the start of another motion.
+    pub clock_set_back: usize,
+    /// There were no velocities; they were made by differences of the positions.
+    pub differentiated: bool,
+    /// Most header stamps were zero; the time of logging was used.
+    pub log_time: bool,
+    /// From the first to the last, without steps back, s.
+    pub duration: f64,
+    /// Median time between measurements, s.
+    pub interval: f64,
+}
+
+/// Samples at equal steps, with no gap between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// s
+    pub dt: f64,
+    pub states: Vec<State>,
+}
+
+/// One measurement as a reader found it, before any cleaning.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub header: Stamp,
+    pub log: Option<Stamp>,
+    /// [joint], rad or m
+    pub position: Vec<f64>,
+    /// [joint], rad/s or m/s; empty if there were none
+    pub velocity: Vec<f64>,
+}
+
+impl Recording {
+    /// Reads a `.csv`, a `.csv.gz`, a `.db3` or the folder of a rosbag2 recording.
+    pub fn read(path: &Path, selection: &Selection) -> Result<Self> {
+        let name = path.to_string_lossy().to_lowercase();
+        match () {
+            () if name.ends_with(".csv") || name.ends_with(".csv.gz") => csv::read(path, selection),
+            () if name.ends_with(".db3") || path.is_dir() => joint_state::read(path, selection),
+            () if path.exists() => {
+                Err(data(path, "its kind is not known; expected .csv, .csv.gz, .db3 or the folder of a bag"))
+            }
+            () => Err(data(path, "there is no such file")),
+        }
+    }
+
+    /// Cleans `rows`; `summary` has what the reader itself counted.
+    pub(crate) fn assemble(
+        path: &Path,
+        joints: Vec<String>,
+        rows: Vec<Row>,
+        mut summary: Summary,
+    ) -> Result<Self> {
+        let zero_stamps = rows.iter().filter(|row| row.header == Stamp(0)).count();
+        summary.log_time = zero_stamps * 2 > rows.len() && rows.iter().all(|row| row.log.is_some());
+        let with_velocity = rows.iter().filter(|row| !row.velocity.is_empty()).count();
+        summary.differentiated = with_velocity * 2 <= rows.len();
+        let mut states: Vec<State> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
+            let velocity = if summary.differentiated { vec![0.0; joints.len()] } else { row.velocity };
+            let state = State { stamp, position: row.position, velocity };
+            if summary.admits(&state, states.last(), joints.len()) {
+                states.push(state);
+            }
+        }
+        summary.kept = states.len();
+        if summary.differentiated {
+            differentiate(&mut states);
+        }
+        if states.len() < 2 {
+            return Err(data(path, format!("nothing is left to use of it: {summary}")));
+        }
+        summary.time(&states);
+        Ok(Self { origin: path.to_path_buf(), joints, states, summary })
+    }
+
+    /// Cuts at gaps of more than five `dt` [s] and resamples by linear interpolation, just as a running predictor
+    /// does. Motions of fewer than two samples are left out.
+    pub fn episodes(&self, dt: f64) -> Result<Vec<Episode>> {
+        let step = Duration::try_from_secs_f64(dt).ok().filter(|step| !step.is_zero());
+        let Some(step) = step else {
+            return Err(Error::mismatch("dt [s]", dt, "above zero"));
+        };
+        let mut resampler = Resampler::new(step, self.joints.len());
+        let mut episodes: Vec<Episode> = Vec::new();
+        for state in &self.states {
+            resampler.observe(state, |sample, is_first| match episodes.last_mut() {
+                Some(episode) if !is_first => episode.states.push(sample.clone()),
+                _ => episodes.push(Episode { dt, states: vec![sample.clone()] }),
+            });
+        }
+        episodes.retain(|episode| episode.states.len() >= 2);
+        if episodes.is_empty() {
+            let interval = self.summary.interval;
+            let problem = format!(
+                "no two measurements are within 5 dt of {dt} s; their median interval is {interval} s"
+            );
+            return Err(data(&self.origin, problem));
+        }
+        Ok(episodes)
+    }
+}
+
+impl Summary {
+    /// Whether `state` is kept after `last`; counts it if not.
+    fn admits(&mut self, state: &State, last: Option<&State>, joints: usize) -> bool {
+        let finite = state.position.iter().chain(&state.velocity).all(|value| value.is_finite());
+        let counter = if state.position.len() != joints || state.velocity.len() != joints {
+            &mut self.incomplete
+        } else if !finite {
+            &mut self.not_finite
+        } else {
+            match last {
+                Some(last) if state.stamp == last.stamp => &mut self.duplicates,
+                Some(last) if state.stamp < last.stamp && state.stamp + CLOCK_SET_BACK >= last.stamp => {
+                    &mut self.out_of_order
+                }
+                Some(last) if state.stamp < last.stamp => {
+                    self.clock_set_back += 1;
+                    return true;
+                }
+                _ => return true,
+            }
+        };
+        *counter += 1;
+        false
+    }
+
+    fn time(&mut self, states: &[State]) {
+        let mut intervals: Vec<f64> = states
+            .windows(2)
+            .map(|pair| pair[1].stamp.since(pair[0].stamp))
+            .filter(|time| *time > 0.0)
+            .collect();
+        self.duration = intervals.iter().sum();
+        intervals.sort_by(f64::total_cmp);
+        self.interval = intervals.get(intervals.len() / 2).copied().unwrap_or(0.0);
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "kept {} of {}", self.kept, self.read)?;
+        let counts = [
+            (self.not_finite, "not finite"),
+            (self.incomplete, "without all joints"),
+            (self.undecodable, "not decodable"),
+            (self.duplicates, "duplicates"),
+            (self.out_of_order, "out of order"),
+            (self.clock_set_back, "times the clock set back"),
+        ];
+        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+            write!(formatter, ", {count} {what}")?;
+        }
+        if self.duration > 0.0 {
+            write!(formatter, "; {:.1} s every {:.4} s", self.duration, self.interval)?;
+        }
+        if self.differentiated {
+            formatter.write_str("; velocities by differences")?;
+        }
+        if self.log_time {
+            formatter.write_str("; stamps are the time of logging")?;
+        }
+        Ok(())
+    }
+}
+
+/// Velocities from the position before (none in the future is used), as a running robot would have them.
+fn differentiate(states: &mut [State]) {
+    for index in 1..states.len() {
+        let (before, after) = states.split_at_mut(index);
+        let (before, after) = (&before[index - 1], &mut after[0]);
+        let time = after.stamp.since(before.stamp);
+        if time <= 0.0 {
+            continue; // the clock was set back
+        }
+        for ((velocity, now), then) in after.velocity.iter_mut().zip(&after.position).zip(&before.position) {
+            *velocity = (now - then) / time;
+        }
+    }
+    if let [first, second, ..] = states {
+        first.velocity.copy_from_slice(&second.velocity);
+    }
+}
+
+pub(crate) fn data(path: &Path, problem: impl Into<String>) -> Error {
+    Error::Data { file: path.to_path_buf(), problem: problem.into() }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The folder of recorded data, or a plain word that the test is skipped.
+    pub fn data_folder() -> Option<PathBuf> {
+        let folder = std::env::var_os("LEARNED_CONTROL_DATA")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
+        if !folder.is_dir() {
+            println!("skipped: no data in {}", folder.display());
+            return None;
+        }
+        Some(folder)
+    }
+
+    fn row(milliseconds: i64, position: f64) -> Row {
+        let stamp = Stamp(milliseconds * 1_000_000);
+        Row { header: stamp, log: Some(Stamp(stamp.0 + 5)), position: vec![position], velocity: vec![1.0] }
+    }
+
+    fn assemble(rows: Vec<Row>) -> Result<Recording> {
+        let read = rows.len();
+        Recording::assemble(Path::new("x"), vec!["a".into()], rows, Summary { read, ..Default::default() })
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted() {
+        let mut rows =
+            vec![row(0, 0.0), row(10, 0.1), row(10, 0.1), row(5, 0.2), row(20, f64::NAN), row(30, 0.3)];
+        rows.push(Row { position: vec![], ..row(40, 0.0) });
+        rows.push(row(5000, 1.0));
+        rows.push(row(0, 0.0));
+        let recording = assemble(rows).unwrap();
+        let summary = recording.summary;
+        assert_eq!((summary.read, summary.kept), (9, 5));
+        assert_eq!((summary.duplicates, summary.out_of_order, summary.not_finite), (1, 1, 1));
+        assert_eq!((summary.incomplete, summary.clock_set_back), (1, 1));
+        assert!(!summary.log_time && !summary.differentiated);
+        assert!(
+            summary.to_string().starts_with("kept 5 of 9, 1 not finite, 1 without all joints, 1 duplicates")
+        );
+    }
+
+    #[test]
+    fn zero_stamps_are_replaced_by_the_time_of_logging() {
+        let rows =
+            (1..4).map(|step| Row { header: Stamp(0), log: Some(Stamp(step)), ..row(0, 0.0) }).collect();
+        let recording = assemble(rows).unwrap();
+        assert!(recording.summary.log_time);
+        assert_eq!(recording.states[2].stamp, Stamp(3));
+        // a clock that starts at zero is no reason for it
+        assert!(!assemble(vec![row(0, 0.0), row(10, 0.0), row(20, 0.0)]).unwrap().summary.log_time);
+    }
+
+    #[test]
+    fn missing_velocities_are_differences_of_the_past() {
+        let rows = (0..3).map(|step| Row { velocity: vec![], ..row(100 * step, 0.1 * (step * step) as f64) });
+        let recording = assemble(rows.collect()).unwrap();
+        assert!(recording.summary.differentiated);
+        let velocities: Vec<f64> = recording.states.iter().map(|state| state.velocity[0]).collect();
+        velocities.iter().zip([1.0, 1.0, 3.0]).for_each(|(v, expected)| assert!((v - expected).abs() < 1e-9));
+    }
+
+    #[test]
+    fn gaps_split_episodes() {
+        let times = (0..10).chain(100..110).chain([500]);
+        let recording = assemble(times.map(|step| row(10 * step, step as f64)).collect()).unwrap();
+        let episodes = recording.episodes(0.005).unwrap();
+        let lengths: Vec<usize> = episodes.iter().map(|episode| episode.states.len()).collect();
+        assert_eq!(lengths, [19, 19]);
+        assert_eq!(episodes[1].states[1].position, [100.5]);
+        assert!(recording.episodes(1e-4).unwrap_err().to_string().contains("median interval is 0.01 s"));
+        assert!(recording.episodes(0.0).is_err() && recording.episodes(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn too_little_is_refused_with_the_account() {
+        let error = assemble(vec![row(0, f64::NAN), row(1, 0.0)]).unwrap_err().to_string();
+        assert_eq!(error, "x: nothing is left to use of it: kept 1 of 2, 1 not finite");
+        assert!(Recording::read(Path::new("/none.csv"), &Selection::default()).is_err());
+        let error = Recording::read(Path::new("/none.bag"), &Selection::default()).unwrap_err().to_string();
+        assert_eq!(error, "/none.bag: there is no such file");
+    }
+}
