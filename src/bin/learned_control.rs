@@ -15,6 +15,9 @@ enum Command {
     /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     Demo(learned_control::demo::DemoArgs),
+    /// Publish a recording on ROS 2 topics
+    #[cfg(feature = "ros")]
+    Play(learned_control::ros::play::PlayArgs),
 }
 
 fn main() -> ExitCode {
@@ -23,6 +26,8 @@ fn main() -> ExitCode {
     let outcome: anyhow::Result<()> = match Cli::parse_from(arguments).command {
         #[cfg(all(feature = "ros", feature = "sim"))]
         Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),
+        #[cfg(feature = "ros")]
+        Command::Play(args) => learned_control::ros::play::run(&args).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
