@@ -8,5 +8,6 @@ pub mod command;
 pub mod nn;
 pub mod predictor;
 pub mod dataset;
+pub mod training;
 
 pub use error::{Error, Result};
