@@ -27,6 +27,7 @@ pub mod nn;
 pub mod report;
 pub mod predictor;
 pub mod dataset;
+pub mod training;
 
 pub mod controller;
 pub mod learner;

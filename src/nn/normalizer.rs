@@ -13,6 +13,8 @@ pub struct Normalizer {
 
 /// A feature that hardly varies is divided by this instead of by its spread.
 const MIN_SCALE: f64 = 1e-9;
+/// Beyond so many spreads nothing was learned; the bound keeps an absurd measurement out of the network's memory.
+const LIMIT: f64 = 20.0;
 
 impl Normalizer {
     /// Scales below 1e-9 are taken as 1e-9, so that a constant feature does not become infinite.
@@ -61,12 +63,12 @@ impl Normalizer {
         &self.scale
     }
 
-    /// Fills `normalized` [feature] from `values` [feature].
+    /// Fills `normalized` [feature] from `values` [feature], bounded to ±20.
     pub fn normalize(&self, values: &[f64], normalized: &mut [f32]) {
         for (((normalized, value), mean), scale) in
             normalized.iter_mut().zip(values).zip(&self.mean).zip(&self.scale)
         {
-            *normalized = ((value - mean) / scale) as f32;
+            *normalized = ((value - mean) / scale).clamp(-LIMIT, LIMIT) as f32;
         }
     }
 
@@ -120,6 +122,8 @@ mod tests {
         let mut normalized = [1f32; 2];
         normalizer.normalize(&[0.0, 0.0], &mut normalized);
         assert_eq!(normalized, [0.0, 0.0]);
+        normalizer.normalize(&[1e300, -1.0], &mut normalized);
+        assert_eq!(normalized, [20.0, -20.0]);
     }
 
     #[test]
