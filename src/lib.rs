@@ -9,5 +9,7 @@ pub mod nn;
 pub mod predictor;
 pub mod dataset;
 pub mod training;
+pub mod evaluation;
+pub mod cli;
 
 pub use error::{Error, Result};
