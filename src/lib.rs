@@ -28,6 +28,8 @@ pub mod report;
 pub mod predictor;
 pub mod dataset;
 pub mod training;
+pub mod evaluation;
+pub mod cli;
 
 pub mod controller;
 pub mod learner;

@@ -1,0 +1,57 @@
+//! `learned_control evaluate prediction`: errors of the predictor and of its baselines on recordings.
+
+use super::DataArgs;
+use crate::evaluation::{EvaluationConfig, prediction_report};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Train on the first 70 % of each recording, predict the rest, compare with hold, constant velocity and ridge
+    Prediction(PredictionArgs),
+}
+
+#[derive(Args, Debug)]
+struct PredictionArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Times ahead, s
+    #[arg(long, value_delimiter = ',', default_values_t = [0.05, 0.1, 0.25, 0.5])]
+    horizons: Vec<f64>,
+    /// Seed of the training
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Steps of the training
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Also write the figures here
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let What::Prediction(args) = &args.what;
+    let mut config =
+        EvaluationConfig { dt: args.data.dt, horizons: args.horizons.clone(), ..Default::default() };
+    config.training.seed = args.seed;
+    config.training.steps = args.steps.unwrap_or(config.training.steps);
+    let mut reports = Vec::new();
+    for recording in args.data.read()? {
+        let report = prediction_report(&recording, &config)
+            .with_context(|| format!("evaluating {}", recording.origin.display()))?;
+        println!("{report}\n");
+        reports.push(report);
+    }
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&reports)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}

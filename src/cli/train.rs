@@ -1,0 +1,79 @@
+//! `learned_control train predictor`: a model file from recordings.
+
+use super::DataArgs;
+use crate::nn::checkpoint;
+use crate::training::{TrainingConfig, train_predictor};
+use anyhow::{Result, ensure};
+use clap::{Args, Subcommand};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Train the LSTM trajectory predictor on all of the recordings (the last 15 % of each choose the weights)
+    Predictor(PredictorArgs),
+}
+
+#[derive(Args, Debug)]
+struct PredictorArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Model file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How far to predict, s
+    #[arg(long, default_value_t = 0.5)]
+    horizon: f64,
+    /// Seed of the training
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Steps of the training
+    #[arg(long)]
+    steps: Option<usize>,
+    /// End the training after so many seconds
+    #[arg(long)]
+    seconds: Option<f64>,
+}
+
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let What::Predictor(args) = &args.what;
+    let recordings = args.data.read()?;
+    let joints = recordings[0].joints.clone();
+    let dt = args.data.dt.unwrap_or(recordings[0].summary.interval);
+    let mut episodes = Vec::new();
+    for recording in &recordings {
+        println!("{}: {}", recording.origin.display(), recording.summary);
+        ensure!(
+            recording.joints == joints,
+            "{} has the joints {}, {} has {}; choose with --joints",
+            recording.origin.display(),
+            recording.joints.join(", "),
+            recordings[0].origin.display(),
+            joints.join(", ")
+        );
+        episodes.extend(recording.episodes(dt)?);
+    }
+    let mut config = TrainingConfig { seed: args.seed, seconds: args.seconds, ..Default::default() };
+    config.steps = args.steps.unwrap_or(config.steps);
+    config.predictor.steps = (args.horizon / dt).round() as usize;
+    let (model, report) = train_predictor(&config, &joints, &episodes, |progress| {
+        let (step, loss, validation) = (progress.step, progress.loss, progress.validation);
+        println!(
+            "step {step:5}  loss {loss:8.4}  held-out error {validation:.4} of constant velocity's spread"
+        );
+        ControlFlow::Continue(())
+    })?;
+    let evaluation = BTreeMap::from([("held_out_error".to_owned(), report.best_validation)]);
+    let files: Vec<String> = args.data.data.iter().map(|path| path.display().to_string()).collect();
+    let (card, tensors) = model.to_checkpoint(evaluation, &format!("trained on {}", files.join(", ")))?;
+    checkpoint::save(&args.out, &card, &tensors)?;
+    println!("{}: step {} kept, {:.1} s", args.out.display(), report.best_step, report.seconds);
+    Ok(())
+}
