@@ -9,8 +9,8 @@ export CARGO_TERM_COLOR ?= auto
 .PHONY: demo test setup lint test-core test-ros
 
 demo: setup
-	cargo build --release --locked --features $(FEATURES)
-	target/release/learned_control demo
+	cargo build --locked --features $(FEATURES)
+	target/debug/learned_control demo $(ARGS)
 
 setup:
 	@python3 scripts/setup.py

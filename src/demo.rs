@@ -4,6 +4,7 @@
 //! Every part is a process of its own, started as `ros2 launch` would; this module is one more node that listens.
 
 mod monitor;
+mod predictor;
 mod processes;
 mod summary;
 
@@ -88,11 +89,11 @@ fn predictor_model(args: &DemoArgs) -> Result<PathBuf> {
     let urdf = std::fs::read_to_string(&args.urdf).map_err(Error::io(&args.urdf))?;
     let digest = robot::urdf_sha256(&urdf);
     let path = args.output.join(format!("predictor-{}.safetensors", &digest[..12]));
-    if false && path.exists() {
+    if path.exists() {
         println!("Predictor: {} (delete it to train anew).", path.display());
     } else {
         println!("Predictor: training an LSTM on simulated motion, once for this robot.");
-        todo_train(&urdf, &args.config, &path)?;
+        predictor::train(&urdf, &args.config, &path)?;
     }
     Ok(path)
 }
@@ -120,7 +121,7 @@ fn start(args: &DemoArgs, model: &Path) -> Result<Processes> {
         let authority = format!("-p authority:={:.1}", if learning { 1.0 } else { 0.0 });
         node("controller", &[simulated_time.clone(), reference, learning_parameters, authority])?;
         if learning {
-            node("predictor", &[simulated_time.clone(), String::from("-p steps:=50")])?;
+            node("predictor", &[simulated_time.clone(), format!("-p model_file:={}", model.display())])?;
             node("learner", &[simulated_time, format!("-p seed:={}", args.seed)])?;
         }
     }
@@ -179,8 +180,5 @@ fn watch(
     if let Some(refusal) = monitor.refused_payload() {
         return Err(Error::Ros(format!("the simulator refused the payload: {refusal}")));
     }
-    Ok(())
-}
-fn todo_train(_: &str, _: &Path, _: &Path) -> Result<()> {
     Ok(())
 }
