@@ -61,6 +61,7 @@ def generate_launch_description():
                 condition=IfCondition(NotEqualsSubstitution(urdf, ''))),
             node('predictor'),
             node('controller', {'learning': learning}),
-            node('learner', condition=IfCondition(learning)),
+            # It may wait; the others may not.
+            node('learner', condition=IfCondition(learning), prefix='nice -n 10'),
         ]),
     ])

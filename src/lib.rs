@@ -9,9 +9,9 @@
 //!                                              learner        (backprop from tracking error)
 //! ```
 //!
-//! Modules in dependency order; each imports only from those above it. Down to `control_loop` nothing reads a
-//! clock, an environment variable or a topic: time is an argument, randomness is seeded. Files are written and read
-//! by `files`, `nn::checkpoint` and `report` alone.
+//! Modules in dependency order; each imports only from those above it. Down to `closed_loop` nothing reads a
+//! clock, an environment variable or a topic: time is an argument, randomness is seeded. The only file that is read or
+//! written there is a model's, by `nn::checkpoint`.
 
 pub mod error;
 pub mod files;
@@ -24,13 +24,7 @@ pub mod measurement;
 pub mod reference;
 
 pub mod nn;
-pub mod report;
 pub mod predictor;
-pub mod dataset;
-pub mod training;
-pub mod evaluation;
-pub mod cli;
-
 pub mod controller;
 pub mod learner;
 pub mod control_loop;
@@ -40,7 +34,12 @@ pub mod sim;
 #[cfg(feature = "sim")]
 pub mod closed_loop;
 
+pub mod dataset;
+pub mod training;
+pub mod evaluation;
+pub mod report;
 pub mod config;
+pub mod cli;
 #[cfg(feature = "ros")]
 pub mod ros;
 #[cfg(all(feature = "ros", feature = "sim"))]

@@ -12,6 +12,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Train a predictor on recordings
+    Train(learned_control::cli::train::TrainArgs),
+    /// Compare a predictor with its baselines on recordings
+    Evaluate(learned_control::cli::evaluate::EvaluateArgs),
     /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     Demo(learned_control::demo::DemoArgs),
@@ -24,6 +28,8 @@ fn main() -> ExitCode {
     // What follows --ros-args belongs to ROS.
     let arguments = std::env::args_os().take_while(|argument| argument != "--ros-args");
     let outcome: anyhow::Result<()> = match Cli::parse_from(arguments).command {
+        Command::Train(args) => learned_control::cli::train::run(&args),
+        Command::Evaluate(args) => learned_control::cli::evaluate::run(&args),
         #[cfg(all(feature = "ros", feature = "sim"))]
         Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),
         #[cfg(feature = "ros")]
