@@ -367,6 +367,7 @@ impl ControlLoop {
             return Some(Fault::LearnerLost { silence: learner });
         }
         if self.config.prediction && predictor > self.config.predictor_timeout {
+            self.governor.forget();
             return Some(Fault::PredictorLost { silence: predictor });
         }
         self.tolerance_violation(state)

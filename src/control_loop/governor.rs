@@ -1,7 +1,7 @@
 //! Slows the reference down before a large tracking error happens.
 //!
-//! The predicted motion is compared with the reference over the prediction's horizon. Where the foreseen error is
-//! above the tolerance, the reference's clock runs slower by that ratio until the foreseen error is back.
+//! The predicted motion is compared with the reference over the next `LOOK_AHEAD`. Where the foreseen error is above
+//! the tolerance, the reference's clock runs slower by that ratio until the foreseen error is back.
 
 use crate::control_loop::Motion;
 use crate::reference::ReferencePoint;
@@ -13,7 +13,9 @@ const SLOWEST: f64 = 0.1;
 /// Change of the share a second: fast to slow down, slow to recover.
 const FALL: f64 = 4.0; // 1/s
 const RISE: f64 = 0.5; // 1/s
-/// Steps of the horizon that are compared: enough to see a motion of half a second, few enough for a tick.
+/// How far ahead predictions are believed [s]: further on, their own errors may be taken for tracking errors.
+const LOOK_AHEAD: f64 = 0.2;
+/// Steps that are compared: enough to see the motion, few enough for a tick.
 const COMPARED_STEPS: usize = 5;
 
 #[derive(Clone, Debug)]
@@ -36,10 +38,11 @@ impl Governor {
     /// Takes a new prediction. `last` is the stamp to which `motion`'s present time belongs.
     pub fn expect(&mut self, prediction: &Trajectory, motion: &Motion, last: Option<Stamp>, tolerance: f64) {
         let Some(last) = last else { return };
-        let steps = prediction.states.len();
+        let within = (LOOK_AHEAD / prediction.horizon.dt.as_secs_f64()).round() as usize;
+        let steps = prediction.states.len().min(within.max(1));
         let stride = steps.div_ceil(COMPARED_STEPS).max(1);
         let mut largest: f64 = 0.0;
-        for (index, state) in prediction.states.iter().enumerate().skip(stride - 1).step_by(stride) {
+        for (index, state) in prediction.states[..steps].iter().enumerate().skip(stride - 1).step_by(stride) {
             let ahead = prediction.stamp + prediction.horizon.time_from_start(index + 1);
             let ahead = ahead.since(last) * self.scaling;
             motion.sample_ahead(ahead, &mut self.reference);
@@ -48,6 +51,11 @@ impl Governor {
             }
         }
         self.target = if largest > tolerance { (tolerance / largest).max(SLOWEST) } else { 1.0 };
+    }
+
+    /// Forgets what was foreseen, for a predictor that fell silent.
+    pub fn forget(&mut self) {
+        self.target = 1.0;
     }
 
     /// Moves the scaling towards what the last prediction asked for. `dt` in seconds.
