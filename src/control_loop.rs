@@ -265,10 +265,12 @@ impl ControlLoop {
         state: Option<&State>,
         out: &mut Command,
     ) -> Option<Box<ResidualModel>> {
-        self.started.get_or_insert(now);
         out.mode = Mode::Effort;
         match self.usable(now, state) {
-            Ok(state) => self.track(now, state, out),
+            Ok(state) => {
+                self.keep_silence_measurable(now);
+                self.track(now, state, out)
+            }
             Err(fault) => {
                 self.hold_blindly(fault, out);
                 None
@@ -303,6 +305,15 @@ impl ControlLoop {
             return Err(Fault::JointStatesAhead { ahead: -age });
         }
         Ok(state)
+    }
+
+    /// Silence counts from the first joint states on: before them the clock may not have been heard either. A clock
+    /// that was set back makes earlier signs of life lie in the future; they count as of now.
+    fn keep_silence_measurable(&mut self, now: Stamp) {
+        self.started.get_or_insert(now);
+        for heard in [&mut self.started, &mut self.learner_heard, &mut self.predictor_heard] {
+            *heard = heard.map(|heard| heard.min(now));
+        }
     }
 
     fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {

@@ -98,7 +98,7 @@ impl Residual {
     }
 
     /// Writes the clipped residual for `reference` into `out`, Nm or N; zero when there is no network.
-    /// Returns whether it had to be clipped.
+    /// Returns whether it had to be clipped. An effort that overflowed becomes NaN: clipping would hide it.
     pub fn evaluate(&mut self, reference: &ReferencePoint, out: &mut [f64]) -> bool {
         let ReferencePoint { position, velocity, acceleration } = reference;
         write_features(position, velocity, acceleration, &mut self.features);
@@ -115,7 +115,7 @@ impl Residual {
         let mut clipped = false;
         for (effort, limit) in out.iter_mut().zip(&self.limit) {
             clipped |= effort.abs() > *limit;
-            *effort = effort.clamp(-limit, *limit);
+            *effort = if effort.is_finite() { effort.clamp(-limit, *limit) } else { f64::NAN };
         }
         clipped
     }
