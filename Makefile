@@ -6,7 +6,7 @@ SHELL := /bin/bash
 FEATURES := ros,sim
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test setup lint test-core test-ros
+.PHONY: demo test setup lint test-files test-core test-ros
 
 demo: setup
 	cargo build --locked --features $(FEATURES)
@@ -15,12 +15,18 @@ demo: setup
 setup:
 	@python3 scripts/setup.py
 
-test: setup lint test-core test-ros
+test: setup lint test-files test-core test-ros
 
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --features $(FEATURES) -- -D warnings
+
+# The set-up itself, the launch files, URDF and SDF.
+test-files:
+	python3 scripts/test_setup.py
+	python3 tests/launch_test.py
+	python3 scripts/check_urdf.py
 
 # Without ROS 2 and MuJoCo, as on a computer that has neither.
 test-core:

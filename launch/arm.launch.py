@@ -6,7 +6,7 @@
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
+from launch_ros.actions import Node, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -15,12 +15,17 @@ def generate_launch_description():
     package = FindPackageShare('learned_control')
     return LaunchDescription([
         DeclareLaunchArgument(
+            'params_file', default_value=PathJoinSubstitution([package, 'config', 'arm.yaml']),
+            description='ROS 2 parameter file, keyed by node name'),
+        DeclareLaunchArgument(
             'urdf', default_value=PathJoinSubstitution([package, 'urdf', 'arm.urdf']),
             description="The robot's URDF file"),
         DeclareLaunchArgument(
             'use_sim_time', default_value='true', choices=['true', 'false'],
             description='Take the time from /clock, which the simulator publishes'),
-        # First, because it declares namespace, params_file and log_level.
+        # Each namespace has a simulator, hence a clock, of its own.
+        SetRemap('/clock', 'clock'),
+        # First, because it declares namespace and log_level.
         IncludeLaunchDescription(PathJoinSubstitution([package, 'launch', 'robot.launch.py'])),
         Node(
             package='learned_control',

@@ -36,6 +36,9 @@ def generate_launch_description():
 
     return LaunchDescription([
         DeclareLaunchArgument(
+            'params_file', default_value=PathJoinSubstitution([package, 'config', 'arm.yaml']),
+            description='ROS 2 parameter file, keyed by node name'),
+        DeclareLaunchArgument(
             'world', default_value=PathJoinSubstitution([package, 'config', 'gazebo_arm.sdf']),
             description='SDF world to put the arm into'),
         DeclareLaunchArgument(

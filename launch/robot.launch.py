@@ -2,17 +2,17 @@
 
 The two simulations include this file, so these arguments are theirs too.
 
-    ros2 launch learned_control robot.launch.py                        robot_state_publisher runs already
-    ros2 launch learned_control robot.launch.py urdf:=/path/robot.urdf  it does not
+    ros2 launch learned_control robot.launch.py params_file:=/path/robot.yaml
+
+takes the robot's description from robot_state_publisher; where none runs, add urdf:=/path/robot.urdf.
 """
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, GroupAction
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution
 from launch_ros.actions import Node, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
 
 def generate_launch_description():
@@ -37,10 +37,8 @@ def generate_launch_description():
 
     return LaunchDescription([
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of all nodes and topics'),
-        DeclareLaunchArgument(
-            'params_file',
-            default_value=PathJoinSubstitution([FindPackageShare('learned_control'), 'config', 'arm.yaml']),
-            description='ROS 2 parameter file, keyed by node name'),
+        # Without a default: the gains and the reference of the simulated arm are for no other robot.
+        DeclareLaunchArgument('params_file', description='ROS 2 parameter file, keyed by node name'),
         DeclareLaunchArgument(
             'overrides_file', default_value=LaunchConfiguration('params_file'),
             description='A second parameter file, whose values win'),

@@ -36,7 +36,10 @@ fn the_tracking_error_at_least_halves_before_and_after_the_payload() {
         let baseline = figure(&json, &format!("/tracking/baseline/{window}_rms_rad"));
         let learned = figure(&json, &format!("/tracking/learned/{window}_rms_rad"));
         assert!(baseline > 1e-3, "the baseline's error {baseline} rad is no error to learn from");
-        assert!(learned <= 0.5 * baseline, "{window}: learned {learned} rad, baseline {baseline} rad\n{text}");
+        assert!(
+            learned <= 0.5 * baseline,
+            "{window}: learned {learned} rad, baseline {baseline} rad\n{text}"
+        );
     }
     for since in ["start", "change"] {
         let halved = figure(&json, &format!("/tracking/halved_after_s/{since}"));

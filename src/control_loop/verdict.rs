@@ -55,7 +55,7 @@ impl Verdict {
         match self {
             Self::Tracking => "tracking".into(),
             Self::Limited => {
-                "tracking, limited: a limit of effort, velocity, position or residual acts".into()
+                "tracking, limited: a limit of effort, velocity, position or residual acts, or the reference is slowed down".into()
             }
             Self::Baseline(fault) => format!("on the baseline alone: {}", fault.describe(joints)),
             Self::Holding(fault) => format!("holding: {}", fault.describe(joints)),

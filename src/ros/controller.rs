@@ -31,6 +31,8 @@ const LARGEST_WEIGHTS: usize = 16 << 20;
 const MISSED: f64 = 2.0;
 
 impl Validate for ControllerConfig {
+    const LIVE: &'static [&'static str] = &["authority", "learning"];
+
     fn validate(&self) -> Result<()> {
         ControllerConfig::validate(self)
     }
@@ -53,6 +55,8 @@ struct ControllerNode {
     outputs: Outputs,
     weights: WeightsChecker,
     command: Command,
+    /// The parameter `learning` as last set.
+    learning_parameter: bool,
     /// When the newest joint states arrived, by the computer's steady clock.
     arrival: Option<Instant>,
     last_tick: Option<Instant>,
@@ -113,6 +117,7 @@ impl ControllerNode {
             weights: WeightsChecker::spawn(robot.clone()),
             command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
             control: ControlLoop::new(config, robot, dynamics)?,
+            learning_parameter: shell.config().learning,
             shell,
             inputs,
             outputs,
@@ -163,13 +168,26 @@ impl ControllerNode {
             if stamp == Stamp::default() {
                 stamp = self.shell.now();
             }
-            match self.reader.read(stamp, &message.name, &message.position, &message.velocity) {
-                Ok(_) => {
+            let read = self.reader.read(stamp, &message.name, &message.position, &message.velocity).map(drop);
+            match read {
+                Ok(()) => {
                     self.arrival = Some(Instant::now());
                     self.rejected = None;
                 }
+                Err(Rejection::OtherDevice) if self.reader.state().is_none() => {
+                    self.say_foreign(&message.name)
+                }
                 Err(rejection) => self.reject(rejection),
             }
+        }
+    }
+
+    /// Before the first state, joint states of nothing but other joints are probably those of the wrong robot.
+    fn say_foreign(&mut self, names: &[String]) {
+        if self.rejected.is_none() {
+            let joints = &self.control.robot().joints;
+            self.shell.warn(&format!("joint states not used: they name {names:?}, none of {joints:?}"));
+            self.rejected = Some(Rejection::OtherDevice);
         }
     }
 
@@ -272,7 +290,11 @@ impl ControllerNode {
         }
         if let Some(config) = self.shell.changed_config() {
             self.control.set_authority_ceiling(config.authority);
-            self.control.set_learning(config.learning);
+            // Only its own change counts: the service ~/enable_learning may have spoken since.
+            if config.learning != self.learning_parameter {
+                self.learning_parameter = config.learning;
+                self.control.set_learning(config.learning);
+            }
         }
         self.serve()?;
         self.exchange_weights(now)

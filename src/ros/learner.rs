@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const LOSSES: [&str; 4] = ["training_loss", "unseen_loss", "baseline_loss", "steps"];
 
 impl Validate for LearnerConfig {
+    const LIVE: &'static [&'static str] = &[];
+
     fn validate(&self) -> Result<()> {
         LearnerConfig::validate(self)
     }

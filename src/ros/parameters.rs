@@ -10,6 +10,9 @@ use serde_yaml::Value;
 
 /// A config that can be checked beyond its types.
 pub trait Validate {
+    /// Parameters, or groups of them, that take effect when they are set at run time. Setting others is refused.
+    const LIVE: &'static [&'static str];
+
     fn validate(&self) -> Result<()>;
 }
 
@@ -49,6 +52,15 @@ impl<T: Validate + Serialize + DeserializeOwned> Parameters<T> {
         if !known {
             return Err(format!("node '{}' has no parameter '{name}'", self.node));
         }
+        let is_in = |group: &&str| {
+            name == *group || name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if !T::LIVE.iter().any(is_in) {
+            let live = T::LIVE.join(", ");
+            return Err(format!(
+                "it is read at the start only; set it there and restart (at run time: {live})"
+            ));
+        }
         let mut tree = self.tree.clone();
         config::insert(&mut tree, name, to_yaml(value));
         Self::check(&self.node, tree).map_err(|error| error.to_string())
@@ -86,6 +98,7 @@ impl<T: Validate + Serialize + DeserializeOwned> RosParams for Parameters<T> {
 }
 
 fn refused(name: &str, reason: String) -> r2r::Error {
+    // The only error of r2r's that carries a text of ours.
     r2r::Error::ParameterValueConv { name: name.into(), msg: reason }
 }
 

@@ -2,7 +2,7 @@
 //! how right it was.
 
 use crate::error::{Error, Result};
-use crate::measurement::JointStateReader;
+use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::{self, ModelKind};
 use crate::predictor::{
     LstmPredictor, Observation, Predictor, PredictorConfig, PredictorModel, RealisedError,
@@ -48,6 +48,8 @@ impl Default for PredictorParameters {
 }
 
 impl Validate for PredictorParameters {
+    const LIVE: &'static [&'static str] = &[];
+
     fn validate(&self) -> Result<()> {
         for (key, value) in [("dt", self.dt), ("publish_rate", self.publish_rate)] {
             if !(value.is_finite() && value > 0.0) {
@@ -102,6 +104,7 @@ struct PredictorNode {
     stddev: Publisher<Float64MultiArray>,
     realised_error: Publisher<Float64MultiArray>,
     predicted: Option<Stamp>,
+    said_foreign: bool,
     rejected: u64,
     restarts: u64,
     slow_topics_due: Every,
@@ -122,6 +125,7 @@ impl PredictorNode {
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
             realised_error: shell.publisher("~/realised_error", reliable_qos(1))?,
             predicted: None,
+            said_foreign: false,
             rejected: 0,
             restarts: 0,
             slow_topics_due: Every::new(1.0),
@@ -157,14 +161,25 @@ impl PredictorNode {
                     self.restarts +=
                         u64::from(matches!(observation, RestartedAfterGap | RestartedBackInTime));
                 }
-                Err(rejection) if rejection.is_harmless() => {}
-                Err(rejection) => {
-                    self.rejected += 1;
-                    if self.rejected == 1 {
-                        self.shell.warn(&format!("joint states not used: {rejection}"));
-                    }
-                }
+                Err(rejection) => self.reject(&rejection, &message.name),
             }
+        }
+    }
+
+    /// Counts a message that could not be used, and says why for the first one.
+    fn reject(&mut self, rejection: &Rejection, names: &[String]) {
+        let is_foreign = *rejection == Rejection::OtherDevice && self.reader.state().is_none();
+        if is_foreign && !self.said_foreign {
+            let joints = &self.trajectory_message.joint_names;
+            self.shell.warn(&format!("joint states not used: they name {names:?}, none of {joints:?}"));
+            self.said_foreign = true;
+        }
+        if rejection.is_harmless() {
+            return;
+        }
+        self.rejected += 1;
+        if self.rejected == 1 {
+            self.shell.warn(&format!("joint states not used: {rejection}"));
         }
     }
 

@@ -198,7 +198,8 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
     /// The robot description: the file that the parameter `urdf` names, if any.
     pub fn urdf_file(&self) -> Result<Option<String>> {
         let path = self.node.get_parameter::<Option<String>>("urdf")?.filter(|path| !path.is_empty());
-        path.map(|path| std::fs::read_to_string(&path).map_err(Error::io(path))).transpose()
+        let named = |path: &String| format!("{path} (parameter 'urdf' of node '{}')", self.name);
+        path.map(|path| std::fs::read_to_string(&path).map_err(Error::io(named(&path)))).transpose()
     }
 
     /// The robot description from the parameter `urdf`, or else from the latched topic robot_description, which is

@@ -49,6 +49,8 @@ impl Default for SimulatorConfig {
 }
 
 impl Validate for SimulatorConfig {
+    const LIVE: &'static [&'static str] = &["scenario", "real_time_factor"];
+
     fn validate(&self) -> Result<()> {
         if !(self.publish_rate.is_finite() && self.publish_rate > 0.0) {
             return Err(Error::mismatch("publish_rate", self.publish_rate, "a number above 0"));
