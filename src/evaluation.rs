@@ -195,11 +195,11 @@ fn errors(
     let mut squares = [0.0; 5];
     let (mut within, mut count) = ([0usize; 2], 0usize);
     for (test, predictions) in tests.iter().zip(&lstm.predictions) {
-        for time in test.from..test.states.len().saturating_sub(step) {
+        let usable = test.states.len().saturating_sub(step);
+        for (time, predicted) in predictions.iter().enumerate().take(usable).skip(test.from) {
             let (now, then) = (&test.states[time], &test.states[time + step]);
             all.predict(&test.states, time, &mut by_all);
             own.predict(&test.states, time, &mut by_own);
-            let predicted = &predictions[time];
             for joint in 0..joints {
                 let moved = then.position[joint] - now.position[joint];
                 let error = then.position[joint] - predicted.states[step - 1].position[joint];

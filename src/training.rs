@@ -22,8 +22,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use validation::HeldOut;
 
-/// Rows of a batch: streams times joints.
-const ROWS: usize = 128;
+/// Rows of a batch: streams times joints. Few rows and many steps learned most in a given time.
+const ROWS: usize = 32;
 /// Steps back in time that gradients go.
 const CHUNK: usize = 50;
 /// Chunks that a stream runs on with its state before new streams are drawn.
@@ -56,11 +56,11 @@ impl Default for TrainingConfig {
         Self {
             predictor: PredictorConfig::default(),
             seed: 0,
-            steps: 800,
+            steps: 1600,
             seconds: None,
-            learning_rate: 5e-3,
+            learning_rate: 1e-2,
             validation: 0.15,
-            patience: 8,
+            patience: 16,
         }
     }
 }

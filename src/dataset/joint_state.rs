@@ -91,8 +91,9 @@ fn choose_topic(bag: &Bag, selection: &Selection) -> Result<String> {
         None => {
             let found: Vec<String> =
                 bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name)).collect();
-            let wanted = selection.topic.as_deref().unwrap_or("no topic");
-            Err(data(bag.path(), format!("{wanted} has {TYPE_NAME}; it has {}", found.join(", "))))
+            let wanted = selection.topic.as_deref().unwrap_or("at all");
+            let problem = format!("it has no topic {wanted} with {TYPE_NAME}, only {}", found.join(", "));
+            Err(data(bag.path(), problem))
         }
     }
 }
@@ -191,9 +192,9 @@ mod tests {
         assert_eq!(recording.states[2].position, [4.0]);
         let selection = Selection { topic: Some("/chatter".into()), joints: None };
         let error = Recording::read(&path, &selection).unwrap_err().to_string();
-        assert!(
-            error.contains("/chatter has sensor_msgs/msg/JointState; it has /chatter (std_msgs/msg/String)")
-        );
+        assert!(error.contains(
+            "no topic /chatter with sensor_msgs/msg/JointState, only /chatter (std_msgs/msg/String)"
+        ));
     }
 
     #[test]

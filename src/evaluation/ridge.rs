@@ -97,8 +97,9 @@ impl Regression {
             column.add_scalar_mut(-fitted.offset[index]);
         }
         // (XᵀX + λ)·W = XᵀY
-        let normal = rows.tr_mul(&rows) + DMatrix::identity(count, count) * PENALTY;
-        let solved = normal.cholesky().map(|factor| factor.solve(&rows.tr_mul(&targets)));
+        let transposed = rows.transpose(); // nalgebra blocks this product, not tr_mul
+        let normal = &transposed * &rows + DMatrix::identity(count, count) * PENALTY;
+        let solved = normal.cholesky().map(|factor| factor.solve(&(&transposed * &targets)));
         fitted.weights =
             solved.ok_or_else(|| Error::mismatch("ridge regression", "a singular matrix", "data"))?;
         Ok(fitted)
