@@ -34,7 +34,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A message that repeats or follows out of order is normal on a network and worth counting, not warning.
+    /// A message that repeats, or comes from another device, is normal on a network.
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::OtherDevice | Self::Duplicate { .. })
     }
@@ -135,8 +135,9 @@ impl JointStateReader {
         Ok(&self.state)
     }
 
-    /// Time since the newest state [s], or `None` when this message is the first one.
-    fn check_stamp(&mut self, stamp: Stamp) -> Result<Option<f64>, Rejection> {
+    /// Time since the newest state [s], or `None` when this message is the first one, or the first after the clock
+    /// was set back.
+    fn check_stamp(&self, stamp: Stamp) -> Result<Option<f64>, Rejection> {
         if !self.started {
             return Ok(None);
         }
@@ -144,10 +145,7 @@ impl JointStateReader {
             elapsed if elapsed > 0.0 => Ok(Some(elapsed)),
             0.0 => Err(Rejection::Duplicate { stamp }),
             elapsed if elapsed > -CLOCK_RESET => Err(Rejection::Late { behind: -elapsed }),
-            _ => {
-                self.started = false;
-                Ok(None)
-            }
+            _ => Ok(None),
         }
     }
 
@@ -172,5 +170,95 @@ impl JointStateReader {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn reader() -> JointStateReader {
+        JointStateReader::new(&Robot::of_joints(&names(&["shoulder", "elbow"])))
+    }
+
+    fn at(milliseconds: i64) -> Stamp {
+        Stamp(milliseconds * 1_000_000)
+    }
+
+    #[test]
+    fn joints_are_matched_by_name_in_any_order_and_company() {
+        let mut reader = reader();
+        let own = names(&["shoulder", "elbow"]);
+        let state = reader.read(at(0), &own, &[1.0, 2.0], &[3.0, 4.0]).unwrap().clone();
+        assert_eq!((state.position, state.velocity), (vec![1.0, 2.0], vec![3.0, 4.0]));
+        let other = names(&["finger", "elbow", "wheel", "shoulder"]);
+        let state = reader.read(at(1), &other, &[9.0, 2.0, 9.0, 1.0], &[9.0, 4.0, 9.0, 3.0]).unwrap();
+        assert_eq!((&state.position[..], &state.velocity[..]), (&[1.0, 2.0][..], &[3.0, 4.0][..]));
+        let state = reader.read(at(2), &own, &[5.0, 6.0], &[7.0, 8.0]).unwrap();
+        assert_eq!((&state.position[..], &state.velocity[..]), (&[5.0, 6.0][..], &[7.0, 8.0][..]));
+    }
+
+    #[test]
+    fn a_velocity_that_is_missing_is_the_difference_of_positions() {
+        let mut reader = reader();
+        let own = names(&["shoulder", "elbow"]);
+        assert_eq!(reader.read(at(0), &own, &[1.0, 2.0], &[]).unwrap().velocity, [0.0, 0.0]);
+        let velocity = &reader.read(at(10), &own, &[1.1, 1.9], &[]).unwrap().velocity;
+        assert!((velocity[0] - 10.0).abs() < 1e-9 && (velocity[1] + 10.0).abs() < 1e-9, "{velocity:?}");
+        let velocity = &reader.read(at(20), &own, &[1.1, 2.0], &[0.5]).unwrap().velocity;
+        assert!(velocity[0] == 0.5 && (velocity[1] - 10.0).abs() < 1e-9, "too short: {velocity:?}");
+        let velocity = &reader.read(at(30), &own, &[1.2, 2.0], &[f64::NAN, 0.5]).unwrap().velocity;
+        assert!((velocity[0] - 10.0).abs() < 1e-9 && velocity[1] == 0.5, "NaN: {velocity:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why_and_changes_nothing() {
+        let mut reader = reader();
+        assert!(reader.state().is_none());
+        let own = names(&["shoulder", "elbow"]);
+        reader.read(at(100), &own, &[1.0, 2.0], &[0.0, 0.0]).unwrap();
+        let before = reader.state().unwrap().clone();
+        let mut rejected = |stamp, names: &[String], positions: &[f64]| {
+            let rejection = reader.read(stamp, names, positions, &[0.0; 2]).unwrap_err();
+            assert_eq!(reader.state(), Some(&before));
+            (rejection.to_string(), rejection.is_harmless())
+        };
+        let (text, _) = rejected(at(110), &own, &[1.0, f64::NAN]);
+        assert!(text.contains("'elbow'") && text.contains("NaN"), "{text}");
+        assert!(rejected(at(110), &own, &[f64::INFINITY, 0.0]).0.contains("'shoulder'"));
+        assert!(rejected(at(110), &own, &[1.0]).0.contains("2 names but 1 positions"));
+        assert!(rejected(at(110), &names(&["shoulder"]), &[1.0]).0.contains("'elbow' is missing"));
+        assert!(rejected(at(110), &names(&["wheel"]), &[1.0]).1, "another device is no fault");
+        assert!(rejected(at(110), &[], &[]).1);
+        assert!(rejected(at(100), &own, &[5.0, 5.0]).1, "a duplicate is no fault");
+        let (text, harmless) = rejected(at(90), &own, &[5.0, 5.0]);
+        assert!(text.contains("0.010000 s behind") && !harmless, "{text}");
+    }
+
+    #[test]
+    fn after_a_clock_that_was_set_back_measuring_starts_anew() {
+        let mut reader = reader();
+        let own = names(&["shoulder", "elbow"]);
+        reader.read(at(100_000), &own, &[1.0, 2.0], &[]).unwrap();
+        assert!(reader.read(at(10), &own, &[f64::NAN, 2.0], &[]).is_err());
+        assert_eq!(reader.state().map(|state| state.stamp), Some(at(100_000)), "nothing better came yet");
+        let state = reader.read(at(20), &own, &[3.0, 2.0], &[]).unwrap();
+        assert_eq!((state.stamp, &state.velocity[..]), (at(20), &[0.0, 0.0][..]));
+        let velocity = &reader.read(at(30), &own, &[3.1, 2.0], &[]).unwrap().velocity;
+        assert!((velocity[0] - 10.0).abs() < 1e-9, "{velocity:?}");
+    }
+
+    #[test]
+    fn a_continuous_joint_that_wraps_has_no_spike_in_its_velocity() {
+        let mut robot = Robot::of_joints(&names(&["wheel"]));
+        robot.kinds = vec![crate::robot::JointKind::Continuous];
+        let mut reader = JointStateReader::new(&robot);
+        reader.read(at(0), &names(&["wheel"]), &[3.13], &[]).unwrap();
+        let velocity = reader.read(at(10), &names(&["wheel"]), &[-3.13], &[]).unwrap().velocity[0];
+        assert!((velocity - (std::f64::consts::TAU - 6.26) / 0.01).abs() < 1e-9, "{velocity}");
     }
 }

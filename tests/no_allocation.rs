@@ -1,5 +1,10 @@
 //! What runs in the control loop's tick must not allocate: counted, not believed.
 
+mod common;
+
+use common::{arm, command, config, state_at, weights};
+use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
+use learned_control::controller::ResidualModel;
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel, RealisedError};
 use learned_control::state::{Stamp, State};
 use learned_control::trajectory::Trajectory;
@@ -55,4 +60,57 @@ fn a_prediction_does_not_allocate() {
     });
     assert_eq!(counted, 0);
     assert!(allocations(|| drop(vec![0; 8])) > 0, "the count does not count");
+}
+
+/// Ticks of every kind: tracking, fading models in, without learner and predictor, holding for every reason, after a
+/// hold, with absurd measurements.
+#[test]
+fn a_tick_does_not_allocate() {
+    let (robot, dynamics) = arm();
+    let config = ControllerConfig { learning: true, prediction: true, learner_timeout: 1.0, ..config() };
+    let model = |scale| Box::new(ResidualModel::from_bytes(&weights(scale), "test", &robot).unwrap());
+    let mut models = [model(1.0), model(0.5), model(f32::MAX), model(0.2)].into_iter();
+    let mut control = ControlLoop::new(config, robot.clone(), dynamics).unwrap();
+    let horizon =
+        learned_control::trajectory::Horizon { steps: 50, dt: std::time::Duration::from_millis(10) };
+    let mut prediction = Trajectory::new(horizon, robot.degrees_of_freedom());
+    let mut states: Vec<State> = (0..4000).map(|tick| state_at(Stamp(tick * 2_000_000), 0.0)).collect();
+    states[3000].position[0] = f64::NAN;
+    states[3002].velocity[1] = 1e308;
+    let mut out = command();
+    let mut retired = Vec::with_capacity(4);
+    let (mut seen, mut holds) = ([false; 4], 0);
+    let counted = allocations(|| {
+        for (tick, state) in states.iter().enumerate() {
+            if tick < 2000 && tick % 100 == 0 {
+                control.hear_learner(state.stamp);
+                prediction.stamp = state.stamp;
+                control.hear_prediction(state.stamp, &prediction);
+            }
+            if tick % 400 == 0
+                && control.wants_model()
+                && let Some(model) = models.next()
+            {
+                control.accept_model(model);
+            }
+            let (now, state) = match tick {
+                0..10 => (state.stamp, None),
+                2700..2900 => (state.stamp, Some(&states[2600])),
+                3100..3110 => (states[3000].stamp, Some(&states[3200])),
+                _ => (state.stamp, Some(state)),
+            };
+            // What is no longer needed is freed elsewhere.
+            retired.extend(control.tick(now, state, &mut out));
+            let verdict = control.verdict();
+            seen[0] |= matches!(verdict, Verdict::Tracking | Verdict::Limited);
+            seen[1] |= matches!(verdict, Verdict::Baseline(Fault::LearnerLost { .. }));
+            seen[2] |= matches!(verdict, Verdict::Baseline(Fault::ResidualNotFinite { .. }));
+            seen[3] |= matches!(verdict, Verdict::Holding(Fault::JointStatesStale { .. }));
+            holds += usize::from(matches!(verdict, Verdict::Holding(_)));
+        }
+        control.safe_command(&mut out);
+    });
+    assert_eq!(counted, 0);
+    assert_eq!((seen, retired.len()), ([true; 4], 3), "not all kinds of ticks were made");
+    assert!(holds > 150, "{holds}");
 }

@@ -33,6 +33,12 @@ pub struct Examples {
     pub tracking_error: Example,
 }
 
+impl Examples {
+    pub fn are_finite(&self) -> bool {
+        self.inverse_model.is_finite() && self.tracking_error.is_finite()
+    }
+}
+
 impl Labeller {
     pub fn new(output_scale: Vec<f64>) -> Self {
         Self { window: VecDeque::new(), output_scale }

@@ -14,6 +14,12 @@ pub struct Example {
     pub label: Vec<f32>,
 }
 
+impl Example {
+    pub fn is_finite(&self) -> bool {
+        self.features.iter().chain(&self.label).all(|value| value.is_finite())
+    }
+}
+
 /// A ring of examples. Draws prefer recent ones, so that a changed robot is learned anew at once while
 /// the longer past keeps the network from forgetting.
 #[derive(Clone, Debug)]

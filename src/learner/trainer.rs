@@ -2,7 +2,7 @@
 
 use crate::controller::features::FEATURES_PER_JOINT;
 use crate::error::{Error, Result};
-use crate::learner::labeller::Labeller;
+use crate::learner::labeller::{Examples, Labeller};
 use crate::learner::replay::{Example, Replay};
 use crate::learner::sample::Sample;
 use crate::nn::checkpoint::{Card, ModelKind, to_bytes};
@@ -208,7 +208,8 @@ impl Learner {
             self.dt = elapsed;
         }
         self.last_stamp = Some(sample.stamp);
-        if let Some(examples) = self.labeller.push(sample) {
+        // A number may be finite and yet too large for the network's f32.
+        if let Some(examples) = self.labeller.push(sample).filter(Examples::are_finite) {
             self.unseen.push(examples.inverse_model.clone());
             self.inverse_model.push(examples.inverse_model);
             self.tracking_error.push(examples.tracking_error);
@@ -224,7 +225,9 @@ impl Learner {
         let (features, labels) = self.draw_batch()?;
         let loss = mean_squared_error(&self.network.forward(&features)?, &labels)?;
         let mut gradients = loss.backward()?;
-        clip_gradients(&self.variables, &mut gradients, self.config.gradient_norm)?;
+        if !clip_gradients(&self.variables, &mut gradients, self.config.gradient_norm)? {
+            return Ok(());
+        }
         self.optimizer.step(&gradients)?;
         self.progress.steps += 1;
         self.progress.training_loss = smooth(self.progress.training_loss, loss.to_scalar::<f32>()?.into());
@@ -384,26 +387,30 @@ fn mean_squared_error(outputs: &Tensor, labels: &Tensor) -> Result<Tensor> {
     Ok((outputs - labels)?.sqr()?.mean_all()?)
 }
 
-/// Scales all gradients by one factor so that their common norm is at most `largest`.
-fn clip_gradients(variables: &VarMap, gradients: &mut GradStore, largest: f64) -> Result<()> {
+/// Scales all gradients by one factor so that their common norm is at most `largest`; false when they have overflowed
+/// and are of no use.
+fn clip_gradients(variables: &VarMap, gradients: &mut GradStore, largest: f64) -> Result<bool> {
     let variables = sorted_variables(variables);
     let mut sum = 0.0;
     for gradient in variables.iter().filter_map(|variable| gradients.get(variable)) {
         sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
     }
     let norm = sum.sqrt();
-    if norm <= largest {
-        return Ok(());
+    if norm <= largest || !norm.is_finite() {
+        return Ok(norm.is_finite());
     }
     for variable in &variables {
         if let Some(gradient) = gradients.remove(variable) {
             gradients.insert(variable, (gradient * (largest / norm))?);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Exponential average over about twenty values.
+/// Exponential average over about twenty values; starts anew after an overflow.
 fn smooth(average: f64, value: f64) -> f64 {
-    if average == 0.0 { value } else { average + 0.05 * (value - average) }
+    if average == 0.0 || !average.is_finite() { value } else { average + 0.05 * (value - average) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,163 @@ pub fn values(tensors: &BTreeMap<String, Tensor>, name: &str, shape: &[usize]) -
     }
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    const INPUTS: [[f32; 3]; 2] = [[0.5, -1.0, 2.0], [-0.3, 0.1, 0.7]];
+
+    fn config() -> MlpConfig {
+        MlpConfig { inputs: 3, hidden: vec![4, 4], outputs: 2 }
+    }
+
+    /// The k-th parameter tensor (weight, bias, weight, ...) holds sin(1 + k), sin(2 + k), ...
+    fn variables(dtype: DType) -> BTreeMap<String, Var> {
+        let shapes: [(&str, &[usize]); 6] = [
+            ("layers.0.weight", &[4, 3]),
+            ("layers.0.bias", &[4]),
+            ("layers.1.weight", &[4, 4]),
+            ("layers.1.bias", &[4]),
+            ("layers.2.weight", &[2, 4]),
+            ("layers.2.bias", &[2]),
+        ];
+        let tensors = shapes.iter().enumerate().map(|(k, (name, shape))| {
+            let count = shape.iter().product::<usize>();
+            let values: Vec<f64> = (1..=count).map(|index| ((index + k) as f64).sin()).collect();
+            let tensor = Tensor::from_vec(values, *shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            ((*name).to_owned(), Var::from_tensor(&tensor).unwrap())
+        });
+        tensors.collect()
+    }
+
+    fn tensors(variables: &BTreeMap<String, Var>) -> BTreeMap<String, Tensor> {
+        variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone())).collect()
+    }
+
+    fn network(variables: &BTreeMap<String, Var>, dtype: DType) -> Mlp {
+        let tensors = tensors(variables).into_iter().collect();
+        Mlp::new(&config(), VarBuilder::from_tensors(tensors, dtype, &Device::Cpu)).unwrap()
+    }
+
+    /// Mean square of the outputs for `INPUTS`, a number that depends on every parameter.
+    fn loss(variables: &BTreeMap<String, Var>, dtype: DType) -> Tensor {
+        let xs = Tensor::new(&INPUTS, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        network(variables, dtype).forward(&xs).unwrap().sqr().unwrap().mean_all().unwrap()
+    }
+
+    // PyTorch 2.15:
+    //
+    // import torch
+    // net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 4), torch.nn.Tanh(),
+    //                           torch.nn.Linear(4, 2))
+    // with torch.no_grad():
+    //     for k, parameter in enumerate(net.parameters()):
+    //         values = torch.sin(torch.arange(parameter.numel(), dtype=torch.float64) + 1.0 + k)
+    //         parameter.copy_(values.float().reshape(parameter.shape))
+    // output = net(torch.tensor([[0.5, -1.0, 2.0], [-0.3, 0.1, 0.7]]))
+    // loss = (output**2).mean()
+    // loss.backward()
+    // print(output.tolist(), loss.item(), [p.grad.flatten().tolist()[:2] for p in net.parameters()])
+    const OUTPUTS: [[f32; 2]; 2] = [[0.130_561_53, 1.166_091_2], [0.086_877_644, 1.202_339_6]];
+    const LOSS: f32 = 0.707_495_87;
+    const GRADIENTS: [(&str, [f32; 2]); 6] = [
+        ("layers.0.weight", [-0.026_675_584, 0.095_368_363]),
+        ("layers.0.bias", [-0.187_806_19, -0.880_940_9]),
+        ("layers.1.weight", [0.249_568_16, 0.044_395_745]),
+        ("layers.1.bias", [0.383_438_38, -0.656_675]),
+        ("layers.2.weight", [-0.002_167_408, -0.017_391_823]),
+        ("layers.2.bias", [0.108_719_59, 1.184_215_4]),
+    ];
+
+    #[track_caller]
+    fn assert_close(found: &[f32], expected: &[f32]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn candle_and_the_frozen_copy_give_the_outputs_of_pytorch() {
+        let variables = variables(DType::F32);
+        let xs = Tensor::new(&INPUTS, &Device::Cpu).unwrap();
+        let outputs: Vec<Vec<f32>> = network(&variables, DType::F32).forward(&xs).unwrap().to_vec2().unwrap();
+        let mut frozen = FrozenMlp::from_tensors(&config(), &tensors(&variables)).unwrap();
+        for row in 0..2 {
+            assert_close(&outputs[row], &OUTPUTS[row]);
+            assert_close(frozen.forward(&INPUTS[row]), &OUTPUTS[row]);
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_pytorchs() {
+        let variables = variables(DType::F32);
+        let loss = loss(&variables, DType::F32);
+        assert_close(&[loss.to_scalar().unwrap()], &[LOSS]);
+        let gradients = loss.backward().unwrap();
+        for (name, expected) in GRADIENTS {
+            let gradient = gradients.get(&variables[name]).unwrap().flatten_all().unwrap();
+            assert_close(&gradient.to_vec1::<f32>().unwrap()[..2], &expected);
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_those_of_finite_differences() {
+        const STEP: f64 = 1e-6;
+        let variables = variables(DType::F64);
+        let gradients = loss(&variables, DType::F64).backward().unwrap();
+        for (name, variable) in &variables {
+            let gradient: Vec<f64> =
+                gradients.get(variable).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let values: Vec<f64> = variable.flatten_all().unwrap().to_vec1().unwrap();
+            let loss_with = |index: usize, change: f64| {
+                let mut changed = values.clone();
+                changed[index] += change;
+                variable.set(&Tensor::from_vec(changed, variable.shape(), &Device::Cpu).unwrap()).unwrap();
+                loss(&variables, DType::F64).to_scalar::<f64>().unwrap()
+            };
+            for (index, gradient) in gradient.iter().enumerate() {
+                let difference = (loss_with(index, STEP) - loss_with(index, -STEP)) / (2.0 * STEP);
+                assert!((gradient - difference).abs() < 1e-8, "{name}[{index}]: {gradient}, {difference}");
+            }
+            loss_with(0, 0.0);
+        }
+    }
+
+    #[test]
+    fn the_frozen_copy_is_candles_network_at_full_size() {
+        let config = MlpConfig { inputs: 28, hidden: vec![128, 128], outputs: 7 };
+        let variables = candle_nn::VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        let network = Mlp::new(&config, vb).unwrap();
+        let tensors: BTreeMap<String, Tensor> = variables
+            .data()
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(name, variable)| (name.clone(), variable.as_tensor().clone()))
+            .collect();
+        let mut frozen = FrozenMlp::from_tensors(&config, &tensors).unwrap();
+        for k in 0..100 {
+            let input: Vec<f32> = (0..28).map(|index| (1.7 * index as f32 + k as f32).sin()).collect();
+            let xs = Tensor::new(&input[..], &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+            let expected: Vec<f32> = network.forward(&xs).unwrap().get(0).unwrap().to_vec1().unwrap();
+            for (found, expected) in frozen.forward(&input).iter().zip(expected) {
+                assert!((found - expected).abs() < 2e-6, "{found} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_of_another_shape_are_refused_by_name() {
+        let mut tensors = tensors(&variables(DType::F32));
+        tensors.insert("layers.1.bias".into(), Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap());
+        let text = FrozenMlp::from_tensors(&config(), &tensors).unwrap_err().to_string();
+        assert!(text.contains("layers.1.bias") && text.contains("[5]") && text.contains("[4]"), "{text}");
+        tensors.remove("layers.0.weight");
+        assert!(
+            FrozenMlp::from_tensors(&config(), &tensors).unwrap_err().to_string().contains("layers.0.weight")
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! The arm of `urdf/arm.urdf` as the tests of the core need it: its dynamics, a motion, and weights.
+
+use candle_core::{Device, Tensor};
+use learned_control::command::{Command, Mode};
+use learned_control::config::read_text;
+use learned_control::control_loop::ControllerConfig;
+use learned_control::nn::checkpoint::{Card, ModelKind, Tensors, to_bytes};
+use learned_control::robot::{Dynamics, Robot};
+use learned_control::state::{Stamp, State};
+
+pub const JOINTS: usize = 7;
+const URDF: &str = include_str!("../../urdf/arm.urdf");
+const CENTRE: [f64; JOINTS] = [0.0, 0.4, 0.0, -1.4, 0.0, 1.0, 0.0];
+
+pub fn arm() -> (Robot, Dynamics) {
+    let robot = Robot::from_urdf(URDF).unwrap();
+    let dynamics = Dynamics::for_robot(URDF, &robot).unwrap();
+    (robot, dynamics)
+}
+
+/// The controller of `config/arm.yaml`, without its tolerance: the scripted motion is not the reference's.
+pub fn config() -> ControllerConfig {
+    let text = include_str!("../../config/arm.yaml");
+    let mut config: ControllerConfig = read_text(text, "config/arm.yaml", "controller").unwrap();
+    config.constraints.trajectory = 0.0;
+    config
+}
+
+pub fn command() -> Command {
+    Command::zeros(Mode::Effort, JOINTS)
+}
+
+/// A smooth motion about the centre, `offset` [rad] beside it.
+pub fn state_at(stamp: Stamp, offset: f64) -> State {
+    let mut state = State::zeros(JOINTS);
+    state.stamp = stamp;
+    for joint in 0..JOINTS {
+        let frequency = 0.5 + 0.3 * joint as f64;
+        let (sin, cos) = (frequency * stamp.seconds()).sin_cos();
+        state.position[joint] = CENTRE[joint] + 0.2 * sin + offset;
+        state.velocity[joint] = 0.2 * frequency * cos;
+    }
+    state
+}
+
+/// A residual network with weights and biases up to `scale`: finite, but with the largest floats its output is not.
+pub fn weights(scale: f32) -> Vec<u8> {
+    let hidden = 16;
+    let tensor = |shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|k| scale * (k as f32 + 1.0).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    };
+    let tensors = Tensors::from([
+        ("layers.0.weight".into(), tensor(&[hidden, 4 * JOINTS])),
+        ("layers.0.bias".into(), tensor(&[hidden])),
+        ("layers.1.weight".into(), tensor(&[JOINTS, hidden])),
+        ("layers.1.bias".into(), tensor(&[JOINTS])),
+        ("output_scale".into(), Tensor::new(&[14f32, 14.0, 9.0, 9.0, 4.5, 3.0, 2.0], &Device::Cpu).unwrap()),
+    ]);
+    let card = Card {
+        kind: ModelKind::Controller,
+        joints: arm().0.joints,
+        dt: 0.002,
+        urdf_sha256: None,
+        network: serde_json::json!({"inputs": 4 * JOINTS, "hidden": [hidden], "outputs": JOINTS}),
+        revision: 1,
+        parent: None,
+        evaluation: Default::default(),
+        note: "for tests".into(),
+    };
+    to_bytes(&card, &tensors).unwrap()
+}
