@@ -18,11 +18,13 @@ pub fn arm() -> (Robot, Dynamics) {
     (robot, dynamics)
 }
 
-/// The controller of `config/arm.yaml`, without its tolerance: the scripted motion is not the reference's.
+/// The controller of `config/arm.yaml`, without its tolerance, for the scripted motion is not the reference's, and
+/// without a predictor to wait for.
 pub fn config() -> ControllerConfig {
     let text = include_str!("../../config/arm.yaml");
     let mut config: ControllerConfig = read_text(text, "config/arm.yaml", "controller").unwrap();
     config.constraints.trajectory = 0.0;
+    config.prediction = false;
     config
 }
 

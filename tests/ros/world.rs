@@ -173,7 +173,8 @@ impl World {
                 return None;
             }
             let values = status["values"].as_array()?.iter();
-            let mut all: Value = values.map(|pair| (pair["key"].as_str().unwrap(), pair["value"].clone())).collect();
+            let mut all: Value =
+                values.map(|pair| (pair["key"].as_str().unwrap(), pair["value"].clone())).collect();
             all["message"] = status["message"].clone();
             Some(all)
         })
