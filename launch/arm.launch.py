@@ -26,7 +26,9 @@ def generate_launch_description():
         # Each namespace has a simulator, hence a clock, of its own.
         SetRemap('/clock', 'clock'),
         # First, because it declares namespace and log_level.
-        IncludeLaunchDescription(PathJoinSubstitution([package, 'launch', 'robot.launch.py'])),
+        IncludeLaunchDescription(
+            PathJoinSubstitution([package, 'launch', 'robot.launch.py']),
+            launch_arguments={'params_file': LaunchConfiguration('params_file')}.items()),
         Node(
             package='learned_control',
             executable='simulator',

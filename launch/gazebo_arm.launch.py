@@ -51,7 +51,9 @@ def generate_launch_description():
             'overrides_file', default_value=controllers_file,
             description='A second parameter file, whose values win: gains for an arm without rotor inertia'),
         # Our nodes first: commands are on their way before effort_controller lets go of the joints.
-        IncludeLaunchDescription(PathJoinSubstitution([package, 'launch', 'robot.launch.py'])),
+        IncludeLaunchDescription(
+            PathJoinSubstitution([package, 'launch', 'robot.launch.py']),
+            launch_arguments={'params_file': LaunchConfiguration('params_file')}.items()),
         IncludeLaunchDescription(
             PathJoinSubstitution([FindPackageShare('ros_gz_sim'), 'launch', 'gz_sim.launch.py']),
             launch_arguments={
