@@ -42,7 +42,14 @@ impl<T: Validate + Serialize + DeserializeOwned> Parameters<T> {
     fn check(node: &str, tree: Value) -> Result<T> {
         let source = format!("parameters of node '{node}'");
         let config: T = config::read(tree, &source, node)?;
-        config.validate()?;
+        config.validate().map_err(|error| match error {
+            Error::Mismatch { what, found, expected } => Error::Config {
+                file: source,
+                key: format!("{node}.{what}"),
+                problem: format!("found {found}, expected {expected}"),
+            },
+            other => other,
+        })?;
         Ok(config)
     }
 

@@ -1,4 +1,5 @@
 //! The arm of `urdf/arm.urdf` as the tests of the core need it: its dynamics, a motion, and weights.
+#![allow(dead_code)] // each test file uses its part
 
 use candle_core::{Device, Tensor};
 use learned_control::command::{Command, Mode};
@@ -10,7 +11,7 @@ use learned_control::state::{Stamp, State};
 
 pub const JOINTS: usize = 7;
 const URDF: &str = include_str!("../../urdf/arm.urdf");
-const CENTRE: [f64; JOINTS] = [0.0, 0.4, 0.0, -1.4, 0.0, 1.0, 0.0];
+pub const CENTRE: [f64; JOINTS] = [0.0, 0.4, 0.0, -1.4, 0.0, 1.0, 0.0];
 
 pub fn arm() -> (Robot, Dynamics) {
     let robot = Robot::from_urdf(URDF).unwrap();

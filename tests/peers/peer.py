@@ -111,8 +111,9 @@ class Peer:
         publisher, type = self.publishers[topic]
         publisher.publish(fill(type(), message))
 
-    def subscribers(self, topic):
-        return self.node.count_subscribers(topic)
+    def matched(self, topic):
+        """How many subscribers would get what is published."""
+        return self.publishers[topic][0].get_subscription_count()
 
     def nodes(self):
         return [f"{namespace.rstrip('/')}/{name}" for name, namespace in self.node.get_node_names_and_namespaces()]

@@ -180,6 +180,20 @@ impl World {
         })
     }
 
+    /// Announces messages on `topic` and waits for a subscriber.
+    #[track_caller]
+    pub fn advertise(&mut self, topic: &str, kind: &str) {
+        self.ask(json!({"do": "advertise", "topic": topic, "type": kind}));
+        wait(&format!("a subscriber of {topic}"), || {
+            (self.ask(json!({"do": "matched", "topic": topic})) != 0).then_some(())
+        });
+    }
+
+    #[track_caller]
+    pub fn publish(&mut self, topic: &str, message: Value) {
+        self.ask(json!({"do": "publish", "topic": topic, "message": message}));
+    }
+
     /// Root mean square tracking error over `seconds` of the robot's time [rad].
     #[track_caller]
     pub fn tracking_error(&mut self, topic: &str, seconds: f64) -> f64 {
@@ -187,6 +201,12 @@ impl World {
         error["rms"].as_f64().unwrap()
     }
 
+    #[track_caller]
+    pub fn get_parameter(&mut self, node: &str, name: &str) -> Value {
+        self.ask(json!({"do": "get_parameter", "node": node, "name": name}))
+    }
+
+    /// `{"successful": .., "reason": ..}`
     #[track_caller]
     pub fn set_parameter(&mut self, node: &str, name: &str, value: Value) -> Value {
         self.ask(json!({"do": "set_parameter", "node": node, "name": name, "value": value}))
