@@ -73,8 +73,9 @@ fn gravity(position: &[f64]) -> Vec<f64> {
 
 #[track_caller]
 fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
-    let far = found.iter().zip(expected).any(|(found, expected)| !((found - expected).abs() <= tolerance));
-    assert!(found.len() == expected.len() && !far, "{found:?} is not {expected:?} within {tolerance}");
+    // All near, rather than none far: NaN is near nothing.
+    let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= tolerance);
+    assert!(found.len() == expected.len() && near, "{found:?} is not {expected:?} within {tolerance}");
 }
 
 // --- ending -------------------------------------------------------------------------------------------------------

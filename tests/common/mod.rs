@@ -37,10 +37,10 @@ pub fn command() -> Command {
 pub fn state_at(stamp: Stamp, offset: f64) -> State {
     let mut state = State::zeros(JOINTS);
     state.stamp = stamp;
-    for joint in 0..JOINTS {
+    for (joint, centre) in CENTRE.iter().enumerate() {
         let frequency = 0.5 + 0.3 * joint as f64;
         let (sin, cos) = (frequency * stamp.seconds()).sin_cos();
-        state.position[joint] = CENTRE[joint] + 0.2 * sin + offset;
+        state.position[joint] = centre + 0.2 * sin + offset;
         state.velocity[joint] = 0.2 * frequency * cos;
     }
     state
