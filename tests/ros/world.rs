@@ -66,6 +66,21 @@ impl World {
         self.nodes.push(Node { name: name.into(), log, child });
     }
 
+    /// Plays a recording to its end, at `rate` times its speed; gives what was printed.
+    #[track_caller]
+    pub fn play(&self, recording: &Path, rate: f64) -> String {
+        let output = Command::new(executable("learned_control"))
+            .arg("play")
+            .arg(recording)
+            .args(["--rate", &rate.to_string()])
+            .envs(self.environment())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+        printed
+    }
+
     fn environment(&self) -> [(&'static str, String); 3] {
         [
             ("ROS_DOMAIN_ID", self.domain.to_string()),
@@ -254,6 +269,7 @@ fn domain(index: u32) -> u32 {
 fn executable(name: &str) -> &'static str {
     match name {
         "controller" => env!("CARGO_BIN_EXE_controller"),
+        "learned_control" => env!("CARGO_BIN_EXE_learned_control"),
         "learner" => env!("CARGO_BIN_EXE_learner"),
         "predictor" => env!("CARGO_BIN_EXE_predictor"),
         "simulator" => env!("CARGO_BIN_EXE_simulator"),
