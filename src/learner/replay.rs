@@ -43,10 +43,6 @@ impl Replay {
         self.examples.is_empty()
     }
 
-    pub fn clear(&mut self) {
-        self.examples.clear();
-    }
-
     /// Adds an example; the oldest leaves when the ring is full.
     pub fn push(&mut self, example: Example) {
         if self.examples.len() == self.capacity {
