@@ -352,9 +352,9 @@ impl ControlLoop {
         let longest = 5.0 / self.config.update_rate;
         let dt = self.last.map_or(0.0, |last| state.stamp.since(last).clamp(0.0, longest));
         if self.last.is_none() {
-            self.motion.start(&self.robot, &state.position);
+            self.motion.start(&self.robot, state);
         } else if matches!(self.verdict, Verdict::Holding(_)) {
-            self.motion.restart(&self.robot, &state.position);
+            self.motion.restart(&self.robot, state);
             self.baseline.reset();
             self.authority.drop_to_zero();
         }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::reference::{MultiSine, MultiSineConfig, Reference, ReferencePoint, SplineTrajectory};
 use crate::robot::Robot;
+use crate::state::State;
 use serde::{Deserialize, Serialize};
 
 /// The reference that is tracked until a trajectory arrives.
@@ -46,24 +47,24 @@ impl Motion {
         Ok(Self { built_in, hold, source: Source::Hold, time: 0.0 })
     }
 
-    /// Begins at `position`: the built-in motion if there is one, which leads there smoothly, or else holding.
-    pub fn start(&mut self, robot: &Robot, position: &[f64]) {
+    /// Begins where the robot is and as it moves: the built-in motion if there is one, or else holding.
+    pub fn start(&mut self, robot: &Robot, state: &State) {
         match &mut self.built_in {
             Some(built_in) => {
-                built_in.start_from(robot, position);
+                built_in.start_from(robot, &state.position, &state.velocity);
                 self.source = Source::BuiltIn;
                 self.time = 0.0;
             }
-            None => self.hold_at(position),
+            None => self.hold_at(&state.position),
         }
     }
 
-    /// Begins anew after a fault: the built-in motion from `position`; a trajectory is given up and the robot held,
+    /// Begins anew after a fault: the built-in motion from `state`; a trajectory is given up and the robot held,
     /// because whoever sent it must decide what comes next.
-    pub fn restart(&mut self, robot: &Robot, position: &[f64]) {
+    pub fn restart(&mut self, robot: &Robot, state: &State) {
         match self.source {
-            Source::BuiltIn => self.start(robot, position),
-            Source::Hold | Source::Trajectory(_) => self.hold_at(position),
+            Source::BuiltIn => self.start(robot, state),
+            Source::Hold | Source::Trajectory(_) => self.hold_at(&state.position),
         }
     }
 

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
 const SINES: usize = 4;
+/// Time constant in which the velocity at the start dies out, s.
+const STOPPING_TIME: f64 = 0.2;
 /// Distance kept from the position limits, rad or m.
 const MARGIN: f64 = 0.1;
 /// Share of the velocity limit that the sines may use.
@@ -49,10 +51,12 @@ impl Default for MultiSineConfig {
     }
 }
 
-/// q(t) = (1 - s(t)) q_start + s(t) (q_centre + Σ A sin(ω t + φ)), with s the quintic from 0 to 1.
+/// q(t) = (1 - s(t)) (q_start + v_start T (1 - exp(-t/T))) + s(t) (q_centre + Σ A sin(ω t + φ)), with s the quintic
+/// from 0 to 1 and T the `STOPPING_TIME`: a robot that moves at the start is brought to rest while the motion fades in.
 #[derive(Clone, Debug)]
 pub struct MultiSine {
     start: Vec<f64>,
+    start_velocity: Vec<f64>,
     centre: Vec<f64>,
     sines: Vec<[Sine; SINES]>,
     /// Bounds on position, velocity and acceleration of each joint's sines.
@@ -82,6 +86,7 @@ impl MultiSine {
         }
         let mut motion = Self {
             start: vec![0.0; n],
+            start_velocity: vec![0.0; n],
             sines: Vec::with_capacity(n),
             greatest: Vec::with_capacity(n),
             blend_time: config.blend_time,
@@ -94,12 +99,13 @@ impl MultiSine {
             motion.sines.push(draw(&mut random, config.frequencies, greatest));
             motion.greatest.push(greatest);
         }
-        motion.start_from(robot, start);
+        motion.start_from(robot, start, &vec![0.0; n]);
         Ok(motion)
     }
 
-    /// Lets the motion begin at rest at `start` instead; allocates nothing.
-    pub fn start_from(&mut self, robot: &Robot, start: &[f64]) {
+    /// Lets the motion begin at `start` with `velocity` instead; allocates nothing.
+    pub fn start_from(&mut self, robot: &Robot, start: &[f64], velocity: &[f64]) {
+        self.start_velocity.copy_from_slice(velocity);
         robot.difference(&self.centre, start, &mut self.start);
         self.blend_time = self.shortest_blend_time;
         for joint in 0..self.start.len() {
@@ -128,17 +134,22 @@ impl Reference for MultiSine {
         let time = time.max(0.0);
         let [s, ds, dds] = quintic(time / self.blend_time);
         let (ds, dds) = (ds / self.blend_time, dds / (self.blend_time * self.blend_time));
+        let decay = (-time / STOPPING_TIME).exp();
         for joint in 0..self.sines.len() {
-            let [mut x, mut dx, mut ddx] = [self.centre[joint] - self.start[joint], 0.0, 0.0];
+            let start_velocity = self.start_velocity[joint];
+            let start = self.start[joint] + start_velocity * STOPPING_TIME * (1.0 - decay);
+            let [dstart, ddstart] = [start_velocity * decay, -start_velocity / STOPPING_TIME * decay];
+            // The way from the start, which itself still moves, to the sines.
+            let [mut x, mut dx, mut ddx] = [self.centre[joint] - start, -dstart, -ddstart];
             for sine in &self.sines[joint] {
                 let (sin, cos) = (sine.frequency * time + sine.phase).sin_cos();
                 x += sine.amplitude * sin;
                 dx += sine.amplitude * sine.frequency * cos;
                 ddx -= sine.amplitude * sine.frequency * sine.frequency * sin;
             }
-            out.position[joint] = self.start[joint] + s * x;
-            out.velocity[joint] = ds * x + s * dx;
-            out.acceleration[joint] = dds * x + 2.0 * ds * dx + s * ddx;
+            out.position[joint] = start + s * x;
+            out.velocity[joint] = dstart + ds * x + s * dx;
+            out.acceleration[joint] = ddstart + dds * x + 2.0 * ds * dx + s * ddx;
         }
     }
 
@@ -249,6 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn it_takes_a_moving_robot_on_as_it_moves() {
+        let (start, velocity) = ([0.1, 0.2, -3.1], [0.5, -0.3, 0.8]);
+        let mut motion = motion(1, [0.0; 3]);
+        motion.start_from(&robot(), &start, &velocity);
+        let mut point = ReferencePoint::zeros(3);
+        motion.sample(0.0, &mut point);
+        let mut difference = [0.0; 3];
+        robot().difference(&start, &point.position, &mut difference);
+        assert!(difference.iter().all(|d| d.abs() < 1e-12), "{difference:?}");
+        assert_eq!(point.velocity, velocity);
+    }
+
+    #[test]
     fn it_uses_a_good_part_of_what_it_may() {
         let motion = motion(1, [0.4, 0.1, 3.0]);
         let mut point = ReferencePoint::zeros(3);
@@ -276,7 +300,8 @@ mod tests {
     proptest! {
         #[test]
         fn derivatives_agree_with_differences(seed in 0..1000_u64, time in 0.01..100.0_f64) {
-            let motion = motion(seed, [0.0, 0.0, -2.0]);
+            let mut motion = motion(seed, [0.0, 0.0, -2.0]);
+            motion.start_from(&robot(), &[0.0, 0.1, -2.0], &[0.3, -0.2, 0.5]);
             let h = 1e-5;
             let mut points = [(); 3].map(|()| ReferencePoint::zeros(3));
             for (point, t) in points.iter_mut().zip([time - h, time, time + h]) {
