@@ -6,7 +6,7 @@ pub mod rosbag;
 
 use crate::error::{Error, Result};
 use crate::predictor::resampler::Resampler;
-use crate::state::{Stamp, State};
+use crate::state::{Space, Stamp, State};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,9 @@ pub struct Selection {
 #[derive(Clone, Debug)]
 pub struct Recording {
     pub origin: PathBuf,
+    /// Names of the coordinates: of the joints, or x, y, yaw of a base.
     pub joints: Vec<String>,
+    pub space: Space,
     pub states: Vec<State>,
     pub summary: Summary,
 }
@@ -123,7 +125,7 @@ impl Recording {
             return Err(data(path, format!("nothing is left to use of it: {summary}")));
         }
         summary.time(&states);
-        Ok(Self { origin: path.to_path_buf(), joints, states, summary })
+        Ok(Self { origin: path.to_path_buf(), joints, space: Space::Joints, states, summary })
     }
 
     /// Cuts at gaps of more than five `dt` [s] and resamples by linear interpolation, just as a running predictor
