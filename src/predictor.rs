@@ -1,9 +1,14 @@
-//! Where the robot will be: [`Predictor`] with the constant-velocity baseline and the LSTM that corrects it.
+//! Where the robot will be: [`Predictor`] with the constant-velocity baseline and the learned predictor that
+//! corrects it: linear auto-regressions that adapt as the robot moves, and an LSTM.
 
+mod adaptive;
 pub mod constant_velocity;
 pub mod features;
+pub mod linear;
 pub mod lstm;
+pub mod mixture;
 pub mod model;
+pub mod recursive;
 pub mod resampler;
 pub mod skill;
 

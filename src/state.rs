@@ -1,6 +1,8 @@
 //! Time stamps and the measured state of a robot in generalized coordinates.
 
-use serde::{Deserialize, Serialize};
+mod space;
+
+pub use space::Space;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -40,18 +42,6 @@ impl Sub<Duration> for Stamp {
 
 fn nanoseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// What the coordinates of a robot's states mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Space {
-    /// One joint a coordinate, rad or m; velocities are the derivatives of the positions.
-    #[default]
-    Joints,
-    /// A base in the plane: position [x, y, yaw] in its odometry frame [m, m, rad, yaw unwrapped], velocity
-    /// [vx, vy, wz] in the frame of the base [m/s, m/s, rad/s] (REP 105).
-    PlanarBase,
 }
 
 /// What was measured at `stamp`: position q [rad or m] and velocity v [rad/s or m/s], one entry a degree of freedom,

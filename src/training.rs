@@ -1,6 +1,7 @@
 //! Trains the predictor offline: episodes in, a [`PredictorModel`] and a [`Report`] out. The same seed and data
 //! give the same weights, unless a limit of time cuts the training short.
 
+mod linear;
 mod optimizer;
 mod sequence;
 mod validation;
@@ -22,7 +23,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use validation::HeldOut;
 
-/// Rows of a batch: streams times joints. Few rows and many steps learned most in a given time.
+/// Rows of a batch: stretches times streams of the network. Few rows and many steps learned most in a given time.
 const ROWS: usize = 32;
 /// Steps back in time that gradients go.
 const CHUNK: usize = 50;
@@ -116,14 +117,15 @@ pub fn train_predictor(
 ) -> Result<(PredictorModel, Report)> {
     config.validate()?;
     let start = Instant::now();
-    let (sequences, mut model, held_out) = prepare(config, joints, episodes)?;
-    let batches = Batches::new(&sequences, &model.features, &model.spread)?;
-    let mut run = Run::new(config, joints.len())?;
+    let (mut model, parts) = prepare(config, joints, episodes)?;
+    let spread = model.spread.clone();
+    let batches = Batches::new(&parts.training, &model, &spread)?;
+    let mut run = Run::new(config, joints.len(), batches.rows())?;
     let mut report = Report { progress: vec![], best_step: 0, best_validation: f64::INFINITY, seconds: 0.0 };
     let mut best = model.network.clone();
     while let Some(progress) = run.advance(&batches, start)? {
         model.network = snapshot(&run.variables)?;
-        let validation = validation::score(&model, &held_out)?.root_mean_square();
+        let validation = validation::score(&model, &parts.held_out)?.root_mean_square();
         let progress = Progress { validation, ..progress };
         report.progress.push(progress);
         if validation < report.best_validation {
@@ -136,9 +138,17 @@ pub fn train_predictor(
         }
     }
     model.network = best;
-    validation::make_honest(&mut model, &held_out)?;
+    validation::make_honest(&mut model, &parts.held_out)?;
+    linear::fit(&mut model, &parts.training, &parts.held_out, &parts.all)?;
     report.seconds = start.elapsed().as_secs_f64();
     Ok((model, report))
+}
+
+/// The episodes split in time.
+struct Parts {
+    training: Vec<Sequence>,
+    held_out: Vec<HeldOut>,
+    all: Vec<Sequence>,
 }
 
 /// Splits off the last part of each episode, fits the scales to the rest.
@@ -146,16 +156,17 @@ fn prepare(
     config: &TrainingConfig,
     joints: &[String],
     episodes: &[Episode],
-) -> Result<(Vec<Sequence>, PredictorModel, Vec<HeldOut>)> {
+) -> Result<(PredictorModel, Parts)> {
     let dt = check(joints, episodes)?;
     let (steps, features) = (config.predictor.steps, config.predictor.features());
     let mut model =
         PredictorModel::untrained(joints, dt, config.predictor.clone(), &vec![0.0; joints.len()])?;
-    let (mut sequences, mut held_out) = (Vec::new(), Vec::new());
+    let (mut sequences, mut held_out, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for episode in episodes {
         let split = (episode.states.len() as f64 * (1.0 - config.validation)) as usize;
         let training = Episode { dt, states: episode.states[..split].to_vec() };
         sequences.push(Sequence::new(&training, &config.predictor));
+        all.push(Sequence::new(episode, &config.predictor));
         if episode.states.len() > split + steps {
             held_out.push(HeldOut::new(episode, &model, split));
         }
@@ -172,7 +183,7 @@ fn prepare(
     // as a checkpoint keeps it, so that a model that was read again is the same to the bit
     model.features = Normalizer::from_tensor(&model.features.to_tensor()?, model.features.features())?;
     model.spread.iter_mut().flatten().for_each(|spread| *spread = f64::from(*spread as f32));
-    Ok((sequences, model, held_out))
+    Ok((model, Parts { training: sequences, held_out, all }))
 }
 
 /// The one dt of all episodes; their states must be those of `joints` and finite.
@@ -203,22 +214,25 @@ struct Run<'a> {
     variables: BTreeMap<String, Var>,
     optimizer: ClippedAdamW,
     random: Pcg64,
-    joints: usize,
+    coordinates: usize,
+    /// Streams of the network in each stretch.
+    rows: usize,
     step: usize,
     /// Streams, their state, and how many of their instants are done.
     streams: Option<(Streams, LstmState, usize)>,
 }
 
 impl<'a> Run<'a> {
-    fn new(config: &'a TrainingConfig, joints: usize) -> Result<Self> {
-        let variables = config.predictor.lstm().initial_variables(config.seed, DType::F32)?;
+    fn new(config: &'a TrainingConfig, coordinates: usize, rows: usize) -> Result<Self> {
+        let variables = config.predictor.lstm(coordinates).initial_variables(config.seed, DType::F32)?;
         let all = variables.values().cloned().collect();
         Ok(Self {
             config,
             optimizer: ClippedAdamW::new(all, config.learning_rate, WEIGHT_DECAY, MAX_GRADIENT_NORM)?,
             variables,
             random: Pcg64::seed_from_u64(config.seed ^ 0x5eed),
-            joints,
+            coordinates,
+            rows,
             step: 0,
             streams: None,
         })
@@ -248,13 +262,13 @@ impl<'a> Run<'a> {
 
     /// One step of the optimizer on the next chunk of the streams (truncated backpropagation through time).
     fn update(&mut self, batches: &Batches, done: f64) -> Result<f64> {
-        let lstm = Lstm::over(self.config.predictor.lstm(), &self.variables, DType::F32)?;
+        let lstm = Lstm::over(self.config.predictor.lstm(self.coordinates), &self.variables, DType::F32)?;
         let (streams, state, from) = match self.streams.take() {
             Some((streams, state, from)) if from < streams.time => (streams, state, from),
             _ => {
-                let count = (ROWS / self.joints).max(1);
+                let count = (ROWS / self.rows).max(1);
                 let streams = batches.draw(count, CHUNK * CHUNKS, &mut self.random);
-                (streams, lstm.zero_state(count * self.joints)?, 0)
+                (streams, lstm.zero_state(count * self.rows)?, 0)
             }
         };
         let to = (from + CHUNK).min(streams.time);

@@ -5,6 +5,7 @@ mod common;
 use common::{arm, command, config, state_at, weights};
 use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
 use learned_control::controller::ResidualModel;
+use learned_control::predictor::linear::LinearPath;
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel, RealisedError};
 use learned_control::state::{Stamp, State};
 use learned_control::trajectory::Trajectory;
@@ -42,7 +43,8 @@ fn allocations(mut work: impl FnMut()) -> u64 {
 fn a_prediction_does_not_allocate() {
     let joints: Vec<String> = (1..=7).map(|joint| format!("joint{joint}")).collect();
     let config = PredictorConfig::default();
-    let model = PredictorModel::untrained(&joints, 0.01, config, &[1.0; 7]).unwrap();
+    let mut model = PredictorModel::untrained(&joints, 0.01, config, &[1.0; 7]).unwrap();
+    model.linear = Some(LinearPath::blank(&model.config, joints.len(), model.dt));
     let mut predictor = LstmPredictor::new(&model).unwrap();
     let mut prediction = Trajectory::new(predictor.horizon(), joints.len());
     let mut realised = RealisedError::new(predictor.horizon(), joints.len());

@@ -1,7 +1,7 @@
 //! `learned_control evaluate prediction`: errors of the predictor and of its baselines on recordings.
 
 use super::DataArgs;
-use crate::evaluation::{EvaluationConfig, prediction_report};
+use crate::evaluation::prediction::{EvaluationConfig, page, prediction_report};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct EvaluateArgs {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Train on the first 70 % of each recording, predict the rest, compare with hold, constant velocity and ridge
+    /// Train on the first 70 % of each recording, predict the rest, compare with what needs no network
     Prediction(PredictionArgs),
 }
 
@@ -22,25 +22,31 @@ enum What {
 struct PredictionArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Times ahead, s
-    #[arg(long, value_delimiter = ',', default_values_t = [0.05, 0.1, 0.25, 0.5])]
+    /// Times ahead, s [default: 0.05,0.1,0.25,0.5 for joints, 0.2,1,2,5 for a base]
+    #[arg(long, value_delimiter = ',')]
     horizons: Vec<f64>,
-    /// Seed of the training
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Seeds, each a training of its own
+    #[arg(long, value_delimiter = ',', default_values_t = [0])]
+    seeds: Vec<u64>,
     /// Steps of the training
     #[arg(long)]
     steps: Option<usize>,
     /// Also write the figures here
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write a page with plots here
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let What::Prediction(args) = &args.what;
-    let mut config =
-        EvaluationConfig { dt: args.data.dt, horizons: args.horizons.clone(), ..Default::default() };
-    config.training.seed = args.seed;
+    let mut config = EvaluationConfig {
+        dt: args.data.dt,
+        horizons: args.horizons.clone(),
+        seeds: args.seeds.clone(),
+        ..Default::default()
+    };
     config.training.steps = args.steps.unwrap_or(config.training.steps);
     let mut reports = Vec::new();
     for recording in args.data.read()? {
@@ -51,7 +57,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&reports)?;
-        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        crate::files::replace(path, text.as_bytes())?;
+    }
+    if let Some(path) = &args.html {
+        page(&reports)?.write(path)?;
     }
     Ok(())
 }

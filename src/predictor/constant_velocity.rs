@@ -1,24 +1,25 @@
 //! The baseline: the robot goes on as it goes.
 
 use super::{Observation, Predictor, fits, is_valid};
-use crate::state::State;
+use crate::state::{Space, State};
 use crate::trajectory::{Horizon, Trajectory};
 
-/// q(t + k·dt) = q(t) + v(t)·k·dt, with the spread ½·a·(k·dt)² of a robot that accelerates by `a`.
+/// q(t + k·dt) = q(t) + v(t)·k·dt, for a base along an arc, with the spread ½·a·(k·dt)² of a robot that accelerates by `a`.
 #[derive(Clone, Debug)]
 pub struct ConstantVelocity {
+    space: Space,
     horizon: Horizon,
-    /// Usual acceleration of each joint, rad/s² or m/s².
+    /// Usual acceleration of each coordinate, rad/s² or m/s².
     acceleration: Vec<f64>,
     newest: State,
     started: bool,
 }
 
 impl ConstantVelocity {
-    /// `acceleration` [joint]: root mean square acceleration, rad/s² or m/s²; it sets the spread only.
-    pub fn new(horizon: Horizon, acceleration: Vec<f64>) -> Self {
+    /// `acceleration` [coordinate]: root mean square acceleration, rad/s² or m/s²; it sets the spread only.
+    pub fn new(space: Space, horizon: Horizon, acceleration: Vec<f64>) -> Self {
         let newest = State::zeros(acceleration.len());
-        Self { horizon, acceleration, newest, started: false }
+        Self { space, horizon, acceleration, newest, started: false }
     }
 }
 
@@ -46,7 +47,7 @@ impl Predictor for ConstantVelocity {
         if !self.started || !fits(out, self.horizon, self.acceleration.len()) {
             return false;
         }
-        extrapolate(&self.newest, out);
+        extrapolate(self.space, &self.newest, out);
         for (k, stddev) in (1..).zip(&mut out.stddev) {
             let time = self.horizon.time_from_start(k).as_secs_f64();
             for (stddev, acceleration) in stddev.iter_mut().zip(&self.acceleration) {
@@ -62,18 +63,15 @@ impl Predictor for ConstantVelocity {
 }
 
 /// Fills stamp and states of `out` with the constant-velocity motion from `newest`; the spread is left.
-pub(super) fn extrapolate(newest: &State, out: &mut Trajectory) {
+fn extrapolate(space: Space, newest: &State, out: &mut Trajectory) {
     out.stamp = newest.stamp;
     for (k, state) in (1..).zip(&mut out.states) {
         let ahead = out.horizon.time_from_start(k);
-        let time = ahead.as_secs_f64();
         state.stamp = newest.stamp + ahead;
+        // the velocity serves as scratch for the displacement
+        space.displacement(&newest.velocity, ahead.as_secs_f64(), &mut state.velocity);
+        space.integrate(&newest.position, &state.velocity, &mut state.position);
         state.velocity.copy_from_slice(&newest.velocity);
-        for ((position, start), velocity) in
-            state.position.iter_mut().zip(&newest.position).zip(&newest.velocity)
-        {
-            *position = start + velocity * time;
-        }
     }
 }
 
@@ -86,7 +84,7 @@ mod tests {
     #[test]
     fn it_goes_on_as_it_goes() {
         let horizon = Horizon { steps: 2, dt: Duration::from_millis(100) };
-        let mut predictor = ConstantVelocity::new(horizon, vec![2.0, 0.0]);
+        let mut predictor = ConstantVelocity::new(Space::Joints, horizon, vec![2.0, 0.0]);
         let mut out = Trajectory::new(horizon, 2);
         assert!(!predictor.predict(&mut out));
         let stamp = Stamp::from_seconds(5.0);
@@ -104,7 +102,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let horizon = Horizon { steps: 2, dt: Duration::from_millis(100) };
-        let mut predictor = ConstantVelocity::new(horizon, vec![1.0]);
+        let mut predictor = ConstantVelocity::new(Space::Joints, horizon, vec![1.0]);
         assert_eq!(predictor.observe(&State::zeros(2)), Observation::Refused);
         let nan = State { position: vec![f64::NAN], ..State::zeros(1) };
         assert_eq!(predictor.observe(&nan), Observation::Refused);

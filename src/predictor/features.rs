@@ -1,83 +1,100 @@
-//! What the network is told of each joint: increments of the motion, never the angle itself, so that what was
+//! What a predictor is told of each coordinate: increments of the motion, never the place itself, so that what was
 //! learned in one place holds in another. Training and running use this one implementation.
 
-use crate::state::State;
+use crate::state::{Space, State};
 
-/// Per joint, in this order: velocity; velocity by differences of position less the measured one; mean acceleration
-/// over each of `lags` steps. Units of the joint per s and s². Steps before the start count as standing at the
-/// first sample.
+/// Per coordinate, in this order: the velocity; then for each block of past samples the mean acceleration since the
+/// block's middle, and by how much the mean velocity that the positions tell of the block is above the measured one.
+/// Means over blocks that widen into the past tell of slow and fast motion alike and average noise out. Units of
+/// the coordinate per s and s². Samples before the start count as the first, moving on as it moves.
 #[derive(Clone, Debug)]
 pub struct Features {
+    space: Space,
     /// s
     dt: f64,
-    lags: Vec<usize>,
-    joints: usize,
-    /// Velocities of the last samples, [slot][joint], a ring.
+    /// Last sample before now of each block, in steps; the blocks lie end to end.
+    blocks: Vec<usize>,
+    coordinates: usize,
+    /// Velocities of the last samples, [slot][coordinate], a ring.
     velocities: Vec<f64>,
+    /// Velocities by the step from the sample before, [slot][coordinate], of the same ring.
+    rates: Vec<f64>,
     slot: usize,
     position: Vec<f64>,
-    /// Velocity by differences at the newest sample, [joint].
-    differenced: Vec<f64>,
 }
 
 impl Features {
-    /// `dt` in s, `lags` in steps of dt.
-    pub fn new(dt: f64, lags: &[usize], joints: usize) -> Self {
-        let slots = lags.iter().max().copied().unwrap_or(0) + 1;
+    /// `dt` in s; `blocks` in steps of dt, rising.
+    pub fn new(space: Space, dt: f64, blocks: &[usize], coordinates: usize) -> Self {
+        let slots = blocks.last().copied().unwrap_or(0) + 1;
         Self {
+            space,
             dt,
-            lags: lags.to_vec(),
-            joints,
-            velocities: vec![0.0; slots * joints],
+            blocks: blocks.to_vec(),
+            coordinates,
+            velocities: vec![0.0; slots * coordinates],
+            rates: vec![0.0; slots * coordinates],
             slot: 0,
-            position: vec![0.0; joints],
-            differenced: vec![0.0; joints],
+            position: vec![0.0; coordinates],
         }
     }
 
-    /// Number of features of one joint.
+    /// Number of features of one coordinate.
     pub fn count(&self) -> usize {
-        2 + self.lags.len()
+        count(&self.blocks)
     }
 
     /// Begins a motion at `sample`.
     pub fn start(&mut self, sample: &State) {
-        self.velocities.chunks_exact_mut(self.joints).for_each(|slot| slot.copy_from_slice(&sample.velocity));
+        for ring in [&mut self.velocities, &mut self.rates] {
+            ring.chunks_exact_mut(self.coordinates).for_each(|slot| slot.copy_from_slice(&sample.velocity));
+        }
         self.position.copy_from_slice(&sample.position);
-        self.differenced.copy_from_slice(&sample.velocity);
     }
 
     /// Takes the sample one dt after the one before.
     pub fn advance(&mut self, sample: &State) {
         self.slot = (self.slot + 1) % self.slots();
-        self.velocities[self.slot * self.joints..][..self.joints].copy_from_slice(&sample.velocity);
-        for ((differenced, before), now) in
-            self.differenced.iter_mut().zip(&mut self.position).zip(&sample.position)
-        {
-            *differenced = (now - *before) / self.dt;
-            *before = *now;
-        }
+        let range = self.slot * self.coordinates..(self.slot + 1) * self.coordinates;
+        self.velocities[range.clone()].copy_from_slice(&sample.velocity);
+        let rates = &mut self.rates[range];
+        self.space.difference(&self.position, &sample.position, rates);
+        rates.iter_mut().for_each(|rate| *rate /= self.dt);
+        self.position.copy_from_slice(&sample.position);
     }
 
-    /// Fills `out` [count] for one joint.
-    pub fn write(&self, joint: usize, out: &mut [f64]) {
-        let velocity = self.velocity(joint, 0);
+    /// Fills `out` [count] for one coordinate.
+    pub fn write(&self, coordinate: usize, out: &mut [f64]) {
+        let velocity = self.velocities[self.index(coordinate, 0)];
         out[0] = velocity;
-        out[1] = self.differenced[joint] - velocity;
-        for (out, lag) in out[2..].iter_mut().zip(&self.lags) {
-            *out = (velocity - self.velocity(joint, *lag)) / (*lag as f64 * self.dt);
+        let mut from = 0;
+        for (out, &to) in out[1..].chunks_exact_mut(2).zip(&self.blocks) {
+            let (mut measured, mut moved) = (0.0, 0.0);
+            for lag in from..to {
+                measured += self.velocities[self.index(coordinate, lag + 1)];
+                moved += self.rates[self.index(coordinate, lag)];
+            }
+            let samples = (to - from) as f64;
+            let middle = 0.5 * (from + to + 1) as f64 * self.dt;
+            out[0] = (velocity - measured / samples) / middle;
+            out[1] = (moved - measured) / samples;
+            from = to;
         }
     }
 
     fn slots(&self) -> usize {
-        self.velocities.len() / self.joints
+        self.velocities.len() / self.coordinates
     }
 
-    /// Velocity of `joint` at `lag` steps before the newest sample.
-    fn velocity(&self, joint: usize, lag: usize) -> f64 {
-        let slot = (self.slot + self.slots() - lag) % self.slots();
-        self.velocities[slot * self.joints + joint]
+    /// Where the rings have `coordinate` at `lag` steps before the newest sample.
+    fn index(&self, coordinate: usize, lag: usize) -> usize {
+        (self.slot + self.slots() - lag) % self.slots() * self.coordinates + coordinate
     }
+}
+
+/// Number of features of one coordinate with such blocks.
+pub fn count(blocks: &[usize]) -> usize {
+    1 + 2 * blocks.len()
 }
 
 #[cfg(test)]
@@ -86,10 +103,10 @@ mod tests {
     use crate::state::Stamp;
 
     #[test]
-    fn velocities_and_accelerations_over_the_lags() {
-        let mut features = Features::new(0.1, &[1, 3], 2);
-        let mut out = [0.0; 4];
-        // joint 1: v = t², at t = 0, 0.1, ...; q = v/2 so that differences disagree with v
+    fn accelerations_and_what_positions_tell_by_block() {
+        let mut features = Features::new(Space::Joints, 0.1, &[1, 3], 2);
+        let mut out = [0.0; 5];
+        // joint 1: v = t², at t = 0, 0.1, ...; q = v/2 so that positions disagree with v
         for step in 0..6i32 {
             let v = (0.1 * f64::from(step)).powi(2);
             let sample = State { stamp: Stamp(0), position: vec![7.0, v / 2.0], velocity: vec![1.0, v] };
@@ -99,24 +116,48 @@ mod tests {
                 features.advance(&sample)
             }
             features.write(0, &mut out);
-            let moved = if step == 0 { 0.0 } else { -1.0 };
-            assert_eq!(out, [1.0, moved, 0.0, 0.0]); // constant velocity beside a standing position
+            assert_eq!((out[0], out[1], out[3]), (1.0, 0.0, 0.0)); // constant velocity
+            assert!((out[2] - if step == 0 { 0.0 } else { -1.0 }).abs() < 1e-12); // beside a standing position
         }
         features.write(1, &mut out);
-        let expected = [0.25, (0.25 - 0.16) / 2.0 / 0.1 - 0.25, (0.25 - 0.16) / 0.1, (0.25 - 0.04) / 0.3];
-        out.iter().zip(expected).for_each(|(out, expected)| assert!((out - expected).abs() < 1e-12));
+        let expected = [
+            0.25,
+            (0.25 - 0.16) / 0.1,
+            (0.25 - 0.16) / 2.0 / 0.1 - 0.16,
+            (0.25 - (0.09 + 0.04) / 2.0) / 0.25,
+            (0.16 - 0.04) / 2.0 / 0.2 - (0.09 + 0.04) / 2.0,
+        ];
+        out.iter().zip(expected).for_each(|(out, expected)| assert!((out - expected).abs() < 1e-12, "{out}"));
     }
 
     #[test]
-    fn before_the_start_the_velocity_was_the_first() {
-        let mut features = Features::new(0.1, &[4], 1);
-        let sample = |v| State { stamp: Stamp(0), position: vec![0.0], velocity: vec![v] };
+    fn before_the_start_it_went_on_as_at_the_first() {
+        let mut features = Features::new(Space::Joints, 0.1, &[4], 1);
+        let sample = |q, v| State { stamp: Stamp(0), position: vec![q], velocity: vec![v] };
         let mut out = [0.0; 3];
-        features.start(&sample(2.0));
+        features.start(&sample(0.0, 2.0));
         features.write(0, &mut out);
         assert_eq!(out, [2.0, 0.0, 0.0]);
-        features.advance(&sample(3.0));
+        features.advance(&sample(0.2, 3.0));
         features.write(0, &mut out);
-        assert_eq!(out[2], 1.0 / 0.4);
+        out.iter().zip([3.0, 4.0, 0.0]).for_each(|(out, expected)| assert!((out - expected).abs() < 1e-12));
+    }
+
+    #[test]
+    fn a_base_that_drives_straight_has_the_same_features_in_every_direction() {
+        for yaw in [0.0, 1.0, -2.5f64] {
+            let mut features = Features::new(Space::PlanarBase, 0.1, &[2], 3);
+            let at = |x: f64| State {
+                stamp: Stamp(0),
+                position: vec![x * yaw.cos(), x * yaw.sin(), yaw],
+                velocity: vec![1.0, 0.0, 0.0],
+            };
+            features.start(&at(0.0));
+            features.advance(&at(0.2));
+            features.advance(&at(0.3));
+            let mut out = [0.0; 3];
+            features.write(0, &mut out);
+            assert!((out[2] - 0.5).abs() < 1e-12, "{out:?}"); // 2 m/s, then 1 m/s, beside 1 m/s measured
+        }
     }
 }

@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
 use crate::nn::lstm::{Lstm, LstmConfig, snapshot};
 use crate::nn::normalizer::Normalizer;
+use crate::predictor::features;
+use crate::predictor::linear::{LinearPath, knots};
+use crate::state::Space;
 use crate::trajectory::Horizon;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -26,25 +29,35 @@ pub struct PredictorConfig {
     /// Units of each layer.
     pub hidden: usize,
     pub layers: usize,
-    /// Steps of dt over which accelerations are taken as inputs.
-    pub lags: Vec<usize>,
+    /// Last step of each block of past samples that the inputs are means over.
+    pub blocks: Vec<usize>,
+    /// What the coordinates are: a network each for joints (one and the same), one for the whole of a base.
+    pub space: Space,
 }
 
 impl Default for PredictorConfig {
     fn default() -> Self {
-        Self { steps: 50, hidden: 32, layers: 1, lags: vec![1, 2, 4, 8, 16] }
+        Self {
+            steps: 50,
+            hidden: 32,
+            layers: 1,
+            blocks: vec![1, 2, 3, 4, 6, 8, 12, 16, 24],
+            space: Space::Joints,
+        }
     }
 }
 
 impl PredictorConfig {
-    /// Features of one joint at one time.
+    /// Features of one coordinate at one time.
     pub fn features(&self) -> usize {
-        2 + self.lags.len()
+        features::count(&self.blocks)
     }
 
-    /// The head gives for each step first the increments, then the log-variances.
-    pub fn lstm(&self) -> LstmConfig {
-        let (inputs, outputs) = (self.features(), 2 * self.steps);
+    /// The network of one stream: of a joint, or of the coordinates of a base together. The head gives, coordinate
+    /// by coordinate, the increments of each step, then likewise the log-variances.
+    pub fn lstm(&self, coordinates: usize) -> LstmConfig {
+        let width = self.space.coupled(coordinates);
+        let (inputs, outputs) = (width * self.features(), 2 * width * self.steps);
         LstmConfig { inputs, hidden: self.hidden, layers: self.layers, outputs }
     }
 
@@ -52,26 +65,48 @@ impl PredictorConfig {
         if self.steps == 0 || self.steps > MAX_STEPS {
             return Err(Error::mismatch("steps of the prediction", self.steps, format!("1 to {MAX_STEPS}")));
         }
-        if let Some(lag) = self.lags.iter().find(|lag| !(1..=MAX_LAG).contains(*lag)) {
-            return Err(Error::mismatch("lag of the predictor's inputs", lag, format!("1 to {MAX_LAG}")));
+        let rising = self.blocks.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rising || self.blocks.iter().any(|block| !(1..=MAX_LAG).contains(block)) {
+            let found = format!("{:?}", self.blocks);
+            return Err(Error::mismatch(
+                "blocks of the predictor's inputs",
+                found,
+                format!("rising, 1 to {MAX_LAG}"),
+            ));
         }
-        self.lstm().validate()
+        self.lstm(1).validate()
+    }
+
+    /// Refuses coordinates that the space cannot have.
+    pub fn check(&self, coordinates: usize) -> Result<()> {
+        self.validate()?;
+        match self.space.allows(coordinates) {
+            true => self.lstm(coordinates).validate(),
+            false => Err(Error::mismatch(
+                "coordinates of the robot",
+                coordinates,
+                format!("those of {:?}", self.space),
+            )),
+        }
     }
 }
 
 /// A trained predictor, or one that equals constant velocity.
 #[derive(Clone, Debug)]
 pub struct PredictorModel {
+    /// Names of the coordinates.
     pub joints: Vec<String>,
     /// s
     pub dt: f64,
     pub config: PredictorConfig,
-    /// Scales of the inputs, [joint · feature].
+    /// Scales of the inputs, [coordinate · feature].
     pub features: Normalizer,
-    /// Root mean square of the increment over constant velocity in training, [joint][step], rad or m.
+    /// Root mean square of the increment over constant velocity in training, [coordinate][step], rad or m.
     pub spread: Vec<Vec<f64>>,
     /// Parameters of the [`Lstm`].
     pub network: Tensors,
+    /// Without it the prediction is the LSTM's alone.
+    pub linear: Option<LinearPath>,
 }
 
 impl PredictorModel {
@@ -83,7 +118,7 @@ impl PredictorModel {
         config: PredictorConfig,
         acceleration: &[f64],
     ) -> Result<Self> {
-        config.validate()?;
+        config.check(joints.len())?;
         if acceleration.len() != joints.len() {
             return Err(Error::mismatch("accelerations", acceleration.len(), joints.len()));
         }
@@ -97,8 +132,9 @@ impl PredictorModel {
             dt,
             features: Normalizer::identity(features),
             spread: acceleration.iter().map(of_joint).collect(),
-            network: snapshot(&config.lstm().initial_variables(0, DType::F32)?)?,
+            network: snapshot(&config.lstm(joints.len()).initial_variables(0, DType::F32)?)?,
             config,
+            linear: None,
         })
     }
 
@@ -108,7 +144,7 @@ impl PredictorModel {
 
     /// The network over this model's parameters.
     pub fn lstm(&self) -> Result<Lstm> {
-        Lstm::new(self.config.lstm(), &var_builder(&self.network))
+        Lstm::new(self.config.lstm(self.joints.len()), &var_builder(&self.network))
     }
 
     /// Card and tensors for [`crate::nn::checkpoint::to_bytes`].
@@ -131,6 +167,9 @@ impl PredictorModel {
         let mut tensors = self.network.clone();
         tensors.insert(FEATURES_NAME.into(), self.features.to_tensor()?);
         tensors.insert(SPREAD_NAME.into(), spread);
+        if let Some(linear) = &self.linear {
+            linear.write(knots(self.config.steps).len(), &mut tensors)?;
+        }
         Ok((card, tensors))
     }
 
@@ -138,21 +177,29 @@ impl PredictorModel {
     pub fn from_checkpoint(card: &Card, mut tensors: Tensors, origin: &str) -> Result<Self> {
         card.check(ModelKind::Predictor, &card.joints, None)?;
         let config: PredictorConfig = card.network(origin)?;
-        config.validate()?;
+        config.check(card.joints.len())?;
+        let linear = LinearPath::read(&mut tensors, &config, card.joints.len(), origin)?;
         let mut take = |name: &str| {
             let problem = format!("tensor '{name}' is missing");
             tensors.remove(name).ok_or_else(|| Error::Model { origin: origin.into(), problem })
         };
         let (features, spread) = (take(FEATURES_NAME)?, take(SPREAD_NAME)?);
         let joints = card.joints.len();
-        if joints == 0 || spread.dims() != [joints, config.steps] {
+        if spread.dims() != [joints, config.steps] {
             let expected = format!("[{joints}, {}]", config.steps);
             return Err(Error::mismatch("shape of the spread", format!("{:?}", spread.dims()), expected));
         }
         let spread = spread.to_dtype(DType::F64)?.to_vec2()?;
         let features = Normalizer::from_tensor(&features, joints * config.features())?;
-        let model =
-            Self { joints: card.joints.clone(), dt: card.dt, config, features, spread, network: tensors };
+        let model = Self {
+            joints: card.joints.clone(),
+            dt: card.dt,
+            config,
+            features,
+            spread,
+            network: tensors,
+            linear,
+        };
         model.lstm()?;
         Ok(model)
     }
@@ -167,7 +214,8 @@ mod tests {
     fn a_model_survives_its_checkpoint() {
         let joints = ["a".to_owned(), "b".to_owned()];
         let config = PredictorConfig { steps: 3, ..Default::default() };
-        let model = PredictorModel::untrained(&joints, 0.01, config, &[1.0, 2.0]).unwrap();
+        let mut model = PredictorModel::untrained(&joints, 0.01, config, &[1.0, 2.0]).unwrap();
+        model.linear = Some(LinearPath::blank(&model.config, 2, model.dt));
         let (card, tensors) = model.to_checkpoint(BTreeMap::new(), "test").unwrap();
         let bytes = to_bytes(&card, &tensors).unwrap();
         let (card, mut tensors) = from_bytes(&bytes, "test").unwrap();
@@ -184,7 +232,7 @@ mod tests {
     #[test]
     fn configurations_that_make_no_predictor_are_refused() {
         assert!(PredictorConfig { steps: 0, ..Default::default() }.validate().is_err());
-        assert!(PredictorConfig { lags: vec![1, 0], ..Default::default() }.validate().is_err());
+        assert!(PredictorConfig { blocks: vec![2, 1], ..Default::default() }.validate().is_err());
         assert!(serde_json::from_str::<PredictorConfig>(r#"{"hiden": 3}"#).is_err());
     }
 }

@@ -188,7 +188,7 @@ mod tests {
 
     fn run(steps: impl IntoIterator<Item = i64>) -> RealisedError {
         let mut realised = RealisedError::new(HORIZON, 1);
-        let mut predictor = ConstantVelocity::new(HORIZON, vec![1.5]);
+        let mut predictor = ConstantVelocity::new(crate::state::Space::Joints, HORIZON, vec![1.5]);
         let mut prediction = Trajectory::new(HORIZON, 1);
         for step in steps {
             realised.observe(&motion(step));
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn predictions_faster_than_dt_are_thinned_not_lost() {
         let mut realised = RealisedError::new(HORIZON, 1);
-        let mut predictor = ConstantVelocity::new(HORIZON, vec![1.0]);
+        let mut predictor = ConstantVelocity::new(crate::state::Space::Joints, HORIZON, vec![1.0]);
         let mut prediction = Trajectory::new(HORIZON, 1);
         for step in 0..1000 {
             let state = State { stamp: Stamp(step * 10_000_000), position: vec![0.0], velocity: vec![0.0] };

@@ -3,68 +3,83 @@
 use crate::dataset::Episode;
 use crate::error::Result;
 use crate::nn::normalizer::Normalizer;
-use crate::predictor::PredictorConfig;
 use crate::predictor::features::Features;
+use crate::predictor::{PredictorConfig, PredictorModel};
+use crate::state::{Space, State};
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-/// A joint that never moved has this spread, rad or m.
+/// A coordinate that never moved has this spread, rad or m.
 const MIN_SPREAD: f64 = 1e-6;
 
-/// One episode; everything by joint, because each joint is a stream of its own.
+/// One episode with the inputs and outcomes of each coordinate.
 pub struct Sequence {
-    pub time: usize,
-    /// [joint][time · feature], at first in physical units
+    /// [coordinate][time · feature], in physical units
     inputs: Vec<Vec<f64>>,
-    /// [joint][time]
-    positions: Vec<Vec<f64>>,
-    velocities: Vec<Vec<f64>>,
+    states: Vec<State>,
+    space: Space,
     dt: f64,
 }
 
 impl Sequence {
     pub fn new(episode: &Episode, config: &PredictorConfig) -> Self {
-        let joints = episode.states.first().map_or(0, |state| state.position.len());
+        let coordinates = episode.states.first().map_or(0, |state| state.position.len());
         let count = config.features();
-        let mut features = Features::new(episode.dt, &config.lags, joints);
-        let mut inputs = vec![Vec::with_capacity(episode.states.len() * count); joints];
+        let mut features = Features::new(config.space, episode.dt, &config.blocks, coordinates);
+        let mut inputs = vec![vec![0.0; episode.states.len() * count]; coordinates];
         for (time, state) in episode.states.iter().enumerate() {
             if time == 0 {
                 features.start(state)
             } else {
                 features.advance(state)
             }
-            for (joint, inputs) in inputs.iter_mut().enumerate() {
-                inputs.resize((time + 1) * count, 0.0);
-                features.write(joint, &mut inputs[time * count..]);
+            for (coordinate, inputs) in inputs.iter_mut().enumerate() {
+                features.write(coordinate, &mut inputs[time * count..(time + 1) * count]);
             }
         }
-        let column = |joint: usize, of: fn(&crate::state::State) -> &[f64]| {
-            episode.states.iter().map(|state| of(state)[joint]).collect()
-        };
-        Self {
-            time: episode.states.len(),
-            inputs,
-            positions: (0..joints).map(|joint| column(joint, |state| &state.position)).collect(),
-            velocities: (0..joints).map(|joint| column(joint, |state| &state.velocity)).collect(),
-            dt: episode.dt,
-        }
+        Self { inputs, states: episode.states.clone(), space: config.space, dt: episode.dt }
     }
 
-    /// q(t + k) - q(t) - v(t)·k·dt: what the motion adds to constant velocity over `k` steps, rad or m.
-    pub fn increment(&self, joint: usize, time: usize, k: usize) -> f64 {
-        let (position, velocity) = (&self.positions[joint], self.velocities[joint][time]);
-        position[time + k] - position[time] - velocity * k as f64 * self.dt
+    /// Fills `out` [coordinate] with what the motion of the `k` steps after `time` adds to constant velocity: a
+    /// local displacement, rad or m.
+    pub fn increment(&self, time: usize, k: usize, scratch: &mut [f64], out: &mut [f64]) {
+        let (now, then) = (&self.states[time], &self.states[time + k]);
+        self.space.displacement(&now.velocity, k as f64 * self.dt, scratch);
+        self.space.difference(&now.position, &then.position, out);
+        out.iter_mut().zip(scratch).for_each(|(out, expected)| *out -= *expected);
+    }
+
+    pub fn states(&self) -> &[State] {
+        &self.states
+    }
+
+    /// Number of samples.
+    pub fn time(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Inputs in the network's units, those of `width` coordinates side by side, [stream][time · feature].
+    pub fn normalized(&self, normalizer: &Normalizer, width: usize) -> Result<Vec<Vec<f32>>> {
+        let count = normalizer.features() / self.inputs.len().max(1);
+        let mut streams = vec![vec![0f32; self.time() * width * count]; self.inputs.len() / width];
+        for (coordinate, inputs) in self.inputs.iter().enumerate() {
+            let normalizer = normalizer.part(coordinate * count, count)?;
+            let rows = streams[coordinate / width].chunks_exact_mut(width * count);
+            for (row, values) in rows.zip(inputs.chunks_exact(count)) {
+                normalizer.normalize(values, &mut row[coordinate % width * count..][..count]);
+            }
+        }
+        Ok(streams)
     }
 
     /// Instants whose whole horizon lies within the sequence.
     pub fn usable(&self, steps: usize) -> usize {
-        self.time.saturating_sub(steps)
+        self.time().saturating_sub(steps)
     }
 }
 
-/// Scales of the inputs, [joint · feature], from all sequences.
+/// Scales of the inputs, [coordinate · feature], from all sequences.
 pub fn fit_normalizer(sequences: &[Sequence], joints: usize, features: usize) -> Result<Normalizer> {
     let mut scale = Vec::with_capacity(joints * features);
     for joint in 0..joints {
@@ -74,29 +89,39 @@ pub fn fit_normalizer(sequences: &[Sequence], joints: usize, features: usize) ->
     Normalizer::new(vec![0.0; joints * features], scale)
 }
 
-/// Root mean square of the increments, [joint][step].
-pub fn fit_spread(sequences: &[Sequence], joints: usize, steps: usize) -> Vec<Vec<f64>> {
-    let spread = |joint: usize, k: usize| {
-        let instants = sequences.iter().flat_map(|s| (0..s.usable(steps)).map(move |time| (s, time)));
-        let (sum, count) = instants.fold((0.0, 0usize), |(sum, count), (sequence, time)| {
-            (sum + sequence.increment(joint, time, k).powi(2), count + 1)
-        });
-        (sum / count.max(1) as f64).sqrt().max(MIN_SPREAD)
-    };
-    (0..joints).map(|joint| (1..=steps).map(|k| spread(joint, k)).collect()).collect()
+/// Root mean square of the increments, [coordinate][step].
+pub fn fit_spread(sequences: &[Sequence], coordinates: usize, steps: usize) -> Vec<Vec<f64>> {
+    let mut sums = vec![vec![0.0; steps]; coordinates];
+    let (mut scratch, mut increment) = (vec![0.0; coordinates], vec![0.0; coordinates]);
+    let mut count = 0usize;
+    for sequence in sequences {
+        for time in 0..sequence.usable(steps) {
+            for k in 1..=steps {
+                sequence.increment(time, k, &mut scratch, &mut increment);
+                sums.iter_mut().zip(&increment).for_each(|(sums, value)| sums[k - 1] += value * value);
+            }
+            count += 1;
+        }
+    }
+    let root = |sum: &mut f64| *sum = (*sum / count.max(1) as f64).sqrt().max(MIN_SPREAD);
+    sums.iter_mut().flatten().for_each(root);
+    sums
 }
 
 /// The sequences in the network's units, from which batches are drawn.
 pub struct Batches<'a> {
     sequences: &'a [Sequence],
-    /// [sequence][joint][time · feature], normalized
+    /// [sequence][stream][time · input], normalized
     inputs: Vec<Vec<Vec<f32>>>,
     spread: &'a [Vec<f64>],
+    /// Coordinates of a stream.
+    width: usize,
+    /// Inputs of a stream.
     features: usize,
     steps: usize,
 }
 
-/// Several stretches of equal length, each with all joints: the rows of a batch.
+/// Several stretches of equal length, each with all coordinates: the rows of a batch.
 pub struct Streams {
     /// (sequence, first instant)
     starts: Vec<(usize, usize)>,
@@ -104,23 +129,17 @@ pub struct Streams {
 }
 
 impl<'a> Batches<'a> {
-    pub fn new(sequences: &'a [Sequence], normalizer: &Normalizer, spread: &'a [Vec<f64>]) -> Result<Self> {
-        let (joints, steps) = (spread.len(), spread.first().map_or(0, Vec::len));
-        let features = normalizer.features() / joints.max(1);
-        let of_joint: Vec<Normalizer> =
-            (0..joints).map(|joint| normalizer.part(joint * features, features)).collect::<Result<_>>()?;
-        let normalize = |sequence: &Sequence| {
-            let joints = sequence.inputs.iter().zip(&of_joint);
-            joints
-                .map(|(values, normalizer)| {
-                    let mut normalized = vec![0.0; values.len()];
-                    let rows = values.chunks_exact(features).zip(normalized.chunks_exact_mut(features));
-                    rows.for_each(|(values, normalized)| normalizer.normalize(values, normalized));
-                    normalized
-                })
-                .collect()
-        };
-        Ok(Self { sequences, inputs: sequences.iter().map(normalize).collect(), spread, features, steps })
+    pub fn new(sequences: &'a [Sequence], model: &PredictorModel, spread: &'a [Vec<f64>]) -> Result<Self> {
+        let width = model.config.space.coupled(spread.len());
+        let inputs = sequences.iter().map(|sequence| sequence.normalized(&model.features, width));
+        Ok(Self {
+            sequences,
+            inputs: inputs.collect::<Result<_>>()?,
+            spread,
+            width,
+            features: width * model.config.features(),
+            steps: model.config.steps,
+        })
     }
 
     /// Draws `count` stretches of at most `time` instants; longer sequences are drawn from more often.
@@ -137,32 +156,47 @@ impl<'a> Batches<'a> {
         Streams { starts: starts.collect(), time }
     }
 
-    /// Inputs [stream · joint, time, feature] of the instants `from..to` of the streams.
+    /// Streams of the network in each stretch.
+    pub fn rows(&self) -> usize {
+        self.spread.len() / self.width
+    }
+
+    /// Inputs [stretch · stream, time, feature] of the instants `from..to` of the stretches.
     pub fn inputs(&self, streams: &Streams, from: usize, to: usize) -> Result<Tensor> {
         let mut values = Vec::new();
         for (sequence, start) in &streams.starts {
-            for joint in &self.inputs[*sequence] {
+            for stream in &self.inputs[*sequence] {
                 values
-                    .extend_from_slice(&joint[(start + from) * self.features..(start + to) * self.features]);
+                    .extend_from_slice(&stream[(start + from) * self.features..(start + to) * self.features]);
             }
         }
-        let rows = streams.starts.len() * self.spread.len();
+        let rows = streams.starts.len() * self.rows();
         Ok(Tensor::from_vec(values, (rows, to - from, self.features), &Device::Cpu)?)
     }
 
-    /// Increments in units of the spread, [stream · joint, instant, step], at the given instants of the streams.
+    /// Increments in units of the spread, [stretch · stream, instant, coordinate · step], at the given instants of
+    /// the stretches.
     pub fn targets(&self, streams: &Streams, instants: &[usize]) -> Result<Tensor> {
-        let mut values = Vec::new();
-        for (sequence, start) in &streams.starts {
-            for (joint, spread) in self.spread.iter().enumerate() {
-                for instant in instants {
-                    let increment = |k| self.sequences[*sequence].increment(joint, start + instant, k);
-                    values.extend((1..).zip(spread).map(|(k, spread)| (increment(k) / spread) as f32));
+        let coordinates = self.spread.len();
+        let (mut scratch, mut increment) = (vec![0.0; coordinates], vec![0.0; coordinates]);
+        let of_stream = self.width * self.steps;
+        let mut values = vec![0f32; streams.starts.len() * self.rows() * instants.len() * of_stream];
+        for (stretch, (sequence, start)) in streams.starts.iter().enumerate() {
+            for (index, instant) in instants.iter().enumerate() {
+                for step in 0..self.steps {
+                    let sequence = &self.sequences[*sequence];
+                    sequence.increment(start + instant, step + 1, &mut scratch, &mut increment);
+                    for (coordinate, increment) in increment.iter().enumerate() {
+                        let row = stretch * self.rows() + coordinate / self.width;
+                        let column = coordinate % self.width * self.steps + step;
+                        values[(row * instants.len() + index) * of_stream + column] =
+                            (increment / self.spread[coordinate][step]) as f32;
+                    }
                 }
             }
         }
-        let rows = streams.starts.len() * self.spread.len();
-        Ok(Tensor::from_vec(values, (rows, instants.len(), self.steps), &Device::Cpu)?)
+        let rows = streams.starts.len() * self.rows();
+        Ok(Tensor::from_vec(values, (rows, instants.len(), of_stream), &Device::Cpu)?)
     }
 }
 
@@ -175,7 +209,7 @@ fn choose(weights: &[usize], random: &mut Pcg64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Stamp, State};
+    use crate::state::Stamp;
     use rand::SeedableRng;
 
     /// Joint 0 at t², joint 1 at rest.
@@ -189,13 +223,16 @@ mod tests {
 
     #[test]
     fn batches_hold_what_their_streams_say() {
-        let config = PredictorConfig { steps: 3, lags: vec![1], ..Default::default() };
+        let config = PredictorConfig { steps: 3, blocks: vec![1], ..Default::default() };
         let sequences = [Sequence::new(&episode(30), &config), Sequence::new(&episode(8), &config)];
         let normalizer = fit_normalizer(&sequences, 2, 3).unwrap();
         let spread = fit_spread(&sequences, 2, 3);
         spread[0].iter().zip([1.0, 4.0, 9.0]).for_each(|(spread, k)| assert!((spread - k).abs() < 1e-9));
         assert_eq!(spread[1], [MIN_SPREAD; 3]);
-        let batches = Batches::new(&sequences, &normalizer, &spread).unwrap();
+        let joints = ["a".to_owned(), "b".to_owned()];
+        let mut model = PredictorModel::untrained(&joints, 1.0, config, &[1.0; 2]).unwrap();
+        model.features = normalizer.clone();
+        let batches = Batches::new(&sequences, &model, &spread).unwrap();
         let mut random = Pcg64::seed_from_u64(1);
         for _ in 0..20 {
             let streams = batches.draw(4, 10, &mut random);

@@ -27,7 +27,7 @@ fn names(joints: usize) -> Vec<String> {
 }
 
 fn small(steps: usize) -> TrainingConfig {
-    let predictor = PredictorConfig { steps: 20, hidden: 16, lags: vec![1, 4], ..Default::default() };
+    let predictor = PredictorConfig { steps: 20, hidden: 16, blocks: vec![1, 4], ..Default::default() };
     TrainingConfig { predictor, steps, ..Default::default() }
 }
 

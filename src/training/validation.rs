@@ -6,7 +6,8 @@ use crate::dataset::Episode;
 use crate::error::Result;
 use crate::nn::checkpoint::Tensors;
 use crate::predictor::PredictorModel;
-use crate::predictor::lstm::Encoder;
+use crate::predictor::lstm::Corrector;
+use crate::predictor::mixture::{Evidence, Experts};
 use candle_core::Tensor;
 
 /// The head is read at every so many steps: neighbours differ little.
@@ -17,13 +18,12 @@ const MAX_CORRECTION: f64 = 4.0;
 
 /// The last part of an episode.
 pub struct HeldOut {
-    episode: Episode,
     sequence: Sequence,
     /// First instant that counts.
     from: usize,
 }
 
-/// Mean squares over joints and instants for each step, in units of the spread.
+/// Mean squares over instants for each of a stream's outputs, [coordinate · step], in units of the spread.
 #[derive(Clone, Debug, Default)]
 pub struct Score {
     /// Of the error of the prediction.
@@ -41,49 +41,65 @@ impl HeldOut {
         let warm_up = from.min(WARM_UP);
         let states = episode.states[from - warm_up..].to_vec();
         let episode = Episode { dt: episode.dt, states };
-        Self { sequence: Sequence::new(&episode, &model.config), episode, from: warm_up }
+        Self { sequence: Sequence::new(&episode, &model.config), from: warm_up }
     }
 }
 
-/// Runs `model` over all held-out parts.
+/// Runs the network of `model` over all held-out parts.
 pub fn score(model: &PredictorModel, parts: &[HeldOut]) -> Result<Score> {
-    let steps = model.config.steps;
-    let zeros = vec![0.0; steps];
+    let (steps, coordinates) = (model.config.steps, model.joints.len());
+    let width = model.config.space.coupled(coordinates);
+    let zeros = vec![0.0; width * steps];
     let mut score =
         Score { error: zeros.clone(), deviation: zeros.clone(), product: zeros.clone(), prediction: zeros };
-    let (mut head, mut count) = (vec![0f32; 2 * steps], 0.0);
-    let mut encoder = Encoder::new(model)?;
+    let mut count = 0usize;
+    let mut corrector = Corrector::new(model, Experts::ALL)?;
+    let (mut scratch, mut increments) = (vec![0.0; coordinates], vec![0.0; coordinates]);
     for part in parts {
-        for (time, state) in part.episode.states.iter().enumerate().take(part.sequence.usable(steps)) {
-            encoder.advance(state, time == 0);
-            if time < part.from || (time - part.from) % STRIDE != 0 {
+        for (time, state) in part.sequence.states().iter().enumerate().take(part.sequence.usable(steps)) {
+            corrector.observe(state, time == 0);
+            if time < part.from || !(time - part.from).is_multiple_of(STRIDE) {
                 continue;
             }
-            for (joint, spread) in model.spread.iter().enumerate() {
-                encoder.read_out(joint, &mut head);
-                let increments = (1..).zip(spread).map(|(k, s)| part.sequence.increment(joint, time, k) / s);
-                score.add(&head, increments);
-                count += 1.0;
+            count += 1;
+            for step in 0..steps {
+                part.sequence.increment(time, step + 1, &mut scratch, &mut increments);
+                for (coordinate, increment) in increments.iter().enumerate() {
+                    let head = corrector.head(coordinate);
+                    let increment = increment / model.spread[coordinate][step];
+                    let index = coordinate % width * steps + step;
+                    score.add(index, increment, f64::from(head[step]), f64::from(head[steps + step]));
+                }
             }
         }
     }
+    let count = (count * coordinates / width).max(1) as f64;
     for sums in [&mut score.error, &mut score.deviation, &mut score.product, &mut score.prediction] {
-        sums.iter_mut().for_each(|sum| *sum /= f64::max(count, 1.0));
+        sums.iter_mut().for_each(|sum| *sum /= count);
     }
     Ok(score)
 }
 
-impl Score {
-    fn add(&mut self, head: &[f32], increments: impl Iterator<Item = f64>) {
-        let (means, log_variances) = head.split_at(head.len() / 2);
-        for (k, increment) in increments.enumerate() {
-            let mean = f64::from(means[k]);
-            let error = (increment - mean).powi(2);
-            self.error[k] += error;
-            self.deviation[k] += error / f64::from(log_variances[k]).exp();
-            self.product[k] += increment * mean;
-            self.prediction[k] += mean * mean;
+/// Runs all of `model` over the held-out parts as it would run on the robot, and gives what its experts have shown,
+/// [coordinate][knot].
+pub fn gather_evidence(model: &PredictorModel, parts: &[HeldOut]) -> Result<Vec<Evidence>> {
+    let mut corrector = Corrector::new(model, Experts::ALL)?;
+    for part in parts {
+        for (time, state) in part.sequence.states().iter().enumerate() {
+            corrector.set_adapting(time >= part.from); // what comes before it was trained on
+            corrector.observe(state, time == 0);
         }
+    }
+    Ok(corrector.evidence().map(<[Evidence]>::to_vec).unwrap_or_default())
+}
+
+impl Score {
+    fn add(&mut self, index: usize, increment: f64, mean: f64, log_variance: f64) {
+        let error = (increment - mean).powi(2);
+        self.error[index] += error;
+        self.deviation[index] += error / log_variance.exp();
+        self.product[index] += increment * mean;
+        self.prediction[index] += mean * mean;
     }
 
     /// Root mean square error over all steps, in units of the spread: 1 is constant velocity on the training data.
@@ -106,13 +122,13 @@ impl Score {
 /// head's weights, so that the network stays one.
 pub fn make_honest(model: &mut PredictorModel, parts: &[HeldOut]) -> Result<()> {
     let gains = score(model, parts)?.gains();
-    let ones = vec![1.0; gains.len()];
-    scale_head(&mut model.network, &[gains, ones].concat(), &vec![0.0; 2 * model.config.steps])?;
+    let outputs = gains.len();
+    let ones = vec![1.0; outputs];
+    scale_head(&mut model.network, &[gains, ones].concat(), &vec![0.0; 2 * outputs])?;
     let bound = 2.0 * MAX_CORRECTION.ln();
     let widen = |deviation: &f64| deviation.max(1e-9).ln().clamp(-bound, bound);
     let deviations = score(model, parts)?.deviation.iter().map(widen).collect::<Vec<_>>();
-    let steps = model.config.steps;
-    scale_head(&mut model.network, &vec![1.0; 2 * steps], &[vec![0.0; steps], deviations].concat())
+    scale_head(&mut model.network, &vec![1.0; 2 * outputs], &[vec![0.0; outputs], deviations].concat())
 }
 
 /// Each output of the head times `factors` [output] plus `offsets` [output].
