@@ -1,6 +1,6 @@
 //! The learned part of the command: an MLP of the reference motion, clipped, and exchanged without a jump.
 
-use crate::controller::features::{FEATURES_PER_JOINT, write_features};
+use crate::controller::features::{FEATURES_PER_JOINT, LARGEST_FEATURE, write_features};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::{Card, ModelKind, from_bytes};
 use crate::nn::mlp::{FrozenMlp, MlpConfig, values};
@@ -17,19 +17,24 @@ pub struct ResidualModel {
 }
 
 impl ResidualModel {
-    /// Reads weights (a safetensors file or message). Refuses another robot's, misshapen or non-finite ones.
+    /// Reads weights (a safetensors file or message). Refuses another robot's, misshapen or non-finite ones, and
+    /// those with which the output could overflow for any motion up to 1000 rad/s and 4000 rad/s².
     pub fn from_bytes(bytes: &[u8], origin: &str, robot: &Robot) -> Result<Self> {
         let (card, tensors) = from_bytes(bytes, origin)?;
-        card.check(ModelKind::Controller, &robot.joints, None)?;
-        let config: MlpConfig = serde_json::from_value(card.network.clone())
-            .map_err(|error| Error::Model { origin: origin.into(), problem: format!("network: {error}") })?;
+        card.check(ModelKind::Controller, robot, None)?;
+        let config: MlpConfig = card.network(origin)?;
         let joints = robot.degrees_of_freedom();
         if config.inputs != FEATURES_PER_JOINT * joints || config.outputs != joints {
             let expected = format!("{} inputs, {joints} outputs", FEATURES_PER_JOINT * joints);
             return Err(Error::mismatch(format!("network of {origin}"), format!("{config:?}"), expected));
         }
         let network = FrozenMlp::from_tensors(&config, &tensors)?;
-        let output_scale = values(&tensors, "output_scale", &[joints])?.into_iter().map(f64::from).collect();
+        network.check_sums(LARGEST_FEATURE)?;
+        let output_scale = values(&tensors, "output_scale", &[joints])?;
+        if let Some(wrong) = output_scale.iter().find(|scale| !(scale.is_normal() && **scale > 0.0)) {
+            return Err(Error::mismatch(format!("output_scale of {origin}"), wrong, "numbers above 0"));
+        }
+        let output_scale = output_scale.into_iter().map(f64::from).collect();
         Ok(Self { card, network, output_scale })
     }
 
