@@ -1,6 +1,7 @@
 //! The offline tools behind `learned_control <verb>`: each module has the arguments of one and a `run`.
 
 pub mod evaluate;
+pub mod inspect;
 pub mod train;
 
 use crate::dataset::{Recording, Selection};

@@ -278,6 +278,10 @@ impl Card {
         if joints == 0 || joints > MAX_JOINTS {
             return Err(refuse(origin, format!("its card has {joints} joints, expected 1 to {MAX_JOINTS}")));
         }
+        let is_name = |joint: &&String| !joint.is_empty() && !joint.contains(char::is_control);
+        if let Some(wrong) = self.joints.iter().find(|joint| !is_name(joint)) {
+            return Err(refuse(origin, format!("{wrong:?} in its card is no name of a joint")));
+        }
         let mut seen = BTreeSet::new();
         if let Some(twice) = self.joints.iter().find(|joint| !seen.insert(*joint)) {
             return Err(refuse(origin, format!("its card has joint '{twice}' twice")));
@@ -316,8 +320,10 @@ fn name_differences(found: &[String], expected: &[String]) -> String {
     }
 }
 
+/// What is quoted of a hostile file shall not steer a terminal.
 pub(super) fn refuse(origin: &str, problem: impl Into<String>) -> Error {
-    Error::Model { origin: origin.into(), problem: problem.into() }
+    let problem = problem.into().replace(char::is_control, " ");
+    Error::Model { origin: origin.into(), problem }
 }
 
 #[cfg(test)]
@@ -374,11 +380,12 @@ pub(super) mod tests {
     #[test]
     fn cards_that_contradict_themselves_are_refused() {
         let card = example();
-        let cases: [(&str, serde_json::Value, &str); 9] = [
+        let cases: [(&str, serde_json::Value, &str); 10] = [
             ("dt", json!(0.0), "dt of its card is 0 s"),
             ("joints", json!([]), "0 joints"),
             ("joints", json!(["a", "a"]), "'a' twice"),
             ("joints", json!(vec!["a"; 300]), "300 joints, expected 1 to 256"),
+            ("joints", json!(["a\u{1b}[31m"]), r#""a\u{1b}[31m" in its card is no name"#),
             ("units", json!(["rad"]), "1 units for 2 joints"),
             ("ranges", json!([{"position": [0, 1], "velocity": [0, 1]}]), "1 training ranges for 2"),
             (

@@ -150,6 +150,9 @@ impl<'de> Visitor<'de> for Header {
             } else {
                 map.next_value::<TensorEntry>()?;
             }
+            if name.contains(char::is_control) {
+                return Err(A::Error::custom(format!("{name:?} is no name")));
+            }
             if names.len() > MAX_TENSORS {
                 return Err(A::Error::custom(format!("more than {MAX_TENSORS} tensors")));
             }

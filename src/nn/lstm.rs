@@ -63,10 +63,18 @@ impl LstmConfig {
         shapes
     }
 
-    /// Refuses parameters with which a sum could overflow for inputs up to ±`largest_input`, and names that the
-    /// network does not know; with all others its output is finite. Of the right shape they must be.
+    /// Refuses parameters of other names or shapes than the network's, and those with which a sum could overflow for
+    /// inputs up to ±`largest_input`: with all others its output is finite.
     pub fn check(&self, parameters: &Tensors, largest_input: f64) -> Result<()> {
+        self.validate()?;
         let shapes = self.shapes();
+        for (name, shape) in &shapes {
+            let found = parameters.get(name).map(Tensor::dims);
+            if found != Some(shape) {
+                let found = found.map_or("none".into(), |found| format!("{found:?}"));
+                return Err(Error::mismatch(format!("shape of tensor {name}"), found, format!("{shape:?}")));
+            }
+        }
         if let Some(unknown) = parameters.keys().find(|name| shapes.iter().all(|(known, _)| known != *name)) {
             let known: Vec<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
             return Err(Error::mismatch("tensor", unknown, known.join(", ")));
@@ -113,8 +121,7 @@ impl LstmConfig {
 fn largest_sum(parameters: &Tensors, terms: &[(String, f64)]) -> Result<f64> {
     let mut sums: Vec<f64> = Vec::new();
     for (name, input) in terms {
-        let missing = || Error::mismatch("tensor", "none", name);
-        let tensor = parameters.get(name).ok_or_else(missing)?;
+        let Some(tensor) = parameters.get(name) else { continue };
         let rows = tensor.dim(0)?;
         let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
         sums.resize(rows.max(sums.len()), 0.0);

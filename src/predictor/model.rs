@@ -136,7 +136,7 @@ impl PredictorModel {
         card.check_kind(ModelKind::Predictor)?;
         if !DT.contains(&card.dt) {
             let expected = format!("{} to {}", DT.start(), DT.end());
-            return Err(Error::mismatch("dt of the predictor [s]", card.dt, expected));
+            return Err(Error::mismatch("dt of the predictor [s]", format!("{:e}", card.dt), expected));
         }
         let config: PredictorConfig = card.network(origin)?;
         config.validate()?;
@@ -153,12 +153,11 @@ impl PredictorModel {
         let spread: Vec<Vec<f64>> = spread.to_dtype(DType::F64)?.to_vec2()?;
         let is_spread = |spread: &&f64| (f64::from(f32::MIN_POSITIVE)..).contains(*spread);
         if let Some(wrong) = spread.iter().flatten().find(|spread| !is_spread(spread)) {
-            return Err(Error::mismatch("spread of a prediction", wrong, "a number above 0"));
+            return Err(Error::mismatch("spread of a prediction", format!("{wrong:e}"), "a number above 0"));
         }
         let features = Normalizer::from_tensor(&features, joints * config.features())?;
         let model =
             Self { joints: card.joints.clone(), dt: card.dt, config, features, spread, network: tensors };
-        model.lstm()?;
         model.config.lstm().check(&model.network, LIMIT)?;
         Ok(model)
     }
