@@ -1,12 +1,16 @@
 //! The offline tools behind `learned_control <verb>`: each module has the arguments of one and a `run`.
 
 pub mod evaluate;
+pub mod inspect;
 pub mod train;
 
 use crate::dataset::{Recording, Selection};
+use crate::error::Error;
+use crate::files::sha256_of_file;
+use crate::nn::checkpoint::DataFile;
 use anyhow::Result;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Which recordings to work on.
 #[derive(Args, Debug)]
@@ -29,5 +33,53 @@ impl DataArgs {
     fn read(&self) -> Result<Vec<Recording>> {
         let selection = Selection { topic: self.topic.clone(), joints: self.joints.clone() };
         Ok(self.data.iter().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
+    }
+
+    /// Name and hash of every file, for the card of a model.
+    fn hashes(&self) -> Result<Vec<DataFile>> {
+        let mut hashes = Vec::new();
+        for path in &self.data {
+            for (name, file) in files_of(path)? {
+                hashes.push(DataFile { name, sha256: sha256_of_file(&file)? });
+            }
+        }
+        Ok(hashes)
+    }
+}
+
+/// The file at `path`, or those in the folder of a bag, each with its name (in the folder: `folder/name`), sorted.
+fn files_of(path: &Path) -> crate::Result<Vec<(String, PathBuf)>> {
+    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    if !path.is_dir() {
+        return Ok(vec![(name(path), path.to_path_buf())]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
+        let file = entry.map_err(Error::io(path))?.path();
+        if file.is_file() {
+            files.push((format!("{}/{}", name(path), name(&file)), file));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bag_is_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let bag = folder.path().join("bag");
+        std::fs::create_dir_all(bag.join("more")).unwrap();
+        for name in ["metadata.yaml", "bag_0.db3"] {
+            std::fs::write(bag.join(name), name).unwrap();
+        }
+        let names = |path: &Path| -> Vec<String> {
+            files_of(path).unwrap().into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&bag), ["bag/bag_0.db3", "bag/metadata.yaml"]);
+        assert_eq!(names(&bag.join("bag_0.db3")), ["bag_0.db3"]);
     }
 }

@@ -126,7 +126,7 @@ impl PacedLearner {
         Ok(Self {
             ticks_per_step: ticks_per(config.steps_per_second),
             ticks_per_update: ticks_per(config.updates_per_second),
-            learner: Learner::new(config, robot.joints.clone(), robot.effort_scale())?,
+            learner: Learner::new(config, robot)?,
         })
     }
 }

@@ -10,6 +10,7 @@ mod summary;
 
 use crate::error::{Error, Result};
 use crate::learner::LearnerConfig;
+use crate::nn::checkpoint;
 use crate::{config, robot};
 use clap::Args;
 use monitor::{Arm, Monitor};
@@ -89,7 +90,8 @@ fn predictor_model(args: &DemoArgs) -> Result<PathBuf> {
     let urdf = std::fs::read_to_string(&args.urdf).map_err(Error::io(&args.urdf))?;
     let digest = robot::urdf_sha256(&urdf);
     let path = args.output.join(format!("predictor-{}.safetensors", &digest[..12]));
-    if path.exists() {
+    // One of an earlier version of this program may have another format.
+    if checkpoint::load(&path).is_ok() {
         println!("Predictor: {} (delete it to train anew).", path.display());
     } else {
         println!("Predictor: training an LSTM on simulated motion, once for this robot.");

@@ -1,11 +1,11 @@
-//! Files that a reader sees old or new, never in part.
+//! Files that a reader sees old or new, never in part; and what is in files, as a number.
 
+use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
 use std::fs::{File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-
-use crate::error::{Error, Result};
 
 /// Writes `bytes` to `path`, replacing what is there in one step: temporary file beside it, fsync, rename.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -24,6 +24,37 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
 }
 
+/// SHA-256 of `bytes` as 64 hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::digest(bytes).as_slice())
+}
+
+/// SHA-256 of a file's contents, which are not held in memory, as 64 hexadecimal digits.
+pub fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut hasher = Hasher(Sha256::new());
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    std::io::copy(&mut file, &mut hasher).map_err(Error::io(path))?;
+    Ok(hexadecimal(hasher.0.finalize().as_slice()))
+}
+
+/// What is written into it is hashed.
+struct Hasher(Sha256);
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +67,15 @@ mod tests {
         replace(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_has_the_hash_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; // of FIPS 180-2
+        assert_eq!((sha256(b"abc").as_str(), sha256_of_file(&path).unwrap().as_str()), (expected, expected));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The neural networks: Candle defines and trains them, a frozen copy in plain Rust runs them, one file keeps them.
 pub mod activation;
+pub mod card;
 pub mod checkpoint;
 pub mod lstm;
 pub mod mlp;

@@ -10,8 +10,10 @@ pub use limits::Limits;
 pub use urdf::urdf_sha256;
 
 use crate::error::{Error, Result};
+use crate::state::Space;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{PI, TAU};
+use std::fmt;
 
 /// How a joint moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +27,35 @@ pub enum JointKind {
     Prismatic,
 }
 
+/// What a coordinate is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Rad,
+    M,
+    /// Nothing but the joint's name is known.
+    Unknown,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Rad => "rad",
+            Self::M => "m",
+            Self::Unknown => "rad or m",
+        })
+    }
+}
+
 /// Names, kinds, limits and friction of the joints, all in one order: that of the URDF, or that of
 /// [`Robot::select`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Robot {
     pub name: String,
     pub joints: Vec<String>,
+    pub space: Space,
+    /// SHA-256 of the description; none when nothing but the names of the joints is known.
+    pub urdf_sha256: Option<String>,
     pub kinds: Vec<JointKind>,
     pub limits: Limits,
     /// Coulomb friction, Nm or N.
@@ -53,6 +78,8 @@ impl Robot {
         Self {
             name: String::new(),
             joints: joints.to_vec(),
+            space: Space::Joints,
+            urdf_sha256: None,
             kinds: vec![JointKind::Revolute; n],
             limits,
             friction: vec![0.0; n],
@@ -68,6 +95,19 @@ impl Robot {
     /// The effort that one unit of a network's output stands for: a tenth of each joint's limit, Nm or N.
     pub fn effort_scale(&self) -> Vec<f64> {
         self.limits.effort.iter().map(|limit| 0.1 * limit).collect()
+    }
+
+    /// What each coordinate is measured in.
+    pub fn units(&self) -> Vec<Unit> {
+        let of_kind = |kind: &JointKind| match (kind, &self.urdf_sha256) {
+            (_, None) => Unit::Unknown,
+            (JointKind::Prismatic, _) => Unit::M,
+            (JointKind::Revolute | JointKind::Continuous, _) => Unit::Rad,
+        };
+        match self.space {
+            Space::Joints => self.kinds.iter().map(of_kind).collect(),
+            Space::PlanarBase => vec![Unit::M, Unit::M, Unit::Rad],
+        }
     }
 
     pub fn index_of(&self, joint: &str) -> Option<usize> {
@@ -147,6 +187,8 @@ mod tests {
         Robot {
             name: "test".into(),
             joints: (1..=n).map(|i| format!("joint{i}")).collect(),
+            space: Space::Joints,
+            urdf_sha256: Some(urdf_sha256("test")),
             kinds: kinds.to_vec(),
             limits: Limits {
                 position: vec![(-1.0, 1.0); n],

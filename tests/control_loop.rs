@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{JOINTS, arm, command, config, state_at, weights};
+use common::{ABSURD, JOINTS, arm, command, config, overflowing_weights, state_at, weights};
 use learned_control::command::Command;
 use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, ReferenceConfig, Verdict};
 use learned_control::controller::ResidualModel;
@@ -25,6 +25,10 @@ fn control(config: ControllerConfig) -> ControlLoop {
 
 fn model(scale: f32) -> Box<ResidualModel> {
     Box::new(ResidualModel::from_bytes(&weights(scale), "test", &arm().0).unwrap())
+}
+
+fn overflowing_model() -> Box<ResidualModel> {
+    Box::new(ResidualModel::from_bytes(&overflowing_weights(), "test", &arm().0).unwrap())
 }
 
 fn stamp(tick: usize) -> Stamp {
@@ -206,10 +210,15 @@ fn a_command_that_overflows_is_not_sent() {
 
 #[test]
 fn a_residual_that_overflows_falls_back_to_the_baseline_until_sound_weights_come() {
-    let mut plain = tracking(config());
-    let mut control = tracking(config());
-    control.accept_model(model(f32::MAX));
-    assert!(run(&mut control, 500..900, 1) == run(&mut plain, 500..900, 1), "not the baseline alone");
+    let (mut plain, mut control) = (tracking(config()), tracking(config()));
+    for control in [&mut plain, &mut control] {
+        let mut absurd = state_at(stamp(500), 0.0);
+        absurd.position.fill(ABSURD);
+        drop(control.tick(absurd.stamp, Some(&absurd), &mut command()));
+        control.hold();
+    }
+    control.accept_model(overflowing_model());
+    assert!(run(&mut control, 501..900, 1) == run(&mut plain, 501..900, 1), "not the baseline alone");
     assert!(
         matches!(control.verdict(), Verdict::Baseline(Fault::ResidualNotFinite { .. })),
         "{:?}",
@@ -397,6 +406,7 @@ fn bad_weights_do_not_get_in() {
     }
     assert!(refused(b"garbage").contains("damaged or not safetensors"));
     assert!(refused(&[]).contains("0 bytes"));
+    assert!(refused(&weights(f32::MAX)).contains("largest sum of weights times inputs in layers.0"));
     let other = robot.select(&robot.joints[..6]).unwrap();
     let text = ResidualModel::from_bytes(&good, "~/weights", &other).unwrap_err().to_string();
     assert!(text.contains("joint7"), "{text}");
@@ -416,7 +426,7 @@ proptest! {
             let mut state = wild_state(&mut random, stamp(tick));
             match random.random_range(0..20) {
                 0 if control.wants_model() => control.accept_model(model(1.0)),
-                1 if control.wants_model() => control.accept_model(model(f32::MAX)),
+                1 if control.wants_model() => control.accept_model(overflowing_model()),
                 2 => control.hear_learner(state.stamp),
                 3 => control.hear_prediction(state.stamp, &prediction(state.stamp, 1.0)),
                 4 => state.stamp = stamp(random.random_range(0..10_000)),

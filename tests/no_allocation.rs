@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{arm, command, config, state_at, weights};
+use common::{ABSURD, arm, command, config, overflowing_weights, state_at, weights};
 use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
 use learned_control::controller::ResidualModel;
 use learned_control::predictor::linear::LinearPath;
@@ -70,13 +70,15 @@ fn a_prediction_does_not_allocate() {
 fn a_tick_does_not_allocate() {
     let (robot, dynamics) = arm();
     let config = ControllerConfig { learning: true, prediction: true, learner_timeout: 1.0, ..config() };
-    let model = |scale| Box::new(ResidualModel::from_bytes(&weights(scale), "test", &robot).unwrap());
-    let mut models = [model(1.0), model(0.5), model(f32::MAX), model(0.2)].into_iter();
+    let model = |bytes: &[u8]| Box::new(ResidualModel::from_bytes(bytes, "test", &robot).unwrap());
+    let bytes = [weights(1.0), weights(0.5), overflowing_weights(), weights(0.2)];
+    let mut models = bytes.map(|bytes| model(&bytes)).into_iter();
     let mut control = ControlLoop::new(config, robot.clone(), dynamics).unwrap();
     let horizon =
         learned_control::trajectory::Horizon { steps: 50, dt: std::time::Duration::from_millis(10) };
     let mut prediction = Trajectory::new(horizon, robot.degrees_of_freedom());
     let mut states: Vec<State> = (0..4000).map(|tick| state_at(Stamp(tick * 2_000_000), 0.0)).collect();
+    states[800].position.fill(ABSURD);
     states[3000].position[0] = f64::NAN;
     states[3002].velocity[1] = 1e308;
     let mut out = command();
@@ -103,6 +105,9 @@ fn a_tick_does_not_allocate() {
             };
             // What is no longer needed is freed elsewhere.
             retired.extend(control.tick(now, state, &mut out));
+            if tick == 800 {
+                control.hold(); // there, where the third model overflows
+            }
             let verdict = control.verdict();
             seen[0] |= matches!(verdict, Verdict::Tracking | Verdict::Limited);
             seen[1] |= matches!(verdict, Verdict::Baseline(Fault::LearnerLost { .. }));

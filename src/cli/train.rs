@@ -1,7 +1,9 @@
 //! `learned_control train predictor`: a model file from recordings.
 
 use super::DataArgs;
-use crate::nn::checkpoint;
+use crate::error::Error;
+use crate::nn::checkpoint::{self, JointRange};
+use crate::robot::Robot;
 use crate::training::{TrainingConfig, train_predictor};
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
@@ -25,6 +27,9 @@ enum What {
 struct PredictorArgs {
     #[command(flatten)]
     data: DataArgs,
+    /// Robot description; the model's card then has the units of the joints and a hash to know the robot by
+    #[arg(long, value_name = "FILE")]
+    urdf: Option<PathBuf>,
     /// Model file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -60,6 +65,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         );
         episodes.extend(recording.episodes(dt)?);
     }
+    let robot = match &args.urdf {
+        Some(path) => {
+            Robot::from_urdf(&std::fs::read_to_string(path).map_err(Error::io(path))?)?.select(&joints)?
+        }
+        None => Robot { space: recordings[0].space, ..Robot::of_joints(&joints) },
+    };
     let mut config = TrainingConfig { seed: args.seed, seconds: args.seconds, ..Default::default() };
     config.steps = args.steps.unwrap_or(config.steps);
     config.predictor.steps = (args.horizon / dt).round() as usize;
@@ -71,8 +82,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         ControlFlow::Continue(())
     })?;
     let evaluation = BTreeMap::from([("held_out_error".to_owned(), report.best_validation)]);
-    let files: Vec<String> = args.data.data.iter().map(|path| path.display().to_string()).collect();
-    let (card, tensors) = model.to_checkpoint(evaluation, &format!("trained on {}", files.join(", ")))?;
+    let (mut card, tensors) =
+        model.to_checkpoint(evaluation, "trained by learned_control train predictor")?;
+    card.describe(&robot)?;
+    card.seed = args.seed;
+    card.ranges = JointRange::of_states(episodes.iter().flat_map(|episode| &episode.states));
+    card.data = args.data.hashes()?;
     checkpoint::save(&args.out, &card, &tensors)?;
     println!("{}: step {} kept, {:.1} s", args.out.display(), report.best_step, report.seconds);
     Ok(())

@@ -6,6 +6,9 @@
 /// Features of each joint: q/2, v, a/4, tanh(v/0.03); the divisors bring usual motions of an arm to about ±1.
 pub const FEATURES_PER_JOINT: usize = 4;
 
+/// Far above the features of any motion: 2000 rad, 1000 rad/s, 4000 rad/s².
+pub const LARGEST_FEATURE: f32 = 1000.0;
+
 const POSITION_SCALE: f64 = 2.0; // rad
 const VELOCITY_SCALE: f64 = 1.0; // rad/s
 const ACCELERATION_SCALE: f64 = 4.0; // rad/s²

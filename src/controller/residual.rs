@@ -1,11 +1,12 @@
 //! The learned part of the command: an MLP of the reference motion, clipped, and exchanged without a jump.
 
-use crate::controller::features::{FEATURES_PER_JOINT, write_features};
+use crate::controller::features::{FEATURES_PER_JOINT, LARGEST_FEATURE, write_features};
 use crate::error::{Error, Result};
-use crate::nn::checkpoint::{Card, ModelKind, from_bytes};
+use crate::nn::checkpoint::{self, Card, ModelKind, Tensors, from_bytes};
 use crate::nn::mlp::{FrozenMlp, MlpConfig, values};
 use crate::reference::ReferencePoint;
 use crate::robot::Robot;
+use std::path::Path;
 
 /// A network that has been checked against the robot and is ready for the tick.
 #[derive(Clone, Debug)]
@@ -17,19 +18,35 @@ pub struct ResidualModel {
 }
 
 impl ResidualModel {
-    /// Reads weights (a safetensors file or message). Refuses another robot's, misshapen or non-finite ones.
+    /// Reads weights (a safetensors file or message). Refuses another robot's, misshapen or non-finite ones, and
+    /// those with which the output could overflow for any motion up to 1000 rad/s and 4000 rad/s².
     pub fn from_bytes(bytes: &[u8], origin: &str, robot: &Robot) -> Result<Self> {
         let (card, tensors) = from_bytes(bytes, origin)?;
-        card.check(ModelKind::Controller, &robot.joints, None)?;
-        let config: MlpConfig = serde_json::from_value(card.network.clone())
-            .map_err(|error| Error::Model { origin: origin.into(), problem: format!("network: {error}") })?;
+        Self::from_checkpoint(card, &tensors, origin, robot)
+    }
+
+    /// As [`Self::from_bytes`], from a file.
+    pub fn load(path: &Path, robot: &Robot) -> Result<Self> {
+        let (card, tensors) = checkpoint::load(path)?;
+        Self::from_checkpoint(card, &tensors, &path.display().to_string(), robot)
+    }
+
+    /// From what [`from_bytes`] read; `origin` is for the messages.
+    pub fn from_checkpoint(card: Card, tensors: &Tensors, origin: &str, robot: &Robot) -> Result<Self> {
+        card.check(ModelKind::Controller, robot, None)?;
+        let config: MlpConfig = card.network(origin)?;
         let joints = robot.degrees_of_freedom();
         if config.inputs != FEATURES_PER_JOINT * joints || config.outputs != joints {
             let expected = format!("{} inputs, {joints} outputs", FEATURES_PER_JOINT * joints);
             return Err(Error::mismatch(format!("network of {origin}"), format!("{config:?}"), expected));
         }
-        let network = FrozenMlp::from_tensors(&config, &tensors)?;
-        let output_scale = values(&tensors, "output_scale", &[joints])?.into_iter().map(f64::from).collect();
+        let network = FrozenMlp::from_tensors(&config, tensors)?;
+        network.check_sums(LARGEST_FEATURE)?;
+        let output_scale = values(tensors, "output_scale", &[joints])?;
+        if let Some(wrong) = output_scale.iter().find(|scale| !(scale.is_normal() && **scale > 0.0)) {
+            return Err(Error::mismatch(format!("output_scale of {origin}"), wrong, "numbers above 0"));
+        }
+        let output_scale = output_scale.into_iter().map(f64::from).collect();
         Ok(Self { card, network, output_scale })
     }
 

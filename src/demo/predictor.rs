@@ -5,8 +5,8 @@ use crate::config;
 use crate::control_loop::{ControllerConfig, ReferenceConfig};
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
-use crate::nn::checkpoint;
-use crate::robot::{Robot, urdf_sha256};
+use crate::nn::checkpoint::{self, JointRange};
+use crate::robot::Robot;
 use crate::ros::predictor::PredictorParameters;
 use crate::ros::simulator::SimulatorConfig;
 use crate::state::State;
@@ -29,9 +29,9 @@ pub fn train(urdf: &str, config: &Path, path: &Path) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let mut training = TrainingConfig::default();
     training.predictor.steps = parameters.steps;
-    let joints = Robot::from_urdf(urdf)?.joints;
+    let robot = Robot::from_urdf(urdf)?;
     let steps = training.steps;
-    let (model, report) = train_predictor(&training, &joints, &episodes, |progress| {
+    let (model, report) = train_predictor(&training, &robot.joints, &episodes, |progress| {
         println!(
             "  step {:4} of {steps}: loss {:6.3}, error on held-out time {:3.0} % of constant velocity's",
             progress.step,
@@ -44,7 +44,9 @@ pub fn train(urdf: &str, config: &Path, path: &Path) -> Result<()> {
     let figures = BTreeMap::from([("validation".to_owned(), report.best_validation)]);
     let note = format!("trained on {EPISODES} simulated episodes of {SECONDS} s");
     let (mut card, tensors) = model.to_checkpoint(figures, &note)?;
-    card.urdf_sha256 = Some(urdf_sha256(urdf));
+    card.describe(&robot)?;
+    card.seed = training.seed;
+    card.ranges = JointRange::of_states(episodes.iter().flat_map(|episode| &episode.states));
     checkpoint::save(path, &card, &tensors)
 }
 

@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::learner::labeller::{Examples, Labeller};
 use crate::learner::replay::{Example, Replay};
 use crate::learner::sample::Sample;
-use crate::nn::checkpoint::{Card, ModelKind, to_bytes};
+use crate::nn::checkpoint::{Card, JointRange, ModelKind, to_bytes};
 use crate::nn::mlp::{Mlp, MlpConfig};
+use crate::robot::Robot;
 use crate::state::Stamp;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
@@ -129,7 +130,9 @@ const SAMPLE_RATE: f64 = 500.0;
 
 pub struct Learner {
     config: LearnerConfig,
-    joints: Vec<String>,
+    robot: Robot,
+    /// What was seen so far, for the card.
+    ranges: Vec<JointRange>,
     /// Time between the last two samples [s], for the card.
     dt: f64,
     last_stamp: Option<Stamp>,
@@ -151,14 +154,11 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// `output_scale` [Nm or N] is the effort per unit of network output, one for each joint.
-    pub fn new(config: LearnerConfig, joints: Vec<String>, output_scale: Vec<f64>) -> Result<Self> {
+    pub fn new(config: LearnerConfig, robot: &Robot) -> Result<Self> {
         config.validate()?;
-        let network_config = MlpConfig {
-            inputs: FEATURES_PER_JOINT * joints.len(),
-            hidden: config.hidden.clone(),
-            outputs: joints.len(),
-        };
+        let joints = robot.degrees_of_freedom();
+        let network_config =
+            MlpConfig { inputs: FEATURES_PER_JOINT * joints, hidden: config.hidden.clone(), outputs: joints };
         let variables = VarMap::new();
         let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
         let network = Mlp::new(&network_config, vb)?;
@@ -169,10 +169,12 @@ impl Learner {
         let capacity = (config.memory * SAMPLE_RATE) as usize;
         let replay = Replay::new(capacity, config.mean_age * SAMPLE_RATE);
         let sent = snapshot(&variables)?;
+        let output_scale = robot.effort_scale();
         Ok(Self {
             labeller: Labeller::new(output_scale.clone()),
             config,
-            joints,
+            robot: robot.clone(),
+            ranges: Vec::new(),
             dt: 0.0,
             last_stamp: None,
             output_scale,
@@ -200,9 +202,10 @@ impl Learner {
 
     /// Takes a sample; cheap. Samples that do not fit the robot or are not finite are ignored.
     pub fn observe(&mut self, sample: Sample) {
-        if !sample.has_size(self.joints.len()) || !sample.is_finite() {
+        if !sample.has_size(self.robot.degrees_of_freedom()) || !sample.is_finite() {
             return;
         }
+        JointRange::extend(&mut self.ranges, &sample.position, &sample.velocity);
         let elapsed = self.last_stamp.map_or(0.0, |last| sample.stamp.since(last));
         if elapsed > 0.0 {
             self.dt = elapsed;
@@ -258,15 +261,13 @@ impl Learner {
         let evaluation =
             [("unseen_loss", unseen_loss), ("baseline_loss", baseline_loss), ("steps", steps as f64)];
         Ok(Card {
-            kind: ModelKind::Controller,
-            joints: self.joints.clone(),
-            dt: self.dt,
-            urdf_sha256: None,
-            network: serde_json::to_value(&self.network_config).unwrap_or_default(),
             revision: self.revision,
             parent,
+            seed: self.config.seed,
+            ranges: self.ranges.clone(),
             evaluation: evaluation.map(|(name, value)| (name.to_owned(), value)).into(),
             note: format!("learned online by the rule {:?}", self.config.rule),
+            ..Card::new(ModelKind::Controller, &self.robot, self.dt, &self.network_config)?
         })
     }
 

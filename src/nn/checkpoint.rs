@@ -3,12 +3,17 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::nn::card::refuse;
+pub use crate::nn::card::{Card, DataFile, JointRange, ModelKind};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 /// Tensors by name; all f32 and finite.
@@ -16,103 +21,12 @@ pub type Tensors = BTreeMap<String, Tensor>;
 
 /// The card's key in the safetensors metadata.
 const CARD_KEY: &str = "learned_control";
-/// Far above any network that runs in a control loop; bounds what a hostile file or message makes us read.
+/// Far above any network that runs in a control loop. What reading a file allocates is bounded by its size, so these
+/// bound what a hostile file or message makes us allocate.
 const MAX_BYTES: usize = 64 << 20;
+const MAX_HEADER: usize = 1 << 20;
+const MAX_TENSORS: usize = 1024;
 const MAX_RANK: usize = 4;
-/// Two sampling times are the same when they differ by less than this share.
-const DT_TOLERANCE: f64 = 1e-6;
-
-/// What a model was made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    Predictor,
-    Controller,
-}
-
-impl fmt::Display for ModelKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Predictor => "predictor",
-            Self::Controller => "controller",
-        })
-    }
-}
-
-/// What has to be known to use the weights rightly, and where they come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Card {
-    pub kind: ModelKind,
-    /// Names in the order of the network's inputs and outputs.
-    pub joints: Vec<String>,
-    /// Sampling time that the network was trained at, s.
-    pub dt: f64,
-    /// SHA-256 of the robot description that it was trained for.
-    pub urdf_sha256: Option<String>,
-    /// The network's own typed configuration.
-    pub network: serde_json::Value,
-    /// Counts up with each set of weights that a learner publishes.
-    pub revision: u64,
-    /// The revision that this one was trained from.
-    pub parent: Option<u64>,
-    /// Figures by name, e.g. `rmse_500ms`.
-    pub evaluation: BTreeMap<String, f64>,
-    pub note: String,
-}
-
-impl Card {
-    /// Refuses a model of another kind, for other joints (the order counts), or for another sampling time `dt` [s].
-    pub fn check(&self, kind: ModelKind, joints: &[String], dt: Option<f64>) -> Result<()> {
-        if self.kind != kind {
-            return Err(Error::mismatch("kind of the model", self.kind, kind));
-        }
-        if self.joints != joints {
-            let what = format!("joints of the {kind} model ({})", name_differences(&self.joints, joints));
-            return Err(Error::mismatch(what, self.joints.join(", "), joints.join(", ")));
-        }
-        match dt {
-            Some(dt) if (self.dt - dt).abs() > DT_TOLERANCE * dt.abs() => {
-                Err(Error::mismatch(format!("sampling time of the {kind} model [s]"), self.dt, dt))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The network's configuration in its type.
-    pub fn network<Config: serde::de::DeserializeOwned>(&self, origin: &str) -> Result<Config> {
-        serde_json::from_value(self.network.clone())
-            .map_err(|error| refuse(origin, format!("its network configuration does not fit: {error}")))
-    }
-
-    /// JSON has no NaN: a card that could be written but not read again is refused.
-    fn validate(&self, origin: &str) -> Result<()> {
-        if !(self.dt.is_finite() && self.dt > 0.0) {
-            return Err(refuse(origin, format!("dt of its card is {} s, not above zero", self.dt)));
-        }
-        match self.evaluation.iter().find(|(_, value)| !value.is_finite()) {
-            Some((name, value)) => Err(refuse(origin, format!("evaluation '{name}' of its card is {value}"))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Which names are on one side only; with the same names on both sides, that their order differs.
-fn name_differences(found: &[String], expected: &[String]) -> String {
-    let only = |these: &[String], those: &[String]| {
-        these.iter().filter(|name| !those.contains(name)).cloned().collect::<Vec<_>>().join(", ")
-    };
-    let (missing, unknown) = (only(expected, found), only(found, expected));
-    match (missing.is_empty(), unknown.is_empty()) {
-        (true, true) => "same names in another order or number".into(),
-        (false, true) => format!("missing {missing}"),
-        (true, false) => format!("unknown {unknown}"),
-        (false, false) => format!("missing {missing}; unknown {unknown}"),
-    }
-}
-
-fn refuse(origin: &str, problem: impl Into<String>) -> Error {
-    Error::Model { origin: origin.into(), problem: problem.into() }
-}
 
 /// The same card and tensors always give the same bytes.
 pub fn to_bytes(card: &Card, tensors: &Tensors) -> Result<Vec<u8>> {
@@ -133,6 +47,7 @@ pub fn to_bytes(card: &Card, tensors: &Tensors) -> Result<Vec<u8>> {
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|error| refuse(origin, error.to_string()))?;
     check_size(bytes.len() as u64, origin)?;
+    check_header(&bytes, origin)?;
     Ok(bytes)
 }
 
@@ -152,6 +67,7 @@ fn tensor_bytes(name: &str, tensor: &Tensor) -> Result<Vec<u8>> {
 /// Reads what [`to_bytes`] wrote; `origin` (a path or a topic) is for the messages. No input makes it panic.
 pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<(Card, Tensors)> {
     check_size(bytes.len() as u64, origin)?;
+    check_header(bytes, origin)?;
     let refused = |error: safetensors::SafeTensorError| {
         refuse(origin, format!("its {} bytes are damaged or not safetensors: {error}", bytes.len()))
     };
@@ -161,9 +77,7 @@ pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<(Card, Tensors)> {
         .as_ref()
         .and_then(|entries| entries.get(CARD_KEY))
         .ok_or_else(|| refuse(origin, format!("it has no card (no '{CARD_KEY}' in its metadata)")))?;
-    let card: Card = serde_json::from_str(text)
-        .map_err(|error| refuse(origin, format!("its card is not readable: {error}")))?;
-    card.validate(origin)?;
+    let card = Card::read(text, origin)?;
     let mut tensors = Tensors::new();
     for (name, view) in SafeTensors::deserialize(bytes).map_err(refused)?.tensors() {
         let tensor = read_tensor(&name, &view, origin)?;
@@ -179,12 +93,135 @@ fn check_size(bytes: u64, origin: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what the safetensors library lets pass or would read into memory first: a header that is too long, that
+/// names a tensor twice, or that has too many tensors or dimensions.
+fn check_header(bytes: &[u8], origin: &str) -> Result<()> {
+    let damaged = |problem: String| {
+        refuse(origin, format!("its {} bytes are damaged or not safetensors: {problem}", bytes.len()))
+    };
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return Err(damaged("there is no header".into()));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER as u64 {
+        return Err(damaged(format!("a header of {length} bytes, above the limit of {MAX_HEADER}")));
+    }
+    let Some(header) = rest.get(..length as usize) else {
+        return Err(damaged(format!("{} bytes of a header of {length}", rest.len())));
+    };
+    serde_json::from_slice::<Header>(header).map(drop).map_err(|error| damaged(error.to_string()))
+}
+
+/// The header of a safetensors file, read to be checked only.
+struct Header;
+
+/// As safetensors writes it; derived, so that each key comes once and no other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)] // it is enough that it can be read
+struct TensorEntry {
+    dtype: String,
+    shape: Shape,
+    data_offsets: (u64, u64),
+}
+
+/// At most [`MAX_RANK`] numbers.
+struct Shape;
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Header {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("tensors by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "__metadata__" {
+                // Strings by name, else the library refuses them.
+                map.next_value::<Metadata>()?;
+            } else {
+                map.next_value::<TensorEntry>()?;
+            }
+            if name.contains(char::is_control) {
+                return Err(A::Error::custom(format!("{name:?} is no name")));
+            }
+            if names.len() > MAX_TENSORS {
+                return Err(A::Error::custom(format!("more than {MAX_TENSORS} tensors")));
+            }
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("'{name}' is there twice")));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// The entries beside the tensors, each once.
+struct Metadata;
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Metadata {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("metadata by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("'{name}' is there twice")));
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_seq(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shape {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a shape of at most {MAX_RANK} numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<Self, A::Error> {
+        let mut rank = 0;
+        while sequence.next_element::<u64>()?.is_some() {
+            rank += 1;
+            if rank > MAX_RANK {
+                return Err(A::Error::invalid_length(rank, &self));
+            }
+        }
+        Ok(self)
+    }
+}
+
 fn read_tensor(name: &str, view: &TensorView<'_>, origin: &str) -> Result<Tensor> {
     if view.dtype() != Dtype::F32 {
         return Err(refuse(origin, format!("tensor '{name}' is of type {}, expected F32", view.dtype())));
     }
     let shape = view.shape();
-    if shape.len() > MAX_RANK || shape.contains(&0) {
+    if shape.contains(&0) {
         return Err(refuse(origin, format!("tensor '{name}' has the shape {shape:?}")));
     }
     let (words, _) = view.data().as_chunks::<4>();
@@ -201,9 +238,23 @@ pub fn save(path: &Path, card: &Card, tensors: &Tensors) -> Result<()> {
 }
 
 pub fn load(path: &Path) -> Result<(Card, Tensors)> {
+    from_bytes(&read_file(path)?, &path.display().to_string())
+}
+
+/// The bytes of a model file; one that is too large, or no file (a device, a pipe), is refused before it is read.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let origin = path.display().to_string();
-    check_size(std::fs::metadata(path).map_err(Error::io(path))?.len(), &origin)?;
-    from_bytes(&std::fs::read(path).map_err(Error::io(path))?, &origin)
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    if !metadata.is_file() {
+        return Err(refuse(&origin, "it is not a file"));
+    }
+    check_size(metadata.len(), &origin)?;
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    let file = File::open(path).map_err(Error::io(path))?;
+    // It may have grown meanwhile.
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    check_size(bytes.len() as u64, &origin)?;
+    Ok(bytes)
 }
 
 /// The tensors as Candle's constructors want them.
@@ -215,20 +266,9 @@ pub fn var_builder(tensors: &Tensors) -> VarBuilder<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn example() -> (Card, Tensors) {
-        let card = Card {
-            kind: ModelKind::Predictor,
-            joints: vec!["shoulder".into(), "elbow".into()],
-            dt: 0.01,
-            urdf_sha256: None,
-            network: json!({"hidden": 3, "scale": 0.1}),
-            revision: 7,
-            parent: Some(6),
-            evaluation: BTreeMap::from([("rmse_500ms".into(), 1.0 / 3.0)]),
-            note: "test".into(),
-        };
+        let card = crate::nn::card::tests::example();
         let tensor =
             |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
         let tensors = Tensors::from([
@@ -322,34 +362,65 @@ mod tests {
         let (mut card, tensors) = example();
         card.evaluation.insert("skill".into(), f64::NAN);
         assert!(to_bytes(&card, &tensors).unwrap_err().to_string().contains("'skill'"));
-        card.evaluation.clear();
-        card.dt = 0.0;
-        assert!(to_bytes(&card, &tensors).unwrap_err().to_string().contains("dt of its card is 0 s"));
+    }
+
+    /// A file with this header, after the length of it, and `data`.
+    fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
     }
 
     #[test]
-    fn a_mismatch_says_what_differs() {
-        let (card, _) = example();
-        let check = |kind, joints: &[&str], dt| {
-            let joints: Vec<String> = joints.iter().map(|&name| name.into()).collect();
-            card.check(kind, &joints, dt).map_err(|error| error.to_string())
+    fn headers_that_the_library_would_take_are_refused() {
+        let card = serde_json::to_string(&serde_json::to_string(&example().0).unwrap()).unwrap();
+        let metadata = format!(r#""__metadata__":{{"learned_control":{card}}}"#);
+        let entry = |shape: &str| format!(r#"{{"dtype":"F32","shape":{shape},"data_offsets":[0,4]}}"#);
+        let read = |tensors: &str| {
+            let bytes = with_header(&format!("{{{metadata},{tensors}}}"), &[0; 4]);
+            from_bytes(&bytes, "x").map(drop).map_err(|error| error.to_string())
         };
-        assert_eq!(check(ModelKind::Predictor, &["shoulder", "elbow"], Some(0.01)), Ok(()));
-        assert_eq!(check(ModelKind::Predictor, &["shoulder", "elbow"], None), Ok(()));
-        assert_eq!(
-            check(ModelKind::Predictor, &["shoulder", "wrist"], None).unwrap_err(),
-            "joints of the predictor model (missing wrist; unknown elbow): found shoulder, elbow, expected shoulder, wrist"
-        );
-        assert!(
-            check(ModelKind::Predictor, &["elbow", "shoulder"], None).unwrap_err().contains("another order")
-        );
-        assert_eq!(
-            check(ModelKind::Predictor, &["shoulder", "elbow"], Some(0.02)).unwrap_err(),
-            "sampling time of the predictor model [s]: found 0.01, expected 0.02"
-        );
-        assert_eq!(
-            check(ModelKind::Controller, &[], None).unwrap_err(),
-            "kind of the model: found predictor, expected controller"
-        );
+        assert_eq!(read(&format!(r#""w":{}"#, entry("[1]"))), Ok(()));
+        let twice = format!(r#""w":{},"w":{}"#, entry("[1]"), entry("[1, 1]"));
+        assert!(read(&twice).unwrap_err().contains("'w' is there twice"));
+        let escaped = format!(r#""w":{},"\u0077":{}"#, entry("[1]"), entry("[1]"));
+        assert!(read(&escaped).unwrap_err().contains("'w' is there twice"));
+        let metadata_twice = format!(r#""w":{},{metadata}"#, entry("[1]"));
+        assert!(read(&metadata_twice).unwrap_err().contains("'__metadata__' is there twice"));
+        let key_twice = r#""w":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}"#;
+        assert!(read(key_twice).unwrap_err().contains("duplicate field `shape`"));
+        let dimensions = format!(r#""w":{}"#, entry("[1,1,1,1,1]"));
+        assert!(read(&dimensions).unwrap_err().contains("at most 4 numbers"));
+        let many: Vec<String> = (0..2000).map(|index| format!(r#""{index}":{}"#, entry("[1]"))).collect();
+        assert!(read(&many.join(",")).unwrap_err().contains("more than 1024 tensors"));
+        let deep = format!(r#""w":{}{}"#, "[".repeat(9000), "]".repeat(9000));
+        assert!(read(&deep).is_err());
+        let huge =
+            r#""w":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}"#;
+        assert!(read(huge).is_err());
+        let overlap = format!(r#""w":{},"v":{}"#, entry("[1]"), entry("[1]"));
+        assert!(read(&overlap).unwrap_err().contains("damaged or not safetensors"));
+    }
+
+    #[test]
+    fn headers_that_are_too_long_are_refused_by_their_length() {
+        let mut bytes = with_header("{}", &[]);
+        for (length, reason) in [
+            (u64::MAX, "above the limit"),
+            (1 << 21, "above the limit"),
+            (1000, "2 bytes of a header of 1000"),
+        ] {
+            bytes[..8].copy_from_slice(&length.to_le_bytes());
+            assert!(from_bytes(&bytes, "x").unwrap_err().to_string().contains(reason));
+        }
+        assert!(from_bytes(&[0; 7], "x").unwrap_err().to_string().contains("no header"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let error = load(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "model /dev/zero: it is not a file");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.safetensors");
+        File::create(&path).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("above the limit of 67108864"));
     }
 }

@@ -7,6 +7,7 @@ pub mod frozen;
 
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
+use crate::nn::mlp::check_sum;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Linear, Module, VarBuilder};
 use cell::LstmCell;
@@ -62,6 +63,37 @@ impl LstmConfig {
         shapes
     }
 
+    /// Refuses parameters of other names or shapes than the network's, and those with which a sum could overflow for
+    /// inputs up to ±`largest_input`: with all others its output is finite.
+    pub fn check(&self, parameters: &Tensors, largest_input: f64) -> Result<()> {
+        self.validate()?;
+        let shapes = self.shapes();
+        for (name, shape) in &shapes {
+            let found = parameters.get(name).map(Tensor::dims);
+            if found != Some(shape) {
+                let found = found.map_or("none".into(), |found| format!("{found:?}"));
+                return Err(Error::mismatch(format!("shape of tensor {name}"), found, format!("{shape:?}")));
+            }
+        }
+        if let Some(unknown) = parameters.keys().find(|name| shapes.iter().all(|(known, _)| known != *name)) {
+            let known: Vec<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(Error::mismatch("tensor", unknown, known.join(", ")));
+        }
+        for layer in 0..self.layers {
+            // Hidden units, and so the inputs of the layers above, are within ±1.
+            let input = if layer == 0 { largest_input } else { 1.0 };
+            let terms = [
+                (format!("lstm.weight_ih_l{layer}"), input),
+                (format!("lstm.weight_hh_l{layer}"), 1.0),
+                (format!("lstm.bias_ih_l{layer}"), 1.0),
+                (format!("lstm.bias_hh_l{layer}"), 1.0),
+            ];
+            check_sum(&format!("layer {layer} of the LSTM"), largest_sum(parameters, &terms)?)?;
+        }
+        let head = [("head.weight".into(), 1.0), ("head.bias".into(), 1.0)];
+        check_sum("the head of the LSTM", largest_sum(parameters, &head)?)
+    }
+
     /// Fresh parameters: the LSTM's uniform in ±1/√hidden as PyTorch's, the forget gate's bias raised by one
     /// (Jozefowicz et al. 2015), the head's zero, so that an untrained network outputs zero.
     pub fn initial_variables(&self, seed: u64, dtype: DType) -> Result<BTreeMap<String, Var>> {
@@ -82,6 +114,22 @@ impl LstmConfig {
         }
         Ok(variables)
     }
+}
+
+/// The largest over the outputs of Σ |parameter| · input, with `terms` the names of weights [output, input] or biases
+/// [output] and the largest input of each.
+fn largest_sum(parameters: &Tensors, terms: &[(String, f64)]) -> Result<f64> {
+    let mut sums: Vec<f64> = Vec::new();
+    for (name, input) in terms {
+        let Some(tensor) = parameters.get(name) else { continue };
+        let rows = tensor.dim(0)?;
+        let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+        sums.resize(rows.max(sums.len()), 0.0);
+        for (sum, row) in sums.iter_mut().zip(values.chunks_exact(values.len() / rows.max(1))) {
+            *sum += row.iter().map(|value| f64::from(value.abs())).sum::<f64>() * input;
+        }
+    }
+    Ok(sums.into_iter().fold(0.0, f64::max))
 }
 
 /// One layer's parameters, transposed for multiplication from the right.

@@ -91,6 +91,21 @@ impl FrozenMlp {
         Ok(Self { layers })
     }
 
+    /// Refuses weights with which a sum could overflow for inputs up to ±`largest_input`; with all others the output
+    /// is finite.
+    pub fn check_sums(&self, largest_input: f32) -> Result<()> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            // Above the first layer the inputs are tanh's.
+            let input = if index == 0 { f64::from(largest_input) } else { 1.0 };
+            let mut sums: Vec<f64> = layer.bias.iter().map(|bias| f64::from(bias.abs())).collect();
+            for column in layer.weights.chunks_exact(sums.len()) {
+                sums.iter_mut().zip(column).for_each(|(sum, w)| *sum += f64::from(w.abs()) * input);
+            }
+            check_sum(&format!("layers.{index}"), sums.into_iter().fold(0.0, f64::max))?;
+        }
+        Ok(())
+    }
+
     /// Evaluates the network; the result stays valid until the next call.
     pub fn forward(&mut self, input: &[f32]) -> &[f32] {
         let last = self.layers.len() - 1;
@@ -116,6 +131,17 @@ impl FrozenLayer {
             }
         }
     }
+}
+
+/// Refuses a layer of which a sum of f32 may become as large as `sum`, when that may overflow.
+pub fn check_sum(layer: &str, sum: f64) -> Result<()> {
+    // Half of what there is, for rounding on the way.
+    let largest = 0.5 * f64::from(f32::MAX);
+    if sum > largest {
+        let what = format!("largest sum of weights times inputs in {layer}");
+        return Err(Error::mismatch(what, format!("{sum:.3e}"), format!("at most {largest:.3e}")));
+    }
+    Ok(())
 }
 
 /// The values of tensor `name`, checked to be f32 of `shape`.
@@ -287,5 +313,26 @@ mod tests {
         assert!(
             FrozenMlp::from_tensors(&config(), &tensors).unwrap_err().to_string().contains("layers.0.weight")
         );
+    }
+
+    #[test]
+    fn weights_that_may_overflow_are_refused_by_layer() {
+        let tensors = |scale: f32, layer: usize| {
+            let mut tensors = tensors(&variables(DType::F32));
+            let name = format!("layers.{layer}.weight");
+            let scaled = (&tensors[&name] * f64::from(scale)).unwrap();
+            tensors.insert(name, scaled);
+            FrozenMlp::from_tensors(&config(), &tensors).unwrap()
+        };
+        for layer in 0..3 {
+            let error = tensors(2e38, layer).check_sums(10.0).unwrap_err().to_string();
+            assert!(error.contains(&format!("layers.{layer}")), "{error}");
+        }
+        // Up to the bound it is finite, beyond it need not be.
+        let mut network = tensors(5e36, 0);
+        network.check_sums(10.0).unwrap();
+        let at = |input: f32| [input, -input, input];
+        assert!(network.forward(&at(10.0)).iter().all(|value| value.is_finite()));
+        assert!(network.forward(&at(1e6)).iter().any(|value| value.is_nan()));
     }
 }

@@ -14,7 +14,7 @@ pub struct Normalizer {
 /// A feature that hardly varies is divided by this instead of by its spread.
 const MIN_SCALE: f64 = 1e-9;
 /// Beyond so many spreads nothing was learned; the bound keeps an absurd measurement out of the network's memory.
-const LIMIT: f64 = 20.0;
+pub const LIMIT: f64 = 20.0;
 
 impl Normalizer {
     /// Scales below 1e-9 are taken as 1e-9, so that a constant feature does not become infinite.
@@ -94,7 +94,12 @@ impl Normalizer {
             return Err(Error::mismatch("shape of a normalizer", format!("{:?}", tensor.dims()), expected));
         }
         let widen = |row: Vec<f32>| row.into_iter().map(f64::from).collect();
-        Self::new(widen(tensor.get(0)?.to_vec1()?), widen(tensor.get(1)?.to_vec1()?))
+        let scale: Vec<f32> = tensor.get(1)?.to_vec1()?;
+        // Subnormal ones are no spread of anything measured, and dividing by them overflows.
+        match scale.iter().find(|scale| !(scale.is_normal() && **scale > 0.0)) {
+            Some(scale) => Err(Error::mismatch("scale of a normalizer", scale, "a number above 0")),
+            None => Self::new(widen(tensor.get(0)?.to_vec1()?), widen(scale)),
+        }
     }
 }
 
@@ -131,5 +136,9 @@ mod tests {
         assert!(Normalizer::new(vec![0.0], vec![f64::NAN]).is_err());
         assert!(Normalizer::new(vec![0.0], vec![]).is_err());
         assert!(Normalizer::from_tensor(&Normalizer::identity(3).to_tensor().unwrap(), 2).is_err());
+        for scale in [0.0, -1.0, 1e-40, f32::NAN] {
+            let tensor = Tensor::new(&[[0.0, 0.0], [1.0, scale]], &Device::Cpu).unwrap();
+            assert!(Normalizer::from_tensor(&tensor, 2).is_err(), "{scale}");
+        }
     }
 }

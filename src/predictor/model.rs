@@ -3,14 +3,16 @@
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
 use crate::nn::lstm::{Lstm, LstmConfig, snapshot};
-use crate::nn::normalizer::Normalizer;
+use crate::nn::normalizer::{LIMIT, Normalizer};
 use crate::predictor::features;
 use crate::predictor::linear::{LinearPath, knots};
+use crate::robot::Robot;
 use crate::state::Space;
 use crate::trajectory::Horizon;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const FEATURES_NAME: &str = "features";
@@ -18,6 +20,7 @@ const SPREAD_NAME: &str = "spread";
 /// Bounds on what a card may ask for.
 const MAX_STEPS: usize = 1000;
 const MAX_LAG: usize = 1000;
+const DT: RangeInclusive<f64> = 1e-6..=1e3; // s
 
 /// One network serves all joints, each as a stream of its own with its own scales: a joint's motion is mostly its
 /// own continuation, and a recording of eight joints so has eight times the examples.
@@ -147,20 +150,14 @@ impl PredictorModel {
         Lstm::new(self.config.lstm(self.joints.len()), &var_builder(&self.network))
     }
 
-    /// Card and tensors for [`crate::nn::checkpoint::to_bytes`].
+    /// Card and tensors for [`crate::nn::checkpoint::to_bytes`]; of the robot the card knows the names of the joints
+    /// and of the training nothing, until the caller adds it.
     pub fn to_checkpoint(&self, evaluation: BTreeMap<String, f64>, note: &str) -> Result<(Card, Tensors)> {
-        let network = serde_json::to_value(&self.config)
-            .map_err(|error| Error::Model { origin: "to be written".into(), problem: error.to_string() })?;
+        let robot = Robot { space: self.config.space, ..Robot::of_joints(&self.joints) };
         let card = Card {
-            kind: ModelKind::Predictor,
-            joints: self.joints.clone(),
-            dt: self.dt,
-            urdf_sha256: None,
-            network,
-            revision: 0,
-            parent: None,
             evaluation,
             note: note.into(),
+            ..Card::new(ModelKind::Predictor, &robot, self.dt, &self.config)?
         };
         let spread: Vec<f32> = self.spread.iter().flatten().map(|spread| *spread as f32).collect();
         let spread = Tensor::from_vec(spread, (self.joints.len(), self.config.steps), &Device::Cpu)?;
@@ -175,9 +172,17 @@ impl PredictorModel {
 
     /// From what [`crate::nn::checkpoint::from_bytes`] read; `origin` is for the messages.
     pub fn from_checkpoint(card: &Card, mut tensors: Tensors, origin: &str) -> Result<Self> {
-        card.check(ModelKind::Predictor, &card.joints, None)?;
+        card.check_kind(ModelKind::Predictor)?;
+        if !DT.contains(&card.dt) {
+            let expected = format!("{} to {}", DT.start(), DT.end());
+            return Err(Error::mismatch("dt of the predictor [s]", format!("{:e}", card.dt), expected));
+        }
         let config: PredictorConfig = card.network(origin)?;
         config.check(card.joints.len())?;
+        if config.space != card.space {
+            let (found, expected) = (format!("{:?}", config.space), format!("{:?}", card.space));
+            return Err(Error::mismatch("space of the predictor's network", found, expected));
+        }
         let linear = LinearPath::read(&mut tensors, &config, card.joints.len(), origin)?;
         let mut take = |name: &str| {
             let problem = format!("tensor '{name}' is missing");
@@ -189,7 +194,11 @@ impl PredictorModel {
             let expected = format!("[{joints}, {}]", config.steps);
             return Err(Error::mismatch("shape of the spread", format!("{:?}", spread.dims()), expected));
         }
-        let spread = spread.to_dtype(DType::F64)?.to_vec2()?;
+        let spread: Vec<Vec<f64>> = spread.to_dtype(DType::F64)?.to_vec2()?;
+        let is_spread = |spread: &&f64| (f64::from(f32::MIN_POSITIVE)..).contains(*spread);
+        if let Some(wrong) = spread.iter().flatten().find(|spread| !is_spread(spread)) {
+            return Err(Error::mismatch("spread of a prediction", format!("{wrong:e}"), "a number above 0"));
+        }
         let features = Normalizer::from_tensor(&features, joints * config.features())?;
         let model = Self {
             joints: card.joints.clone(),
@@ -200,7 +209,7 @@ impl PredictorModel {
             network: tensors,
             linear,
         };
-        model.lstm()?;
+        model.config.lstm(model.joints.len()).check(&model.network, LIMIT)?;
         Ok(model)
     }
 }

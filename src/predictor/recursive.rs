@@ -3,6 +3,8 @@
 
 /// A wrong outcome (a glitch of a sensor, a knock) pulls no more than one of so many usual errors.
 const CLIP: f64 = 5.0;
+/// No motion is that many spreads away.
+const MAX_PREDICTION: f64 = 1e12;
 /// The usual error is taken as no less than this share of the spread: a robot at rest must not take the start of the
 /// next motion for a glitch.
 const LEAST_USUAL: f64 = 0.1;
@@ -117,12 +119,17 @@ impl RecursiveLeastSquares {
         }
     }
 
-    /// Fills `out` [knot][output] from the newest regressors.
-    pub fn predict(&self, out: &mut [f64]) {
+    /// Fills `out` [knot][output] from the newest regressors. Should rounding have ruined the weights, it begins anew
+    /// from the seed and gives zero.
+    pub fn predict(&mut self, out: &mut [f64]) {
         let size = self.seed.regressors;
         let regressors = &self.past[self.slot * 2 * size..][..size];
         for (out, weights) in out.iter_mut().zip(self.weights.chunks_exact(size)) {
             *out = dot(weights, regressors);
+        }
+        if out.iter().any(|value| value.abs() > MAX_PREDICTION || value.is_nan()) {
+            self.reset();
+            out.fill(0.0);
         }
     }
 }

@@ -233,13 +233,9 @@ mod tests {
 
     fn robot() -> Robot {
         Robot {
-            name: "test".into(),
-            joints: vec!["one".into(), "two".into(), "three".into()],
             kinds: vec![JointKind::Revolute, JointKind::Revolute, JointKind::Continuous],
             limits: Limits { position: LIMITS.to_vec(), velocity: vec![2.2, 1.0, 2.5], effort: vec![1.0; 3] },
-            friction: vec![0.0; 3],
-            damping: vec![0.0; 3],
-            left_out: Vec::new(),
+            ..Robot::of_joints(&["one".into(), "two".into(), "three".into()])
         }
     }
 

@@ -274,17 +274,13 @@ mod tests {
 
     fn robot() -> Robot {
         Robot {
-            name: "test".into(),
-            joints: vec!["one".into(), "two".into()],
             kinds: vec![JointKind::Revolute, JointKind::Continuous],
             limits: Limits {
                 position: vec![(-2.0, 2.0), (f64::NEG_INFINITY, f64::INFINITY)],
                 velocity: vec![2.0; 2],
                 effort: vec![1.0; 2],
             },
-            friction: vec![0.0; 2],
-            damping: vec![0.0; 2],
-            left_out: Vec::new(),
+            ..Robot::of_joints(&["one".into(), "two".into()])
         }
     }
 

@@ -2,8 +2,9 @@
 //! and the line to add.
 
 use crate::error::{Error, Result};
+use crate::files::sha256;
 use crate::robot::{JointKind, Limits, Robot};
-use sha2::{Digest, Sha256};
+use crate::state::Space;
 use urdf_rs::{Joint, JointType};
 
 impl Robot {
@@ -13,6 +14,8 @@ impl Robot {
         let mut robot = Self {
             name: urdf.name.clone(),
             joints: Vec::new(),
+            space: Space::Joints,
+            urdf_sha256: Some(urdf_sha256(xml)),
             kinds: Vec::new(),
             limits: Limits::default(),
             friction: Vec::new(),
@@ -51,7 +54,7 @@ impl Robot {
 
 /// SHA-256 of the description as 64 hexadecimal digits: the robot a model was trained for.
 pub fn urdf_sha256(xml: &str) -> String {
-    Sha256::digest(xml.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(xml.as_bytes())
 }
 
 pub(super) fn parse(xml: &str) -> Result<urdf_rs::Robot> {

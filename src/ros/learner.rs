@@ -31,7 +31,7 @@ pub fn run() -> Result<()> {
     let mut shell = Shell::<LearnerConfig>::new("learner")?;
     let Some(description) = shell.robot_description()? else { return Ok(()) };
     let robot = Robot::from_urdf(&description)?;
-    let learner = Learner::new(shell.config(), robot.joints.clone(), robot.effort_scale())?;
+    let learner = Learner::new(shell.config(), &robot)?;
     let mut samples: Subscription<JointTrajectory> =
         shell.subscribe("controller/learning_sample", reliable_qos(10))?;
     let mut freeze: Subscription<r2r::ServiceRequest<SetBool::Service>> = shell.service("~/freeze")?;

@@ -88,7 +88,7 @@ fn load_model(parameters: &PredictorParameters, robot: &Robot) -> Result<Predict
         return PredictorModel::untrained(&robot.joints, parameters.dt, config, &acceleration);
     }
     let (card, tensors) = checkpoint::load(Path::new(&parameters.model_file))?;
-    card.check(ModelKind::Predictor, &robot.joints, None)?;
+    card.check(ModelKind::Predictor, robot, None)?;
     PredictorModel::from_checkpoint(&card, tensors, &parameters.model_file)
 }
 

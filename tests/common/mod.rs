@@ -6,6 +6,7 @@ use learned_control::command::{Command, Mode};
 use learned_control::config::read_text;
 use learned_control::control_loop::ControllerConfig;
 use learned_control::nn::checkpoint::{Card, ModelKind, Tensors, to_bytes};
+use learned_control::nn::mlp::MlpConfig;
 use learned_control::robot::{Dynamics, Robot};
 use learned_control::state::{Stamp, State};
 
@@ -46,31 +47,35 @@ pub fn state_at(stamp: Stamp, offset: f64) -> State {
     state
 }
 
-/// A residual network with weights and biases up to `scale`: finite, but with the largest floats its output is not.
+/// A residual network with weights and biases up to `scale`.
 pub fn weights(scale: f32) -> Vec<u8> {
+    weights_of_layers(scale, scale)
+}
+
+/// As [`weights`], with weights that overflow when the reference is at [`ABSURD`]: for no motion of a robot, but finite
+/// numbers all the same.
+pub fn overflowing_weights() -> Vec<u8> {
+    weights_of_layers(5e33, 1.0)
+}
+
+/// Position of a joint, rad.
+pub const ABSURD: f64 = 1e6;
+
+fn weights_of_layers(first: f32, second: f32) -> Vec<u8> {
     let hidden = 16;
-    let tensor = |shape: &[usize]| {
+    let tensor = |scale: f32, shape: &[usize]| {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|k| scale * (k as f32 + 1.0).sin()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     };
     let tensors = Tensors::from([
-        ("layers.0.weight".into(), tensor(&[hidden, 4 * JOINTS])),
-        ("layers.0.bias".into(), tensor(&[hidden])),
-        ("layers.1.weight".into(), tensor(&[JOINTS, hidden])),
-        ("layers.1.bias".into(), tensor(&[JOINTS])),
+        ("layers.0.weight".into(), tensor(first, &[hidden, 4 * JOINTS])),
+        ("layers.0.bias".into(), tensor(first, &[hidden])),
+        ("layers.1.weight".into(), tensor(second, &[JOINTS, hidden])),
+        ("layers.1.bias".into(), tensor(second, &[JOINTS])),
         ("output_scale".into(), Tensor::new(&[14f32, 14.0, 9.0, 9.0, 4.5, 3.0, 2.0], &Device::Cpu).unwrap()),
     ]);
-    let card = Card {
-        kind: ModelKind::Controller,
-        joints: arm().0.joints,
-        dt: 0.002,
-        urdf_sha256: None,
-        network: serde_json::json!({"inputs": 4 * JOINTS, "hidden": [hidden], "outputs": JOINTS}),
-        revision: 1,
-        parent: None,
-        evaluation: Default::default(),
-        note: "for tests".into(),
-    };
-    to_bytes(&card, &tensors).unwrap()
+    let network = MlpConfig { inputs: 4 * JOINTS, hidden: vec![hidden], outputs: JOINTS };
+    let card = Card::new(ModelKind::Controller, &arm().0, 0.002, &network).unwrap();
+    to_bytes(&Card { revision: 1, ..card }, &tensors).unwrap()
 }

@@ -7,12 +7,15 @@ use crate::robot::Robot;
 
 const SCALE: [f64; 2] = [10.0, 5.0];
 
-fn joints() -> Vec<String> {
-    vec!["shoulder".into(), "elbow".into()]
+/// Its effort limits are ten times the scale.
+fn robot() -> Robot {
+    let mut robot = Robot::of_joints(&["shoulder".into(), "elbow".into()]);
+    robot.limits.effort = SCALE.map(|scale| 10.0 * scale).into();
+    robot
 }
 
 fn learner(config: LearnerConfig) -> Learner {
-    Learner::new(LearnerConfig { hidden: vec![32, 32], ..config }, joints(), SCALE.into()).unwrap()
+    Learner::new(LearnerConfig { hidden: vec![32, 32], ..config }, &robot()).unwrap()
 }
 
 /// What the robot lacks: a payload's weight, and friction. [Nm] for [rad] and [rad/s].
@@ -93,8 +96,9 @@ fn weights_fit_the_controller_and_name_their_parent() {
     assert_eq!((first.card.revision, first.card.parent), (1, None));
     assert_eq!((second.card.revision, second.card.parent), (2, Some(1)));
     assert!((second.card.dt - 0.002).abs() < 1e-9);
-    let robot = Robot::of_joints(&joints());
-    assert!(ResidualModel::from_bytes(&second.bytes, "test", &robot).is_ok());
+    assert_eq!((second.card.seed, second.card.ranges.len()), (learner.config().seed, 2));
+    assert!(second.card.ranges[0].position.1 > 0.5);
+    assert!(ResidualModel::from_bytes(&second.bytes, "test", &robot()).is_ok());
 }
 
 #[test]

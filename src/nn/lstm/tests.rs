@@ -181,3 +181,32 @@ fn sizes_that_make_no_network_and_missing_parameters_are_refused() {
     golden.remove("head.bias");
     assert!(Lstm::new(GOLDEN, &var_builder(&golden)).is_err());
 }
+
+#[test]
+fn parameters_of_other_names_shapes_or_sizes_are_refused() {
+    let config = LstmConfig { inputs: 3, hidden: 4, layers: 2, outputs: 2 };
+    let sound = snapshot(&config.initial_variables(1, DType::F32).unwrap()).unwrap();
+    config.check(&sound, 20.0).unwrap();
+    let refused = |name: &str, tensor: Option<Tensor>| {
+        let mut parameters = sound.clone();
+        match tensor {
+            Some(tensor) => parameters.insert(name.into(), tensor),
+            None => parameters.remove(name),
+        };
+        config.check(&parameters, 20.0).unwrap_err().to_string()
+    };
+    let full = |value: f32, shape: &[usize]| Some(Tensor::full(value, shape, &Device::Cpu).unwrap());
+    assert_eq!(refused("head.bias", None), "shape of tensor head.bias: found none, expected [2]");
+    assert_eq!(refused("head.bias", full(0.0, &[3])), "shape of tensor head.bias: found [3], expected [2]");
+    assert!(refused("tail.bias", full(0.0, &[2])).starts_with("tensor: found tail.bias, expected lstm."));
+    for (name, shape, place) in [
+        ("lstm.weight_ih_l0", &[16, 3][..], "layer 0"), // 3 inputs of 20, so a tenth of the others is too much
+        ("lstm.weight_hh_l1", &[16, 4], "layer 1"),
+        ("lstm.bias_ih_l1", &[16], "layer 1"),
+        ("head.weight", &[2, 4], "the head"),
+    ] {
+        let value = if name == "lstm.weight_ih_l0" { 1e37 } else { 2e38 };
+        let error = refused(name, full(value, shape));
+        assert!(error.contains(&format!("in {place}")), "{error}");
+    }
+}
