@@ -1,6 +1,7 @@
 //! What the learned predictor is worth on a recording: trained on the first part of the time, tested on the rest,
 //! causally, beside baselines for the same instants.
 
+pub mod dynamics;
 pub mod ridge;
 
 use crate::dataset::{Episode, Recording, Summary};

@@ -2,6 +2,7 @@
 //! give the same weights, unless a limit of time cuts the training short.
 
 mod optimizer;
+pub mod regression;
 mod sequence;
 mod validation;
 
