@@ -1,6 +1,7 @@
 //! Recorded motion: read from files, cleaned with account, cut into episodes at equal steps.
 
 pub mod csv;
+pub mod effort;
 pub mod joint_state;
 pub mod rosbag;
 
@@ -33,6 +34,8 @@ pub struct Recording {
     pub joints: Vec<String>,
     pub space: Space,
     pub states: Vec<State>,
+    /// [measurement][joint] as recorded, mostly Nm or N; NaN where one is missing. None if there are no efforts.
+    pub efforts: Option<Vec<Vec<f64>>>,
     pub summary: Summary,
 }
 
@@ -81,6 +84,8 @@ pub(crate) struct Row {
     pub position: Vec<f64>,
     /// [joint], rad/s or m/s; empty if there were none
     pub velocity: Vec<f64>,
+    /// [joint], Nm or N; empty if there were none
+    pub effort: Vec<f64>,
 }
 
 impl Recording {
@@ -108,13 +113,16 @@ impl Recording {
         summary.log_time = zero_stamps * 2 > rows.len() && rows.iter().all(|row| row.log.is_some());
         let with_velocity = rows.iter().filter(|row| !row.velocity.is_empty()).count();
         summary.differentiated = with_velocity * 2 <= rows.len();
+        let with_effort = rows.iter().any(|row| row.effort.iter().any(|effort| effort.is_finite()));
         let mut states: Vec<State> = Vec::with_capacity(rows.len());
+        let mut efforts = Vec::new();
         for row in rows {
             let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
             let velocity = if summary.differentiated { vec![0.0; joints.len()] } else { row.velocity };
             let state = State { stamp, position: row.position, velocity };
             if summary.admits(&state, states.last(), joints.len()) {
                 states.push(state);
+                efforts.push(effort::complete(row.effort, joints.len()));
             }
         }
         summary.kept = states.len();
@@ -125,7 +133,8 @@ impl Recording {
             return Err(data(path, format!("nothing is left to use of it: {summary}")));
         }
         summary.time(&states);
-        Ok(Self { origin: path.to_path_buf(), joints, space: Space::Joints, states, summary })
+        let efforts = with_effort.then_some(efforts);
+        Ok(Self { origin: path.to_path_buf(), joints, space: Space::Joints, states, efforts, summary })
     }
 
     /// Cuts at gaps of more than five `dt` [s] and resamples by linear interpolation, just as a running predictor
@@ -259,7 +268,13 @@ pub(crate) mod tests {
 
     fn row(milliseconds: i64, position: f64) -> Row {
         let stamp = Stamp(milliseconds * 1_000_000);
-        Row { header: stamp, log: Some(Stamp(stamp.0 + 5)), position: vec![position], velocity: vec![1.0] }
+        Row {
+            header: stamp,
+            log: Some(Stamp(stamp.0 + 5)),
+            position: vec![position],
+            velocity: vec![1.0],
+            effort: vec![],
+        }
     }
 
     fn assemble(rows: Vec<Row>) -> Result<Recording> {

@@ -36,8 +36,8 @@ pub mod closed_loop;
 
 pub mod dataset;
 pub mod training;
-pub mod evaluation;
 pub mod report;
+pub mod evaluation;
 pub mod config;
 pub mod cli;
 #[cfg(feature = "ros")]

@@ -3,6 +3,7 @@
 
 mod linear;
 mod optimizer;
+pub mod regression;
 mod sequence;
 mod validation;
 

@@ -1,5 +1,7 @@
 //! `learned_control evaluate prediction`: errors of the predictor and of its baselines on recordings.
 
+mod dynamics;
+
 use super::DataArgs;
 use crate::evaluation::prediction::{EvaluationConfig, page, prediction_report};
 use anyhow::{Context, Result};
@@ -16,6 +18,8 @@ pub struct EvaluateArgs {
 enum What {
     /// Train on the first 70 % of each recording, predict the rest, compare with what needs no network
     Prediction(PredictionArgs),
+    /// Explain the efforts of recordings by their motion, with time or a recording held out, beside simpler models
+    Dynamics(dynamics::DynamicsArgs),
 }
 
 #[derive(Args, Debug)]
@@ -40,7 +44,13 @@ struct PredictionArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
-    let What::Prediction(args) = &args.what;
+    match &args.what {
+        What::Prediction(args) => prediction(args),
+        What::Dynamics(args) => dynamics::run(args),
+    }
+}
+
+fn prediction(args: &PredictionArgs) -> Result<()> {
     let mut config = EvaluationConfig {
         dt: args.data.dt,
         horizons: args.horizons.clone(),

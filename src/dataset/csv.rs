@@ -24,12 +24,14 @@ pub struct JointColumns {
     pub position: usize,
     /// Index of the velocity, rad/s or m/s.
     pub velocity: Option<usize>,
+    /// Index of the effort, Nm or N.
+    pub effort: Option<usize>,
 }
 
 const TIME_NAMES: [&str; 4] = ["t_s", "time_s", "time", "t"];
 
 impl ColumnMap {
-    /// Recognises `<joint>_pos`, `<joint>_vel` and `q1`, `qd1`; none else.
+    /// Recognises `<joint>_pos`, `<joint>_vel`, `<joint>_eff` and `q1`, `qd1`, `tau1` or `tau_motor1`; none else.
     pub fn detect(header: &[&str]) -> std::result::Result<Self, String> {
         let index = |name: &str| header.iter().position(|column| *column == name);
         let time = TIME_NAMES.iter().find_map(|name| index(name));
@@ -38,12 +40,18 @@ impl ColumnMap {
             .iter()
             .enumerate()
             .filter_map(|(position, column)| {
-                let (name, velocity) = match (column.strip_suffix("_pos"), numbered_joint(column)) {
-                    (Some(joint), _) if !joint.is_empty() => (joint, format!("{joint}_vel")),
-                    (_, Some(number)) => (*column, format!("qd{number}")),
+                let (name, velocity, efforts) = match (column.strip_suffix("_pos"), numbered_joint(column)) {
+                    (Some(joint), _) if !joint.is_empty() => {
+                        (joint, format!("{joint}_vel"), vec![format!("{joint}_eff")])
+                    }
+                    (_, Some(number)) => {
+                        let efforts = vec![format!("tau{number}"), format!("tau_motor{number}")];
+                        (*column, format!("qd{number}"), efforts)
+                    }
                     _ => return None,
                 };
-                Some(JointColumns { name: name.into(), position, velocity: index(&velocity) })
+                let effort = efforts.iter().find_map(|name| index(name));
+                Some(JointColumns { name: name.into(), position, velocity: index(&velocity), effort })
             })
             .collect();
         match joints.is_empty() {
@@ -108,11 +116,13 @@ fn row(columns: &ColumnMap, record: &::csv::StringRecord) -> Option<Row> {
     let cell = |index: usize| record.get(index).and_then(|cell| cell.parse::<f64>().ok()).unwrap_or(f64::NAN);
     let time = Some(cell(columns.time)).filter(|time| time.is_finite())?;
     let velocity: Option<Vec<f64>> = columns.joints.iter().map(|joint| joint.velocity.map(cell)).collect();
+    let effort: Option<Vec<f64>> = columns.joints.iter().map(|joint| joint.effort.map(cell)).collect();
     Some(Row {
         header: Stamp::from_seconds(time),
         log: None,
         position: columns.joints.iter().map(|joint| cell(joint.position)).collect(),
         velocity: velocity.unwrap_or_default(),
+        effort: effort.unwrap_or_default(),
     })
 }
 
@@ -133,10 +143,15 @@ mod tests {
         assert_eq!(recording.joints, ["a", "b"]);
         assert_eq!(recording.states[1].position, [7.0, 6.0]);
         assert_eq!(recording.states[1].velocity, [8.0, 9.0]);
+        assert!(recording.efforts.is_none(), "joint b has none");
         assert_eq!(recording.states[1].stamp, Stamp(500_000_000));
         assert_eq!(recording.summary.not_finite, 1);
 
-        let recording = read_text("t_s,q1,q2,qd1,qd2,q_ref1\n0,1,2,3,4,0\n1,1,2,3,4,0\n", None).unwrap();
+        let text = "t_s,q1,q2,qd1,qd2,tau2,tau_motor1\n0,1,2,3,4,5,6\n1,1,2,3,4,,8\n";
+        let recording = read_text(text, None).unwrap();
+        let efforts = recording.efforts.unwrap();
+        assert_eq!(efforts[0], [6.0, 5.0]);
+        assert!(efforts[1].iter().all(|effort| effort.is_nan()), "one is missing");
         assert_eq!(recording.joints, ["q1", "q2"]);
         assert_eq!(recording.states[0].velocity, [3.0, 4.0]);
 

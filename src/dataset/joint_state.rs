@@ -109,6 +109,7 @@ fn row(message: &RawMessage, joint_state: JointState, joints: &[String]) -> Opti
         log: Some(message.stamp),
         position: values(&joint_state.position)?,
         velocity: values(&joint_state.velocity).unwrap_or_default(),
+        effort: values(&joint_state.effort).unwrap_or_default(),
     })
 }
 

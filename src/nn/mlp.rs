@@ -4,8 +4,10 @@
 
 use crate::error::{Error, Result};
 use crate::nn::activation::Real;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Linear, Module, VarBuilder, linear};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,6 +26,23 @@ impl MlpConfig {
         let from = std::iter::once(self.inputs).chain(self.hidden.iter().copied());
         from.zip(self.hidden.iter().copied().chain(std::iter::once(self.outputs)))
     }
+
+    /// Variables to be trained, by name: weights and biases uniform in ±1/√inputs, the output layer zero, so that the
+    /// untrained network gives zero. Drawn in the order of the layers: a seed always means the same network.
+    pub fn initial_variables(&self, seed: u64, dtype: DType) -> Result<BTreeMap<String, Var>> {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let mut variables = BTreeMap::new();
+        for (index, (inputs, outputs)) in self.layers().enumerate() {
+            let bound = if index < self.hidden.len() { 1.0 / (inputs as f64).sqrt() } else { 0.0 };
+            for (name, shape) in [("weight", vec![outputs, inputs]), ("bias", vec![outputs])] {
+                let count = shape.iter().product();
+                let values: Vec<f64> = (0..count).map(|_| bound * random.random_range(-1.0..1.0)).collect();
+                let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?;
+                variables.insert(format!("layers.{index}.{name}"), Var::from_tensor(&tensor)?);
+            }
+        }
+        Ok(variables)
+    }
 }
 
 /// The network in Candle.
@@ -41,6 +60,12 @@ impl Mlp {
             .map(|(index, (inputs, outputs))| linear(inputs, outputs, vb.pp(format!("layers.{index}"))))
             .collect::<candle_core::Result<_>>()?;
         Ok(Self { layers })
+    }
+
+    /// The network over variables that an optimizer moves; it follows them.
+    pub fn over(config: &MlpConfig, variables: &BTreeMap<String, Var>, dtype: DType) -> Result<Self> {
+        let tensors = variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone()));
+        Self::new(config, VarBuilder::from_tensors(tensors.collect(), dtype, &Device::Cpu))
     }
 
     /// `[batch, input]` to `[batch, output]`.
@@ -159,7 +184,6 @@ pub fn values(tensors: &BTreeMap<String, Tensor>, name: &str, shape: &[usize]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
 
     const INPUTS: [[f32; 3]; 2] = [[0.5, -1.0, 2.0], [-0.3, 0.1, 0.7]];
 
