@@ -15,15 +15,18 @@ use std::path::{Path, PathBuf};
 /// Which recordings to work on.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Recordings: .csv, .csv.gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3 or a bag's folder
+    /// Recordings: .csv, .csv.gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     pub data: Vec<PathBuf>,
-    /// Topic with sensor_msgs/msg/JointState in a bag [default: the one with most messages]
+    /// Topic with JointState, Odometry or PoseStamped in a bag [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
     /// Joints and their order [default: those of the first message or of the columns]
     #[arg(long, value_delimiter = ',')]
     pub joints: Option<Vec<String>>,
+    /// Columns of a table: time=COLUMN,JOINT=POSITION:VELOCITY,... or time=,x=,y=,yaw=,vx=,vy=,wz= of a base
+    #[arg(long)]
+    pub columns: Option<crate::dataset::csv::Columns>,
     /// Sampling time, s [default: the median interval of the first recording]
     #[arg(long)]
     pub dt: Option<f64>,
@@ -31,7 +34,11 @@ pub struct DataArgs {
 
 impl DataArgs {
     fn read(&self) -> Result<Vec<Recording>> {
-        let selection = Selection { topic: self.topic.clone(), joints: self.joints.clone() };
+        let selection = Selection {
+            topic: self.topic.clone(),
+            joints: self.joints.clone(),
+            columns: self.columns.clone(),
+        };
         Ok(self.data.iter().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
     }
 

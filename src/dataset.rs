@@ -1,29 +1,38 @@
 //! Recorded motion: read from files, cleaned with account, cut into episodes at equal steps.
+//!
+//! Files are read in pieces, so they may be larger than the memory; a [`Recording`] holds no more than the states of
+//! one topic or table.
 
+mod bag;
+pub(crate) mod cleaning;
 pub mod csv;
 pub mod effort;
-pub mod joint_state;
+mod joint_state;
+pub mod messages;
 pub mod rosbag;
+mod summary;
+
+pub use summary::Summary;
 
 use crate::error::{Error, Result};
 use crate::predictor::resampler::Resampler;
 use crate::state::{Space, Stamp, State};
-use serde::Serialize;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A step back in time by more than this is a clock set anew (a simulation restarted): a new motion. Less is a
-/// message out of order.
-const CLOCK_SET_BACK: Duration = Duration::from_secs(1);
+/// The coordinates of a base.
+pub const BASE: [&str; 3] = ["x", "y", "yaw"];
 
 /// What to read of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The topic in a bag; if none is given, the one with JointState messages.
+    /// The topic in a bag, with JointState, Odometry or PoseStamped. If none is given: one with JointState, else one
+    /// with Odometry; among several the one with most messages.
     pub topic: Option<String>,
     /// Joints and their order; if none are given, those of the first message or of the columns.
     pub joints: Option<Vec<String>>,
+    /// The columns of a table; if none are given, they are known by their names.
+    pub columns: Option<csv::Columns>,
 }
 
 /// The motion of named joints as it was measured, in the order of the stamps.
@@ -37,34 +46,6 @@ pub struct Recording {
     /// [measurement][joint] as recorded, mostly Nm or N; NaN where one is missing. None if there are no efforts.
     pub efforts: Option<Vec<Vec<f64>>>,
     pub summary: Summary,
-}
-
-/// What was kept of a file and what was not, and why.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Summary {
-    /// Messages or rows of the selected topic or table.
-    pub read: usize,
-    pub kept: usize,
-    /// Dropped: a value was NaN, infinite or empty.
-    pub not_finite: usize,
-    /// Dropped: not all joints were in it, as when several nodes publish on one topic.
-    pub incomplete: usize,
-    /// Dropped: could not be decoded.
-    pub undecodable: usize,
-    /// Dropped: the stamp of the one before.
-    pub duplicates: usize,
-    /// Dropped: earlier than the one before.
-    pub out_of_order: usize,
-    /// Kept: more than a second earlier than the one before, taken as the start of another motion.
-    pub clock_set_back: usize,
-    /// There were no velocities; they were made by differences of the positions.
-    pub differentiated: bool,
-    /// Most header stamps were zero; the time of logging was used.
-    pub log_time: bool,
-    /// From the first to the last, without steps back, s.
-    pub duration: f64,
-    /// Median time between measurements, s.
-    pub interval: f64,
 }
 
 /// Samples at equal steps, with no gap between them.
@@ -89,52 +70,19 @@ pub(crate) struct Row {
 }
 
 impl Recording {
-    /// Reads a `.csv`, a `.csv.gz`, a `.db3` or the folder of a rosbag2 recording.
+    /// Reads a `.csv`, a `.csv.gz`, a `.db3`, a `.mcap` (these also with `.zstd`) or the folder of a rosbag2
+    /// recording.
     pub fn read(path: &Path, selection: &Selection) -> Result<Self> {
         let name = path.to_string_lossy().to_lowercase();
         match () {
             () if name.ends_with(".csv") || name.ends_with(".csv.gz") => csv::read(path, selection),
-            () if name.ends_with(".db3") || path.is_dir() => joint_state::read(path, selection),
-            () if path.exists() => {
-                Err(data(path, "its kind is not known; expected .csv, .csv.gz, .db3 or the folder of a bag"))
-            }
+            () if rosbag::is_storage(path) || path.is_dir() => bag::read(path, selection),
+            () if path.exists() => Err(data(
+                path,
+                "its kind is not known; expected .csv, .csv.gz, .db3, .mcap or the folder of a bag",
+            )),
             () => Err(data(path, "there is no such file")),
         }
-    }
-
-    /// Cleans `rows`; `summary` has what the reader itself counted.
-    pub(crate) fn assemble(
-        path: &Path,
-        joints: Vec<String>,
-        rows: Vec<Row>,
-        mut summary: Summary,
-    ) -> Result<Self> {
-        let zero_stamps = rows.iter().filter(|row| row.header == Stamp(0)).count();
-        summary.log_time = zero_stamps * 2 > rows.len() && rows.iter().all(|row| row.log.is_some());
-        let with_velocity = rows.iter().filter(|row| !row.velocity.is_empty()).count();
-        summary.differentiated = with_velocity * 2 <= rows.len();
-        let with_effort = rows.iter().any(|row| row.effort.iter().any(|effort| effort.is_finite()));
-        let mut states: Vec<State> = Vec::with_capacity(rows.len());
-        let mut efforts = Vec::new();
-        for row in rows {
-            let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
-            let velocity = if summary.differentiated { vec![0.0; joints.len()] } else { row.velocity };
-            let state = State { stamp, position: row.position, velocity };
-            if summary.admits(&state, states.last(), joints.len()) {
-                states.push(state);
-                efforts.push(effort::complete(row.effort, joints.len()));
-            }
-        }
-        summary.kept = states.len();
-        if summary.differentiated {
-            differentiate(&mut states);
-        }
-        if states.len() < 2 {
-            return Err(data(path, format!("nothing is left to use of it: {summary}")));
-        }
-        summary.time(&states);
-        let efforts = with_effort.then_some(efforts);
-        Ok(Self { origin: path.to_path_buf(), joints, space: Space::Joints, states, efforts, summary })
     }
 
     /// Cuts at gaps of more than five `dt` [s] and resamples by linear interpolation, just as a running predictor
@@ -161,88 +109,6 @@ impl Recording {
             return Err(data(&self.origin, problem));
         }
         Ok(episodes)
-    }
-}
-
-impl Summary {
-    /// Whether `state` is kept after `last`; counts it if not.
-    fn admits(&mut self, state: &State, last: Option<&State>, joints: usize) -> bool {
-        let finite = state.position.iter().chain(&state.velocity).all(|value| value.is_finite());
-        let counter = if state.position.len() != joints || state.velocity.len() != joints {
-            &mut self.incomplete
-        } else if !finite {
-            &mut self.not_finite
-        } else {
-            match last {
-                Some(last) if state.stamp == last.stamp => &mut self.duplicates,
-                Some(last) if state.stamp < last.stamp && state.stamp + CLOCK_SET_BACK >= last.stamp => {
-                    &mut self.out_of_order
-                }
-                Some(last) if state.stamp < last.stamp => {
-                    self.clock_set_back += 1;
-                    return true;
-                }
-                _ => return true,
-            }
-        };
-        *counter += 1;
-        false
-    }
-
-    fn time(&mut self, states: &[State]) {
-        let mut intervals: Vec<f64> = states
-            .windows(2)
-            .map(|pair| pair[1].stamp.since(pair[0].stamp))
-            .filter(|time| *time > 0.0)
-            .collect();
-        self.duration = intervals.iter().sum();
-        intervals.sort_by(f64::total_cmp);
-        self.interval = intervals.get(intervals.len() / 2).copied().unwrap_or(0.0);
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "kept {} of {}", self.kept, self.read)?;
-        let counts = [
-            (self.not_finite, "not finite"),
-            (self.incomplete, "without all joints"),
-            (self.undecodable, "not decodable"),
-            (self.duplicates, "duplicates"),
-            (self.out_of_order, "out of order"),
-            (self.clock_set_back, "times the clock set back"),
-        ];
-        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
-            write!(formatter, ", {count} {what}")?;
-        }
-        if self.duration > 0.0 {
-            write!(formatter, "; {:.1} s every {:.4} s", self.duration, self.interval)?;
-        }
-        if self.differentiated {
-            formatter.write_str("; velocities by differences")?;
-        }
-        if self.log_time {
-            formatter.write_str("; stamps are the time of logging")?;
-        }
-        Ok(())
-    }
-}
-
-/// Velocities from the position before (none in the future is used), as a running robot would have them.
-fn differentiate(states: &mut [State]) {
-    for index in 1..states.len() {
-        let (before, after) = states.split_at_mut(index);
-        let (before, after) = (&before[index - 1], &mut after[0]);
-        let time = after.stamp.since(before.stamp);
-        if time <= 0.0 {
-            continue; // the clock was set back
-        }
-        for ((velocity, now), then) in after.velocity.iter_mut().zip(&after.position).zip(&before.position) {
-            *velocity = (now - then) / time;
-        }
-    }
-    if let [first, second, ..] = states {
-        first.velocity.copy_from_slice(&second.velocity);
     }
 }
 
@@ -279,7 +145,14 @@ pub(crate) mod tests {
 
     fn assemble(rows: Vec<Row>) -> Result<Recording> {
         let read = rows.len();
-        Recording::assemble(Path::new("x"), vec!["a".into()], rows, Summary { read, ..Default::default() })
+        let joints = vec!["a".into()];
+        cleaning::assemble(
+            Path::new("x"),
+            joints,
+            Space::Joints,
+            rows,
+            Summary { read, ..Default::default() },
+        )
     }
 
     #[test]

@@ -1,77 +1,184 @@
-//! Joint motion from a table: `.csv` or `.csv.gz`, one row a measurement, time in seconds.
+//! Motion from a table: `.csv` or `.csv.gz`, one row a measurement, time in seconds.
 
-use super::{Recording, Row, Selection, Summary, data};
+use super::cleaning::assemble;
+use super::rosbag::losses::Losses;
+use super::{BASE, Recording, Row, Selection, Summary, data};
 use crate::error::{Error, Result};
-use crate::state::Stamp;
+use crate::state::{Space, Stamp};
+use ::csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::str::FromStr;
 
-/// Which columns hold what.
+/// A line that is longer than this is no row of a table, bytes.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// Which columns are to be read as what, by name: `time=t,joint1=q1:qd1:tau1` (position, velocity and effort; the last
+/// two may be missing) or, for a base, `time=t,x=x_m,y=y_m,yaw=heading` with `vx`, `vy`, `wz` if there are such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns(Vec<(String, Vec<String>)>);
+
+impl FromStr for Columns {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let entry = |entry: &str| {
+            let expected =
+                || format!("'{entry}' is not of the form name=column or joint=position:velocity:effort");
+            let (name, columns) = entry.split_once('=').ok_or_else(expected)?;
+            let columns: Vec<String> = columns.split(':').map(|column| column.trim().to_owned()).collect();
+            let is_valid =
+                !name.trim().is_empty() && columns.len() <= 3 && columns.iter().all(|name| !name.is_empty());
+            is_valid.then(|| (name.trim().to_owned(), columns)).ok_or_else(expected)
+        };
+        text.split(',').map(entry).collect::<std::result::Result<_, _>>().map(Self)
+    }
+}
+
+/// Which columns hold what, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnMap {
-    /// Index of the time, s.
+    /// Of the measurement, s.
     pub time: usize,
+    /// Of the logging, s.
+    pub log: Option<usize>,
+    pub space: Space,
     pub joints: Vec<JointColumns>,
 }
 
-/// The columns of one joint.
+/// The columns of one joint, or of one coordinate of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JointColumns {
     pub name: String,
-    /// Index of the position, rad or m.
-    pub position: usize,
-    /// Index of the velocity, rad/s or m/s.
+    /// rad or m; only a base may have none, whose place is then made of its speed
+    pub position: Option<usize>,
+    /// rad/s or m/s
     pub velocity: Option<usize>,
-    /// Index of the effort, Nm or N.
+    /// Nm or N
     pub effort: Option<usize>,
 }
 
-const TIME_NAMES: [&str; 4] = ["t_s", "time_s", "time", "t"];
+const TIME_NAMES: [&str; 5] = ["t_header_s", "t_s", "time_s", "time", "t"];
+const LOG_NAMES: [&str; 1] = ["t_log_s"];
+/// Of the coordinates of a base, position and velocity.
+const BASE_NAMES: [(&[&str], &[&str]); 3] = [
+    (&["x_m", "x"], &["vx_mps", "vx", "speed_mps"]),
+    (&["y_m", "y"], &["vy_mps", "vy"]),
+    (
+        &["yaw_rad", "yaw", "heading_rad", "heading", "theta_rad", "theta"],
+        &["wz_radps", "wz", "yaw_rate_radps"],
+    ),
+];
+const BASE_VELOCITIES: [&str; 3] = ["vx", "vy", "wz"];
 
 impl ColumnMap {
-    /// Recognises `<joint>_pos`, `<joint>_vel`, `<joint>_eff` and `q1`, `qd1`, `tau1` or `tau_motor1`; none else.
+    /// Recognises `<joint>_pos`, `<joint>_vel`, `<joint>_eff`; `q1`, `qd1`, `tau1` or `tau_motor1`; and of a base
+    /// `x_m`, `y_m`, `yaw_rad`, `vx_mps`, `vy_mps`, `wz_radps`, with or without the units.
     pub fn detect(header: &[&str]) -> std::result::Result<Self, String> {
-        let index = |name: &str| header.iter().position(|column| *column == name);
-        let time = TIME_NAMES.iter().find_map(|name| index(name));
-        let time = time.ok_or_else(|| format!("no column of time ({})", TIME_NAMES.join(", ")))?;
-        let joints: Vec<JointColumns> = header
-            .iter()
-            .enumerate()
-            .filter_map(|(position, column)| {
-                let (name, velocity, efforts) = match (column.strip_suffix("_pos"), numbered_joint(column)) {
-                    (Some(joint), _) if !joint.is_empty() => {
-                        (joint, format!("{joint}_vel"), vec![format!("{joint}_eff")])
-                    }
-                    (_, Some(number)) => {
-                        let efforts = vec![format!("tau{number}"), format!("tau_motor{number}")];
-                        (*column, format!("qd{number}"), efforts)
-                    }
-                    _ => return None,
-                };
-                let effort = efforts.iter().find_map(|name| index(name));
-                Some(JointColumns { name: name.into(), position, velocity: index(&velocity), effort })
-            })
-            .collect();
-        match joints.is_empty() {
-            true => Err(format!("no columns <joint>_pos or q1, q2, ... among {}", header.join(", "))),
-            false => Ok(Self { time, joints }),
+        let find =
+            |names: &[&str]| names.iter().find_map(|name| header.iter().position(|column| column == name));
+        let log = find(&LOG_NAMES);
+        let columns = || format!("choose with --columns among {}", header.join(", "));
+        let time = find(&TIME_NAMES).or(log);
+        let time =
+            time.ok_or_else(|| format!("no column of time ({}); {}", TIME_NAMES.join(", "), columns()))?;
+        let joints = detect_joints(header);
+        if !joints.is_empty() {
+            return Ok(Self { time, log, space: Space::Joints, joints });
         }
+        let coordinate = |(name, (position, velocity)): (&str, (&[&str], &[&str]))| JointColumns {
+            name: name.into(),
+            position: find(position),
+            velocity: find(velocity),
+            effort: None,
+        };
+        let joints = BASE.into_iter().zip(BASE_NAMES).map(coordinate).collect();
+        let map = Self { time, log, space: Space::PlanarBase, joints };
+        match map.is_whole_base() {
+            true => Ok(map),
+            false => {
+                Err(format!("no columns <joint>_pos or q1, q2, ..., nor x, y, yaw of a base; {}", columns()))
+            }
+        }
+    }
+
+    /// As asked for by name.
+    fn named(header: &[&str], asked: &Columns) -> std::result::Result<Self, String> {
+        let find = |name: &String| {
+            let index = header.iter().position(|column| column == name);
+            index.ok_or_else(|| format!("no column '{name}' among {}", header.join(", ")))
+        };
+        let of = |name: &str| asked.0.iter().find(|(asked, _)| asked == name).map(|(_, columns)| &columns[0]);
+        let index = |name: &str| of(name).map(find).transpose();
+        let time = index("time")?.ok_or("the columns have no time=")?;
+        let log = index("log")?;
+        let is_base = BASE.iter().chain(&BASE_VELOCITIES).any(|name| of(name).is_some());
+        if is_base {
+            let coordinate = |(name, velocity): (&str, &str)| {
+                let (position, velocity) = (index(name)?, index(velocity)?);
+                Ok(JointColumns { name: name.into(), position, velocity, effort: None })
+            };
+            let joints = BASE.into_iter().zip(BASE_VELOCITIES).map(coordinate);
+            let joints = joints.collect::<std::result::Result<_, String>>()?;
+            let map = Self { time, log, space: Space::PlanarBase, joints };
+            let complete = "the columns of a base need yaw= and either x= and y= or vx=";
+            return map.is_whole_base().then_some(map).ok_or(complete.into());
+        }
+        let joint = |(name, columns): &(String, Vec<String>)| {
+            let index = |place: usize| columns.get(place).map(find).transpose();
+            let (position, velocity, effort) = (index(0)?, index(1)?, index(2)?);
+            Ok(JointColumns { name: name.clone(), position, velocity, effort })
+        };
+        let joints = asked.0.iter().filter(|(name, _)| name != "time" && name != "log").map(joint);
+        let joints: Vec<_> = joints.collect::<std::result::Result<_, String>>()?;
+        match joints.is_empty() {
+            true => Err("the columns name no joint".into()),
+            false => Ok(Self { time, log, space: Space::Joints, joints }),
+        }
+    }
+
+    /// Whether the pose of a base can be had from the columns.
+    fn is_whole_base(&self) -> bool {
+        let has_place = self.joints[0].position.is_some() && self.joints[1].position.is_some();
+        self.joints[2].position.is_some() && (has_place || self.joints[0].velocity.is_some())
     }
 
     /// Keeps the joints of `names` in their order.
     fn select(self, names: &[String]) -> std::result::Result<Self, String> {
+        if self.space == Space::PlanarBase && *names != BASE {
+            return Err(format!("there is a base in it, with x, y, yaw; not {}", names.join(", ")));
+        }
         let find = |name: &String| {
             let found = self.joints.iter().find(|joint| joint.name == *name).cloned();
             found.ok_or_else(|| format!("no joint '{name}' among {}", self.joint_names().join(", ")))
         };
-        Ok(Self { time: self.time, joints: names.iter().map(find).collect::<std::result::Result<_, _>>()? })
+        let joints = names.iter().map(find).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { joints, ..self })
     }
 
     fn joint_names(&self) -> Vec<String> {
         self.joints.iter().map(|joint| joint.name.clone()).collect()
     }
+}
+
+fn detect_joints(header: &[&str]) -> Vec<JointColumns> {
+    let index = |name: &str| header.iter().position(|column| *column == name);
+    let joint = |(position, column): (usize, &&str)| {
+        let (name, velocity, efforts) = match (column.strip_suffix("_pos"), numbered_joint(column)) {
+            (Some(joint), _) if !joint.is_empty() => {
+                (joint, format!("{joint}_vel"), [format!("{joint}_eff"), String::new()])
+            }
+            (_, Some(number)) => {
+                (*column, format!("qd{number}"), [format!("tau{number}"), format!("tau_motor{number}")])
+            }
+            _ => return None,
+        };
+        let (velocity, effort) = (index(&velocity), efforts.iter().find_map(|name| index(name)));
+        Some(JointColumns { name: name.into(), position: Some(position), velocity, effort })
+    };
+    header.iter().enumerate().filter_map(joint).collect()
 }
 
 /// The number of `q` with a number, as in `q3`.
@@ -87,12 +194,19 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     read_table(path, reader, selection)
 }
 
+/// Rows that are cut off or have another number of cells are counted; damage of the packing ends the table.
 fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<Recording> {
-    let refused = |error: ::csv::Error| data(path, error.to_string());
-    let mut table =
-        ::csv::ReaderBuilder::new().trim(::csv::Trim::All).comment(Some(b'#')).from_reader(reader);
-    let header = table.headers().map_err(refused)?.clone();
-    let columns = ColumnMap::detect(&header.iter().collect::<Vec<_>>());
+    let mut table = ::csv::ReaderBuilder::new()
+        .trim(::csv::Trim::All)
+        .comment(Some(b'#'))
+        .flexible(true)
+        .from_reader(ShortLines { reader, line: 0 });
+    let header = table.headers().map_err(|error| data(path, error.to_string()))?.clone();
+    let header: Vec<&str> = header.iter().map(|column| column.trim_start_matches('\u{feff}')).collect();
+    let columns = match &selection.columns {
+        Some(asked) => ColumnMap::named(&header, asked),
+        None => ColumnMap::detect(&header),
+    };
     let columns = match &selection.joints {
         Some(names) => columns.and_then(|columns| columns.select(names)),
         None => columns,
@@ -100,30 +214,78 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
     let columns = columns.map_err(|problem| data(path, problem))?;
     let mut summary = Summary::default();
     let mut rows = Vec::new();
-    let mut record = ::csv::StringRecord::new();
-    while table.read_record(&mut record).map_err(refused)? {
+    let mut record = ByteRecord::new();
+    while next(&mut table, &mut record, &mut summary.losses) {
         summary.read += 1;
+        if record.len() != header.len() {
+            summary.undecodable += 1;
+            let detail =
+                format!("row {} has {} cells, the header {}", summary.read, record.len(), header.len());
+            summary.losses.add("row of another length", detail);
+            continue;
+        }
         match row(&columns, &record) {
             Some(row) => rows.push(row),
             None => summary.not_finite += 1,
         }
     }
-    Recording::assemble(path, columns.joint_names(), rows, summary)
+    assemble(path, columns.joint_names(), columns.space, rows, summary)
+}
+
+/// Reads the next row; false at the end or where the file cannot be read on.
+fn next(table: &mut ::csv::Reader<impl Read>, record: &mut ByteRecord, losses: &mut Losses) -> bool {
+    table.read_byte_record(record).unwrap_or_else(|error| {
+        losses.add(
+            "rest of the table not readable",
+            format!("after byte {}: {error}", table.position().byte()),
+        );
+        false
+    })
 }
 
 /// Empty cells and what is no number become NaN, for the cleaning to count; none without a time.
-fn row(columns: &ColumnMap, record: &::csv::StringRecord) -> Option<Row> {
-    let cell = |index: usize| record.get(index).and_then(|cell| cell.parse::<f64>().ok()).unwrap_or(f64::NAN);
-    let time = Some(cell(columns.time)).filter(|time| time.is_finite())?;
-    let velocity: Option<Vec<f64>> = columns.joints.iter().map(|joint| joint.velocity.map(cell)).collect();
-    let effort: Option<Vec<f64>> = columns.joints.iter().map(|joint| joint.effort.map(cell)).collect();
+fn row(columns: &ColumnMap, record: &ByteRecord) -> Option<Row> {
+    let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<f64>().ok();
+    let cell = |index: usize| record.get(index).and_then(number).unwrap_or(f64::NAN);
+    let stamp = |index: usize| Some(cell(index)).filter(|time| time.is_finite()).map(Stamp::from_seconds);
+    let all = |of: fn(&JointColumns) -> Option<usize>| -> Option<Vec<f64>> {
+        columns.joints.iter().map(|joint| of(joint).map(cell)).collect()
+    };
+    // of a base the missing ones are zero, for the cleaning to complete
+    let or_zero = |of: fn(&JointColumns) -> Option<usize>| -> Vec<f64> {
+        columns.joints.iter().map(|joint| of(joint).map_or(0.0, cell)).collect()
+    };
+    let velocity = match columns.space {
+        Space::Joints => all(|joint| joint.velocity).unwrap_or_default(),
+        Space::PlanarBase => or_zero(|joint| joint.velocity),
+    };
     Some(Row {
-        header: Stamp::from_seconds(time),
-        log: None,
-        position: columns.joints.iter().map(|joint| cell(joint.position)).collect(),
-        velocity: velocity.unwrap_or_default(),
-        effort: effort.unwrap_or_default(),
+        header: stamp(columns.time)?,
+        log: columns.log.and_then(stamp),
+        position: or_zero(|joint| joint.position),
+        velocity,
+        effort: all(|joint| joint.effort).unwrap_or_default(),
     })
+}
+
+/// Ends with an error at a line that is too long, so that a small packed file cannot fill the memory.
+struct ShortLines<R> {
+    reader: R,
+    line: usize,
+}
+
+impl<R: Read> Read for ShortLines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.line = match buffer[..length].iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => length - end - 1,
+            None => self.line + length,
+        };
+        match self.line > LONGEST_LINE {
+            true => Err(io::Error::other(format!("a line of more than {LONGEST_LINE} bytes"))),
+            false => Ok(length),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +295,7 @@ mod tests {
 
     fn read_text(text: &str, joints: Option<&[&str]>) -> Result<Recording> {
         let joints = joints.map(|joints| joints.iter().map(|&joint| joint.into()).collect());
-        read_table(Path::new("x.csv"), text.as_bytes(), &Selection { topic: None, joints })
+        read_table(Path::new("x.csv"), text.as_bytes(), &Selection { joints, ..Default::default() })
     }
 
     #[test]
@@ -143,15 +305,10 @@ mod tests {
         assert_eq!(recording.joints, ["a", "b"]);
         assert_eq!(recording.states[1].position, [7.0, 6.0]);
         assert_eq!(recording.states[1].velocity, [8.0, 9.0]);
-        assert!(recording.efforts.is_none(), "joint b has none");
         assert_eq!(recording.states[1].stamp, Stamp(500_000_000));
         assert_eq!(recording.summary.not_finite, 1);
 
-        let text = "t_s,q1,q2,qd1,qd2,tau2,tau_motor1\n0,1,2,3,4,5,6\n1,1,2,3,4,,8\n";
-        let recording = read_text(text, None).unwrap();
-        let efforts = recording.efforts.unwrap();
-        assert_eq!(efforts[0], [6.0, 5.0]);
-        assert!(efforts[1].iter().all(|effort| effort.is_nan()), "one is missing");
+        let recording = read_text("t_s,q1,q2,qd1,qd2,q_ref1\n0,1,2,3,4,0\n1,1,2,3,4,0\n", None).unwrap();
         assert_eq!(recording.joints, ["q1", "q2"]);
         assert_eq!(recording.states[0].velocity, [3.0, 4.0]);
 
@@ -163,10 +320,81 @@ mod tests {
     fn tables_of_something_else_are_refused() {
         let refused = |text: &str, joints| read_text(text, joints).unwrap_err().to_string();
         assert!(refused("a_pos\n1\n", None).contains("no column of time"));
-        assert!(refused("t_s,x\n0,1\n", None).contains("no columns <joint>_pos or q1, q2, ... among t_s, x"));
+        let expected = "no columns <joint>_pos or q1, q2, ..., nor x, y, yaw of a base; choose with --columns among t_s, x";
+        assert!(refused("t_s,x\n0,1\n", None).contains(expected));
         assert!(refused("t_s,a_pos\n0,1\n", Some(&["c"])).contains("no joint 'c' among a"));
-        assert!(refused("t_s,a_pos\n0,1,2\n", None).contains("record 1"));
+        assert!(refused("t_s,a_pos\n0,1,2\n", None).contains("row 1 has 3 cells, the header 2"));
+        assert!(refused("t_s,x,y,yaw\n0,1,2,3\n", Some(&["a"])).contains("there is a base in it"));
         assert!(refused("", None).contains("no column of time"));
+    }
+
+    fn read_columns(text: &str, columns: &str) -> Result<Recording> {
+        let columns = Some(columns.parse().unwrap());
+        read_table(Path::new("x.csv"), text.as_bytes(), &Selection { columns, ..Default::default() })
+    }
+
+    #[test]
+    fn any_table_is_read_with_a_column_map() {
+        let text = "a,b,c,d\n0,1,2,3\n1,2,3,4\n";
+        let recording = read_columns(text, "time=a, elbow=b:c:d, wrist=d:b").unwrap();
+        assert_eq!(recording.joints, ["elbow", "wrist"]);
+        assert_eq!(
+            (&recording.states[0].position[..], &recording.states[0].velocity[..]),
+            (&[1.0, 3.0][..], &[2.0, 1.0][..])
+        );
+        assert!(recording.efforts.is_none(), "the wrist has none");
+        let recording = read_columns(text, "time=a,elbow=b:c:d").unwrap();
+        assert_eq!(recording.efforts, Some(vec![vec![3.0], vec![4.0]]));
+        let recording = read_columns(text, "time=a,x=b,y=c,yaw=d").unwrap();
+        assert_eq!((recording.space, recording.states[1].position[0]), (Space::PlanarBase, 2.0));
+        let refused = |columns| read_columns(text, columns).unwrap_err().to_string();
+        assert!(refused("time=a,x=e,y=b,yaw=c").contains("no column 'e' among a, b, c, d"));
+        assert!(refused("x=a,y=b,yaw=c").contains("no time="));
+        assert!(refused("time=a,x=b,yaw=c").contains("need yaw= and either x= and y= or vx="));
+        assert!(refused("time=a").contains("name no joint"));
+        for wrong in ["", "time", "time=", "=a", "j=a:b:c:d", "j=a::b"] {
+            assert!(wrong.parse::<Columns>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_whole_before_damage_is_read() {
+        let text: String = (0..2000).map(|step| format!("{step},{step}.5,1\n")).collect();
+        let text = format!("t_s,a_pos,a_vel\n{text}");
+        let cut = read_text(&text[..text.len() - 4], None).unwrap().summary;
+        assert_eq!((cut.read, cut.kept, cut.undecodable), (2000, 1999, 1));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv.gz");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        let packed = packed.finish().unwrap();
+        std::fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+        let summary = Recording::read(&path, &Selection::default()).unwrap().summary;
+        assert!(summary.kept > 500 && summary.kept < 1500, "{summary}");
+        assert!(summary.to_string().contains("rest of the table not readable"), "{summary}");
+        let error = read_text(&"0".repeat(3 << 20), None).unwrap_err().to_string();
+        assert!(error.contains("a line of more than"), "{error}");
+    }
+
+    #[test]
+    fn recorded_bases_are_read() {
+        let Some(folder) = data_folder() else { return };
+        let columns =
+            |columns: &str| Selection { columns: Some(columns.parse().unwrap()), ..Default::default() };
+        let plaza = columns("time=t_dr_s,x=x_dr_m,y=y_dr_m,yaw=heading_dr_rad");
+        let plaza = Recording::read(&folder.join("plaza_mower/plaza1.csv.gz"), &plaza).unwrap();
+        assert_eq!((plaza.space, plaza.summary.read), (Space::PlanarBase, 9658));
+        assert!(
+            plaza.summary.differentiated && (plaza.summary.interval - 0.2).abs() < 0.01,
+            "{}",
+            plaza.summary
+        );
+        let speed: f64 =
+            plaza.states.iter().map(|state| state.velocity[0]).sum::<f64>() / plaza.states.len() as f64;
+        assert!((speed - 0.96).abs() < 0.05, "{speed} m/s");
+        let vehicle = folder.join("bags_ackermann_gps/bag_odometry.csv.gz");
+        let vehicle = Recording::read(&vehicle, &Selection::default()).unwrap();
+        assert!(vehicle.summary.integrated, "{}", vehicle.summary);
     }
 
     #[test]

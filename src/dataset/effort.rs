@@ -14,14 +14,6 @@ pub struct EffortEpisode {
     pub efforts: Vec<Vec<f64>>,
 }
 
-/// One effort a joint, or NaN for all of them where one is missing: half a row would shift the others in time.
-pub(super) fn complete(effort: Vec<f64>, joints: usize) -> Vec<f64> {
-    match effort.len() == joints && effort.iter().all(|effort| effort.is_finite()) {
-        true => effort,
-        false => vec![f64::NAN; joints],
-    }
-}
-
 impl Recording {
     /// As [`Recording::episodes`], with efforts, which are interpolated just as positions are. Measurements without
     /// effort are left out. An error if the recording has no efforts at all.
@@ -60,9 +52,10 @@ impl Recording {
 
 #[cfg(test)]
 mod tests {
+    use crate::dataset::cleaning::assemble;
     use crate::dataset::tests::data_folder;
     use crate::dataset::{Recording, Row, Selection, Summary};
-    use crate::state::Stamp;
+    use crate::state::{Space, Stamp};
     use std::path::Path;
 
     fn recording(efforts: &[Vec<f64>]) -> Recording {
@@ -74,7 +67,8 @@ mod tests {
             effort: effort.clone(),
         };
         let rows = efforts.iter().enumerate().map(row).collect();
-        Recording::assemble(Path::new("x"), vec!["a".into(), "b".into()], rows, Summary::default()).unwrap()
+        let names = vec!["a".into(), "b".into()];
+        assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap()
     }
 
     #[test]

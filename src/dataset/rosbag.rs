@@ -1,26 +1,29 @@
-//! The messages of a rosbag2 recording as they lie in its files, undecoded. Storage: sqlite3, of all versions since
-//! Eloquent (<https://github.com/ros2/rosbag2>, schema of rosbag2_storage_sqlite3). Another storage (MCAP) becomes
-//! a second kind of [`Messages`] behind the same [`Bag`].
+//! The messages of a rosbag2 recording (<https://github.com/ros2/rosbag2>) as they lie in its files, undecoded,
+//! whichever storage they are in. They are read in pieces, so that a recording may be larger than the memory.
+
+mod compression;
+pub mod losses;
+mod mcap;
+pub mod metadata;
+mod sqlite;
 
 use super::data;
 use crate::error::{Error, Result};
 use crate::state::Stamp;
-use rusqlite::{Connection, OpenFlags, params};
-use serde::Deserialize;
-use std::collections::{BTreeMap, VecDeque};
+use losses::Losses;
+use metadata::Metadata;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempPath;
 
-/// Messages fetched at a time.
-const PAGE: usize = 512;
-const METADATA: &str = "metadata.yaml";
-
-/// A recording of one file or of several in succession, checked and ready to be read.
+/// A recording of one file or of several, checked and ready to be read.
 #[derive(Clone, Debug)]
 pub struct Bag {
     path: PathBuf,
-    files: Vec<PathBuf>,
+    files: Vec<Arc<File>>,
     topics: Vec<Topic>,
+    losses: Losses,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,26 +45,72 @@ pub struct RawMessage {
     pub cdr: Vec<u8>,
 }
 
+/// A topic of one file.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicCount {
+    name: Arc<str>,
+    type_name: Arc<str>,
+    /// `cdr`, or one that cannot be read.
+    encoding: Arc<str>,
+    messages: usize,
+}
+
+#[derive(Debug)]
+struct File {
+    contents: Contents,
+    /// Where it was unpacked to; removed when it is no longer used.
+    _unpacked: Option<TempPath>,
+}
+
+#[derive(Debug)]
+enum Contents {
+    Sqlite(sqlite::File),
+    Mcap(mcap::File),
+}
+
+enum Reader {
+    Sqlite(sqlite::Reader),
+    Mcap(mcap::Reader),
+}
+
 impl Bag {
-    /// `path` is a `.db3` file or the folder of a recording.
+    /// `path` is a file of either storage or the folder of a recording.
     pub fn open(path: &Path) -> Result<Self> {
-        let files = if path.is_dir() { files_of_folder(path)? } else { vec![path.to_path_buf()] };
-        check_metadata(path, &files)?;
-        let mut topics = BTreeMap::new();
-        for file in &files {
-            for (name, type_name, messages) in read_topics(file)? {
-                topics.entry((name, type_name)).and_modify(|count| *count += messages).or_insert(messages);
+        let mut losses = Losses::default();
+        let (paths, metadata) = match path.is_dir() {
+            true => files_of_folder(path, &mut losses)?,
+            false => (vec![path.to_path_buf()], None),
+        };
+        let mut files = Vec::new();
+        let mut refused = None;
+        for file in &paths {
+            match File::open(file, &mut losses) {
+                Ok(file) => files.push(Arc::new(file)),
+                Err(error) if paths.len() > 1 => {
+                    losses.add("file not readable", error.to_string());
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
         }
-        if topics.values().sum::<usize>() == 0 {
-            return Err(data(path, "the bag has no messages"));
+        if let (true, Some(error)) = (files.is_empty(), refused) {
+            return Err(error);
         }
-        let topic = |((name, type_name), messages): ((String, String), usize)| Topic {
-            name: name.into(),
-            type_name: type_name.into(),
-            messages,
-        };
-        Ok(Self { path: path.to_path_buf(), files, topics: topics.into_iter().map(topic).collect() })
+        files.iter().for_each(|file| losses.extend(file.losses()));
+        files.sort_by_key(|file| file.start());
+        let topics = merge_topics(path, &files, &mut losses)?;
+        let messages: usize = topics.iter().map(|topic| topic.messages).sum();
+        match metadata.filter(|metadata| metadata.message_count > 0) {
+            _ if messages == 0 && losses.is_empty() => return Err(data(path, "the bag has no messages")),
+            _ if messages == 0 => return Err(data(path, format!("the bag has no messages; {losses}"))),
+            Some(metadata) if metadata.message_count != messages as u64 => {
+                let detail =
+                    format!("metadata.yaml counts {}, {messages} were found", metadata.message_count);
+                losses.add("number of messages differs", detail);
+            }
+            _ => (),
+        }
+        Ok(Self { path: path.to_path_buf(), files, topics, losses })
     }
 
     pub fn path(&self) -> &Path {
@@ -72,262 +121,270 @@ impl Bag {
         &self.topics
     }
 
+    /// What was found missing or damaged when it was opened; [`Messages::losses`] has what the reading finds.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
     /// The messages of one topic, or of all, in the order of logging.
     pub fn messages(&self, topic: Option<&str>) -> Messages {
         Messages {
-            files: self.files.iter().cloned().collect(),
+            waiting: self.files.iter().rev().cloned().collect(),
             topic: topic.map(str::to_owned),
-            current: None,
-            page: VecDeque::new(),
+            open: Vec::new(),
+            losses: Losses::default(),
         }
     }
 }
 
-/// Owned messages, read page by page; after an error it ends.
+/// Owned messages, read piece by piece; after an error it ends. Damage is no error: what is whole is read.
 pub struct Messages {
-    files: VecDeque<PathBuf>,
+    /// The earliest is the last.
+    waiting: Vec<Arc<File>>,
     topic: Option<String>,
-    current: Option<Reader>,
-    page: VecDeque<RawMessage>,
+    open: Vec<Open>,
+    losses: Losses,
 }
 
-struct Reader {
-    path: PathBuf,
-    connection: Connection,
-    topics: BTreeMap<i64, (Arc<str>, Arc<str>)>,
-    /// Stamp and row of the last message of the last page.
-    last: (i64, i64),
+/// A file that is being read, with its next message.
+struct Open {
+    reader: Reader,
+    head: RawMessage,
+    _file: Arc<File>,
 }
 
 impl Iterator for Messages {
     type Item = Result<RawMessage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(message) = self.page.pop_front() {
-                return Some(Ok(message));
-            }
-            if self.current.is_none() {
-                match Reader::open(self.files.pop_front()?) {
-                    Ok(reader) => self.current = Some(reader),
-                    Err(error) => return self.end(error),
-                }
-            }
-            match self.current.as_mut()?.page(self.topic.as_deref()) {
-                Ok(page) if page.is_empty() => self.current = None,
-                Ok(page) => self.page = page,
-                Err(error) => return self.end(error),
-            }
+        let message = self.next_message();
+        if message.is_err() {
+            self.waiting.clear();
+            self.open.clear();
         }
+        message.transpose()
     }
 }
 
 impl Messages {
-    fn end(&mut self, error: Error) -> Option<Result<RawMessage>> {
-        self.files.clear();
-        self.current = None;
-        Some(Err(error))
+    /// What could not be read so far.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    fn next_message(&mut self) -> Result<Option<RawMessage>> {
+        loop {
+            let earliest = self.open.iter().enumerate().map(|(index, open)| (open.head.stamp, index)).min();
+            let is_due = |file: &Arc<File>| earliest.is_none_or(|(stamp, _)| file.start() <= stamp);
+            if self.waiting.last().is_some_and(is_due) {
+                self.open_next()?;
+                continue;
+            }
+            let Some((_, index)) = earliest else { return Ok(None) };
+            let open = &mut self.open[index];
+            let next = open.reader.next(&mut self.losses)?;
+            return Ok(Some(match next {
+                Some(next) => std::mem::replace(&mut open.head, next),
+                None => {
+                    let open = self.open.remove(index);
+                    self.losses.extend(open.reader.losses());
+                    open.head
+                }
+            }));
+        }
+    }
+
+    fn open_next(&mut self) -> Result<()> {
+        let Some(file) = self.waiting.pop() else { return Ok(()) };
+        let mut reader = match &file.contents {
+            Contents::Sqlite(file) => Reader::Sqlite(file.reader(self.topic.as_deref())?),
+            Contents::Mcap(file) => Reader::Mcap(file.reader(self.topic.as_deref())?),
+        };
+        match reader.next(&mut self.losses)? {
+            Some(head) => self.open.push(Open { reader, head, _file: file }),
+            None => self.losses.extend(reader.losses()),
+        }
+        Ok(())
     }
 }
 
 impl Reader {
-    fn open(path: PathBuf) -> Result<Self> {
-        let connection = connect(&path)?;
-        let topics = query(&path, &connection, "SELECT id, name, type FROM topics", |row| {
-            let (id, name, type_name): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok((id, (name.into(), type_name.into())))
-        })?;
-        Ok(Self { path, connection, topics: topics.into_iter().collect(), last: (i64::MIN, i64::MIN) })
-    }
-
-    fn page(&mut self, topic: Option<&str>) -> Result<VecDeque<RawMessage>> {
-        let refused = |error: rusqlite::Error| data(&self.path, format!("sqlite3: {error}"));
-        let sql = "SELECT m.timestamp, m.id, m.topic_id, m.data FROM messages m \
-                   JOIN topics t ON t.id = m.topic_id \
-                   WHERE (m.timestamp, m.id) > (?1, ?2) AND (?3 IS NULL OR t.name = ?3) \
-                   ORDER BY m.timestamp, m.id LIMIT ?4";
-        let mut statement = self.connection.prepare_cached(sql).map_err(refused)?;
-        let mut rows =
-            statement.query(params![self.last.0, self.last.1, topic, PAGE as i64]).map_err(refused)?;
-        let mut page = VecDeque::new();
-        while let Some(row) = rows.next().map_err(refused)? {
-            self.last = (row.get(0).map_err(refused)?, row.get(1).map_err(refused)?);
-            let id: i64 = row.get(2).map_err(refused)?;
-            let Some((topic, type_name)) = self.topics.get(&id).cloned() else { continue };
-            let cdr = row.get(3).map_err(refused)?;
-            page.push_back(RawMessage { topic, type_name, stamp: Stamp(self.last.0), cdr });
+    fn next(&mut self, losses: &mut Losses) -> Result<Option<RawMessage>> {
+        loop {
+            let next = match self {
+                Self::Sqlite(reader) => reader.next()?,
+                Self::Mcap(reader) => reader.next()?,
+            };
+            let Some(message) = next else { return Ok(None) };
+            let RawMessage { topic, type_name, stamp, cdr } = message;
+            match compression::unpack_message(cdr) {
+                Ok(cdr) => return Ok(Some(RawMessage { topic, type_name, stamp, cdr })),
+                Err(error) => losses.add("compressed message not readable", format!("of {topic}: {error}")),
+            }
         }
-        Ok(page)
+    }
+
+    fn losses(&self) -> &Losses {
+        match self {
+            Self::Sqlite(reader) => reader.losses(),
+            Self::Mcap(reader) => reader.losses(),
+        }
     }
 }
 
-/// Reads only. A file that nobody is writing is opened as immutable, which leaves no lock and works in folders that
-/// cannot be written; not so one with a write-ahead log, whose messages would be missed.
-fn connect(path: &Path) -> Result<Connection> {
-    if !path.is_file() {
-        return Err(data(path, "there is no such file"));
+impl File {
+    fn open(path: &Path, losses: &mut Losses) -> Result<Self> {
+        if !path.is_file() {
+            return Err(data(path, "there is no such file"));
+        }
+        if !compression::first_bytes(path)?.starts_with(&compression::ZSTD_MAGIC) {
+            return Ok(Self { contents: Contents::open(path, path)?, _unpacked: None });
+        }
+        let (unpacked, problem) = compression::unpack_file(path)?;
+        if let Some(problem) = problem {
+            losses.add("compressed file damaged", format!("{}: {problem}", path.display()));
+        }
+        let unpacked = unpacked.into_temp_path();
+        Ok(Self { contents: Contents::open(&unpacked, path)?, _unpacked: Some(unpacked) })
     }
-    let text = path.to_string_lossy();
-    let log = std::fs::metadata(format!("{text}-wal")).map_or(0, |log| log.len());
-    let escaped: String = text
-        .chars()
-        .map(|letter| match letter {
-            '%' => "%25".into(),
-            '?' => "%3f".into(),
-            '#' => "%23".into(),
-            letter => letter.to_string(),
-        })
-        .collect();
-    let uri = format!("file:{escaped}?mode=ro{}", if log > 0 { "" } else { "&immutable=1" });
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(uri, flags).map_err(|error| data(path, format!("sqlite3: {error}")))
-}
 
-fn query<T>(
-    path: &Path,
-    connection: &Connection,
-    sql: &str,
-    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>> {
-    let refused = |error: rusqlite::Error| data(path, format!("not a readable rosbag2 database: {error}"));
-    let mut statement = connection.prepare(sql).map_err(refused)?;
-    let rows = statement.query_map([], read).map_err(refused)?;
-    rows.collect::<rusqlite::Result<_>>().map_err(refused)
-}
+    fn start(&self) -> Stamp {
+        match &self.contents {
+            Contents::Sqlite(file) => file.start(),
+            Contents::Mcap(file) => file.start(),
+        }
+    }
 
-/// Name, type and number of messages; any serialization but CDR is refused.
-fn read_topics(path: &Path) -> Result<Vec<(String, String, usize)>> {
-    let connection = connect(path)?;
-    let sql = "SELECT name, type, serialization_format, (SELECT COUNT(*) FROM messages WHERE topic_id = topics.id) \
-               FROM topics";
-    let topics: Vec<(String, String, String, i64)> =
-        query(path, &connection, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    topics
-        .into_iter()
-        .map(|(name, type_name, format, messages)| {
-            check_format(path, &name, &format)?;
-            Ok((name, type_name, usize::try_from(messages).unwrap_or(0)))
-        })
-        .collect()
-}
+    fn topics(&self) -> Vec<TopicCount> {
+        match &self.contents {
+            Contents::Sqlite(file) => file.topics(),
+            Contents::Mcap(file) => file.topics(),
+        }
+    }
 
-fn check_format(path: &Path, topic: &str, format: &str) -> Result<()> {
-    match format {
-        "cdr" => Ok(()),
-        other => Err(data(path, format!("topic {topic} is serialized as '{other}', expected 'cdr'"))),
+    fn losses(&self) -> &Losses {
+        match &self.contents {
+            Contents::Sqlite(file) => file.losses(),
+            Contents::Mcap(file) => file.losses(),
+        }
     }
 }
 
-/// The part of metadata.yaml that matters here; its version decides what else is in it.
-#[derive(Deserialize)]
-struct Metadata {
-    rosbag2_bagfile_information: Information,
-}
-
-#[derive(Deserialize)]
-struct Information {
-    #[serde(default)]
-    storage_identifier: String,
-    #[serde(default)]
-    relative_file_paths: Vec<String>,
-    #[serde(default)]
-    compression_mode: String,
-    #[serde(default)]
-    topics_with_message_count: Vec<TopicInformation>,
-}
-
-#[derive(Deserialize)]
-struct TopicInformation {
-    topic_metadata: TopicMetadata,
-}
-
-#[derive(Deserialize)]
-struct TopicMetadata {
-    name: String,
-    serialization_format: String,
-}
-
-fn read_metadata(folder: &Path) -> Result<Option<Information>> {
-    let path = folder.join(METADATA);
-    if !path.is_file() {
-        return Ok(None);
+impl Contents {
+    /// By its first bytes; by the name if these are damaged.
+    fn open(path: &Path, named: &Path) -> Result<Self> {
+        let first = compression::first_bytes(path)?;
+        let name = named.to_string_lossy().to_lowercase();
+        match () {
+            () if first.starts_with(::mcap::MAGIC) => Ok(Self::Mcap(mcap::File::open(path)?)),
+            () if first.starts_with(b"SQLite format 3\0") => Ok(Self::Sqlite(sqlite::File::open(path)?)),
+            () if name.contains(".mcap") => Ok(Self::Mcap(mcap::File::open(path)?)),
+            () => Ok(Self::Sqlite(sqlite::File::open(path)?)),
+        }
     }
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let metadata: Metadata = serde_yaml::from_str(&text).map_err(|error| data(&path, error.to_string()))?;
-    Ok(Some(metadata.rosbag2_bagfile_information))
 }
 
-/// The database files of a recording's folder, in succession.
-fn files_of_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    if let Some(information) = read_metadata(folder)? {
-        // version 2 has the folder's name before the file's
-        let names = information.relative_file_paths.iter().filter_map(|path| Path::new(path).file_name());
-        let files: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
-        return match (information.storage_identifier.as_str(), files.is_empty()) {
-            ("sqlite3", false) => Ok(files),
-            ("sqlite3", true) => Err(data(folder, "metadata.yaml names no files")),
-            (other, _) => Err(data(folder, format!("its storage is '{other}'; only sqlite3 can be read"))),
-        };
+/// Over all files; what is not serialized as CDR is refused if there is nothing else, else left out.
+fn merge_topics(path: &Path, files: &[Arc<File>], losses: &mut Losses) -> Result<Vec<Topic>> {
+    let all: Vec<TopicCount> = files.iter().flat_map(|file| file.topics()).collect();
+    let has_readable = all.iter().any(|topic| &*topic.encoding == "cdr");
+    let mut topics: BTreeMap<(Arc<str>, Arc<str>), usize> = BTreeMap::new();
+    for topic in all {
+        if &*topic.encoding != "cdr" {
+            let problem =
+                format!("topic {} is serialized as '{}', expected 'cdr'", topic.name, topic.encoding);
+            if !has_readable {
+                return Err(data(path, problem));
+            }
+            losses.add("topic not readable", problem);
+            continue;
+        }
+        *topics.entry((topic.name, topic.type_name)).or_default() += topic.messages;
     }
+    let topic = |((name, type_name), messages)| Topic { name, type_name, messages };
+    Ok(topics.into_iter().map(topic).collect())
+}
+
+/// The files of a recording's folder: those that metadata.yaml names if all of them are there, else all there are.
+fn files_of_folder(folder: &Path, losses: &mut Losses) -> Result<(Vec<PathBuf>, Option<Metadata>)> {
     let entries = std::fs::read_dir(folder).map_err(Error::io(folder))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "db3"));
-    files.sort();
-    if files.is_empty() {
-        return Err(data(folder, "there is no metadata.yaml and no .db3 file in the folder"));
-    }
-    Ok(files)
-}
-
-/// What metadata.yaml says against reading `files`, if there is one beside them.
-fn check_metadata(path: &Path, files: &[PathBuf]) -> Result<()> {
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
-    let Some(information) = read_metadata(folder)? else { return Ok(()) };
-    let is_of_these = |name: &String| {
-        let name = Path::new(name).file_name();
-        files.iter().any(|file| file.file_name() == name)
+    let mut present: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    present.retain(|path| path.is_file() && is_storage(path));
+    present.sort();
+    let metadata = match Metadata::read(folder)? {
+        Some(Ok(metadata)) => Some(metadata),
+        Some(Err(problem)) => {
+            losses.add("metadata.yaml not used", problem);
+            None
+        }
+        None => None,
     };
-    if !information.relative_file_paths.iter().any(is_of_these) {
-        return Ok(()); // it belongs to other files
+    if present.is_empty() {
+        let of = metadata.map(|metadata| format!(" of storage '{}'", metadata.storage_identifier));
+        let problem = format!("no .db3 or .mcap file{} is in the folder", of.unwrap_or_default());
+        return Err(data(folder, problem));
     }
-    match information.compression_mode.to_lowercase().as_str() {
-        "" | "none" => (),
-        mode => {
-            return Err(data(
-                path,
-                format!("it is compressed by {mode}; decompress it with ros2 bag convert"),
-            ));
+    let Some(metadata) = metadata else { return Ok((present, None)) };
+    // version 2 has the folder's name before the file's
+    let names = metadata.relative_file_paths.iter().filter_map(|path| Path::new(path).file_name()?.to_str());
+    let (mut named, mut missing) = (Vec::new(), Vec::new());
+    for name in names {
+        let is_it = |path: &&PathBuf| {
+            path.file_name().and_then(|file| file.to_str()).map(unpacked_name) == Some(unpacked_name(name))
+        };
+        match present.iter().find(is_it) {
+            Some(path) => named.push(path.clone()),
+            None => missing.push(name),
         }
     }
-    let topics = information.topics_with_message_count.iter().map(|topic| &topic.topic_metadata);
-    topics.into_iter().try_for_each(|topic| check_format(path, &topic.name, &topic.serialization_format))
+    if missing.is_empty() && !named.is_empty() {
+        return Ok((named, Some(metadata)));
+    }
+    if !missing.is_empty() {
+        let detail = format!("{}; read instead: all {} in the folder", missing.join(", "), present.len());
+        losses.add("file named by metadata.yaml missing", detail);
+    }
+    Ok((present, Some(metadata)))
 }
 
+/// Whether a file is named as one of either storage.
+pub(super) fn is_storage(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_lowercase();
+    let name = unpacked_name(&name);
+    name.ends_with(".db3") || name.ends_with(".mcap")
+}
+
+/// A name without the ending of a compressed file.
+fn unpacked_name(name: &str) -> &str {
+    name.strip_suffix(".zstd").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
+}
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::tests::data_folder;
 
-    #[test]
-    fn every_recorded_database_is_read_or_refused_with_a_reason() {
-        let Some(folder) = data_folder() else { return };
+    fn storage_files(folder: &Path) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        let mut folders = vec![folder.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "db3") {
-                    files.push(path);
-                }
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => files.extend(storage_files(&path)),
+                false => files.extend(is_storage(&path).then_some(path)),
             }
         }
-        assert!(files.len() >= 18, "{} files", files.len());
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn every_recorded_file_is_read_or_refused_with_a_reason() {
+        let Some(folder) = data_folder() else { return };
+        let files = storage_files(&folder);
+        assert!(files.len() >= 36, "{} files", files.len());
         for file in files {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             let bag = match (name.as_str(), Bag::open(&file)) {
-                ("wrong_rmw_test_0.db3", Err(error)) => {
+                ("wrong_rmw_test_0.db3" | "wrong_rmw_test_0.mcap", Err(error)) => {
                     assert!(error.to_string().contains("serialized as 'wrong_format', expected 'cdr'"));
                     continue;
                 }
@@ -337,32 +394,64 @@ mod tests {
                 }
                 (_, bag) => bag.unwrap(),
             };
-            let messages: Vec<RawMessage> = bag.messages(None).map(|message| message.unwrap()).collect();
-            assert_eq!(
-                messages.len(),
-                bag.topics().iter().map(|topic| topic.messages).sum::<usize>(),
-                "{name}"
-            );
+            let mut reading = bag.messages(None);
+            let messages: Vec<RawMessage> = reading.by_ref().map(|message| message.unwrap()).collect();
+            assert!(bag.losses().is_empty() && reading.losses().is_empty(), "{name}: {}", bag.losses());
+            let counted: usize = bag.topics().iter().map(|topic| topic.messages).sum();
+            assert_eq!(messages.len(), counted, "{name}");
             assert!(messages.windows(2).all(|pair| pair[0].stamp <= pair[1].stamp), "{name}");
-            let topic = &bag.topics()[0];
-            let of_topic = bag.messages(Some(&topic.name)).map(|message| message.unwrap());
-            assert_eq!(
-                of_topic.filter(|message| message.type_name == topic.type_name).count(),
-                topic.messages
-            );
+            for topic in bag.topics() {
+                let of_topic: Vec<_> =
+                    messages.iter().filter(|message| message.topic == topic.name).collect();
+                let alone = bag.messages(Some(&topic.name)).map(|message| message.unwrap());
+                assert!(alone.eq(of_topic.into_iter().cloned()), "{name} {}", topic.name);
+            }
         }
     }
 
     #[test]
-    fn a_split_recording_is_read_in_succession() {
+    fn every_recorded_folder_has_the_messages_that_its_metadata_counts() {
         let Some(folder) = data_folder() else { return };
-        let bag =
-            Bag::open(&folder.join("bags_rosbag2_tests/rosbag2_py/test/resources/sqlite3/wbag")).unwrap();
-        assert_eq!(bag.messages(None).count(), 6074);
-        let bag = Bag::open(&folder.join("bag_foxy_v2/rosbag2_test")).unwrap();
-        assert_eq!(bag.messages(Some("/imu")).count(), 1565);
-        let error = Bag::open(&folder.join("bags_alltypes/test_bag_mcap")).unwrap_err().to_string();
-        assert!(error.ends_with("its storage is 'mcap'; only sqlite3 can be read"));
+        let mut folders: Vec<PathBuf> =
+            storage_files(&folder).iter().map(|file| file.parent().unwrap().into()).collect();
+        folders.dedup();
+        let mut with_count = 0;
+        for folder in folders.iter().filter(|folder| folder.join(metadata::FILE_NAME).is_file()) {
+            let name = folder.display();
+            let Ok(bag) = Bag::open(folder) else {
+                assert!(folder.ends_with("wrong_rmw_test") || folder.ends_with("empty_bag"), "{name}");
+                continue;
+            };
+            let counted = Metadata::read(folder).unwrap().unwrap().unwrap().message_count;
+            assert!(bag.losses().is_empty(), "{name}: {}", bag.losses());
+            assert_eq!(bag.messages(None).count() as u64, counted, "{name}");
+            with_count += 1;
+        }
+        assert!(with_count >= 17, "{with_count} folders");
+    }
+
+    /// The log stamps and the header's differ: they were written one after the other, the rest is the same.
+    #[test]
+    fn both_storages_hold_the_same_messages() {
+        let Some(folder) = data_folder() else { return };
+        let read = |name: &str| -> Vec<RawMessage> {
+            let bag = Bag::open(&folder.join("bags_alltypes").join(name)).unwrap();
+            bag.messages(None).map(|message| message.unwrap()).collect()
+        };
+        let (mcap, sqlite) = (read("test_bag_mcap"), read("test_bag_sqlite3"));
+        assert_eq!((mcap.len(), sqlite.len()), (188, 188));
+        let offset = mcap[0].stamp.0 - sqlite[0].stamp.0;
+        for (mcap, sqlite) in mcap.iter().zip(&sqlite) {
+            assert_eq!((&mcap.topic, &mcap.type_name), (&sqlite.topic, &sqlite.type_name));
+            assert_eq!(
+                (mcap.stamp.0 - sqlite.stamp.0, mcap.cdr.len()),
+                (offset, sqlite.cdr.len()),
+                "{}",
+                mcap.topic
+            );
+            let differing = mcap.cdr.iter().zip(&sqlite.cdr).filter(|(mcap, sqlite)| mcap != sqlite).count();
+            assert!(differing <= 12, "{}: {differing} bytes", mcap.topic);
+        }
     }
 
     #[test]
@@ -375,6 +464,11 @@ mod tests {
         assert!(refused(&path).contains("not a readable rosbag2 database"));
         std::fs::write(&path, "").unwrap();
         assert!(refused(&path).contains("no such table"));
-        assert!(refused(tempfile::tempdir().unwrap().path()).contains("no .db3 file in the folder"));
+        assert!(
+            refused(tempfile::tempdir().unwrap().path()).contains("no .db3 or .mcap file is in the folder")
+        );
+        let path = folder.path().join("text.mcap");
+        std::fs::write(&path, "not a recording at all, only text").unwrap();
+        assert!(refused(&path).contains("does not begin as an MCAP file does"));
     }
 }

@@ -23,7 +23,7 @@ const DEPTH: usize = 100;
 
 #[derive(Args, Clone, Debug)]
 pub struct PlayArgs {
-    /// A rosbag2 folder or .db3 file, or a table of joint motion (.csv, .csv.gz)
+    /// A rosbag2 folder, .mcap or .db3 file, or a table of joint motion (.csv, .csv.gz)
     recording: PathBuf,
     /// Speed, as a multiple of the recorded one
     #[arg(long, default_value_t = 1.0)]
@@ -76,7 +76,8 @@ impl Player {
                 .any(|publisher| publisher.get_inter_process_subscription_count().is_ok_and(|n| n > 0))
         });
         let mut played = 0;
-        for message in bag.messages(None) {
+        let mut messages = bag.messages(None);
+        for message in messages.by_ref() {
             let RawMessage { topic, stamp, cdr, .. } = message?;
             let Some(publisher) = publishers.get(&*topic) else { continue };
             if !self.wait_until(stamp) {
@@ -85,6 +86,7 @@ impl Player {
             publisher.publish_raw(&cdr)?;
             played += 1;
         }
+        bag.losses().lines().iter().chain(&messages.losses().lines()).for_each(|line| println!("{line}"));
         Ok(played)
     }
 

@@ -1,7 +1,8 @@
 use super::*;
+use crate::dataset::cleaning::assemble;
 use crate::dataset::tests::data_folder;
 use crate::dataset::{Row, Selection, Summary};
-use crate::state::Stamp;
+use crate::state::{Space, Stamp};
 use std::path::Path;
 
 /// Quick to train; the figures of the docs are of the default.
@@ -33,7 +34,8 @@ fn recording(effort: impl Fn(f64, f64, f64) -> f64) -> Recording {
         }
     };
     let rows = (0..2000).map(row).collect();
-    Recording::assemble(Path::new("x"), vec!["a".into(), "b".into()], rows, Summary::default()).unwrap()
+    let names = vec!["a".into(), "b".into()];
+    assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap()
 }
 
 fn mean(report: &DynamicsReport, name: &str) -> f64 {

@@ -1,0 +1,182 @@
+//! The motion on a topic of a bag: of joints from JointState, of a base from Odometry or PoseStamped.
+
+use super::cleaning::assemble;
+use super::messages::{JointState, Message, Odometry, Pose, PoseStamped, decode};
+use super::rosbag::{Bag, Topic};
+use super::{BASE, Recording, Row, Selection, Summary, data, joint_state};
+use crate::error::Result;
+use crate::state::{Space, Stamp};
+use std::path::Path;
+
+pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
+    let bag = Bag::open(path)?;
+    let topic = choose_topic(&bag, selection)?;
+    let mut summary = Summary {
+        topic: topic.name.to_string(),
+        type_name: topic.type_name.to_string(),
+        losses: bag.losses().clone(),
+        ..Default::default()
+    };
+    let (names, space, rows) = match &*topic.type_name {
+        JointState::TYPE_NAME => {
+            let (names, rows) = joint_state::read(&bag, topic, selection, &mut summary)?;
+            (names, Space::Joints, rows)
+        }
+        Odometry::TYPE_NAME => {
+            (base_names(path, selection)?, Space::PlanarBase, read_odometry(&bag, topic, &mut summary)?)
+        }
+        _ => (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary)?),
+    };
+    assemble(path, names, space, rows, summary)
+}
+
+/// The topic that was asked for; else one with joints, else one with odometry; among several the one with most.
+fn choose_topic<'a>(bag: &'a Bag, selection: &Selection) -> Result<&'a Topic> {
+    let rank = |topic: &&Topic| match &*topic.type_name {
+        JointState::TYPE_NAME => 3,
+        Odometry::TYPE_NAME => 2,
+        PoseStamped::TYPE_NAME if selection.topic.is_some() => 1,
+        _ => 0,
+    };
+    let is_asked = |topic: &&Topic| selection.topic.as_deref().is_none_or(|name| name == &*topic.name);
+    let suitable = bag.topics().iter().filter(is_asked).filter(|topic| rank(topic) > 0);
+    if let Some(topic) = suitable.max_by_key(|topic| (topic.messages > 0, rank(topic), topic.messages)) {
+        return Ok(topic);
+    }
+    let found = bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name));
+    let problem = format!(
+        "it has no topic {} with {}, {} or (if named) {}, only {}",
+        selection.topic.as_deref().unwrap_or("at all"),
+        JointState::TYPE_NAME,
+        Odometry::TYPE_NAME,
+        PoseStamped::TYPE_NAME,
+        found.collect::<Vec<_>>().join(", ")
+    );
+    Err(data(bag.path(), problem))
+}
+
+/// Reads a topic message by message, of which only what `take` makes of it and its time of logging is kept.
+pub(super) fn read_topic<M: Message, T>(
+    bag: &Bag,
+    topic: &Topic,
+    summary: &mut Summary,
+    mut take: impl FnMut(M, Stamp) -> T,
+) -> Result<Vec<T>> {
+    let mut taken = Vec::new();
+    let mut messages = bag.messages(Some(&topic.name));
+    for message in messages.by_ref() {
+        let message = message?;
+        if message.type_name != topic.type_name {
+            continue; // of another publisher, with another type under the same name
+        }
+        summary.read += 1;
+        match decode(&message.cdr) {
+            Ok(decoded) => taken.push(take(decoded, message.stamp)),
+            Err(problem) => {
+                summary.undecodable += 1;
+                summary.losses.add("message not decodable", problem);
+            }
+        }
+    }
+    summary.losses.extend(messages.losses());
+    if taken.is_empty() {
+        let problem = format!("no message of {} can be decoded; {}", topic.name, summary.losses);
+        return Err(data(bag.path(), problem));
+    }
+    Ok(taken)
+}
+
+fn base_names(path: &Path, selection: &Selection) -> Result<Vec<String>> {
+    let names: Vec<String> = BASE.map(String::from).into();
+    match &selection.joints {
+        Some(asked) if *asked != names => {
+            let problem = format!("there is a base in it, with x, y, yaw; not {}", asked.join(", "));
+            Err(data(path, problem))
+        }
+        _ => Ok(names),
+    }
+}
+
+fn planar(pose: &Pose) -> Vec<f64> {
+    vec![pose.position.x, pose.position.y, pose.orientation.yaw()]
+}
+
+fn read_odometry(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row>> {
+    read_topic(bag, topic, summary, |odometry: Odometry, log| {
+        let twist = odometry.twist.twist;
+        Row {
+            header: odometry.header.stamp.into(),
+            log: Some(log),
+            position: planar(&odometry.pose.pose),
+            velocity: vec![twist.linear.x, twist.linear.y, twist.angular.z],
+            effort: Vec::new(),
+        }
+    })
+}
+
+fn read_poses(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row>> {
+    read_topic(bag, topic, summary, |message: PoseStamped, log| Row {
+        header: message.header.stamp.into(),
+        log: Some(log),
+        position: planar(&message.pose),
+        velocity: Vec::new(),
+        effort: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::tests::data_folder;
+
+    fn read_topic_of(name: &str, topic: Option<&str>) -> Option<Recording> {
+        let selection = Selection { topic: topic.map(str::to_owned), ..Default::default() };
+        Some(Recording::read(&data_folder()?.join(name), &selection).unwrap())
+    }
+
+    #[test]
+    fn recorded_odometry_equals_its_table() {
+        let Some(bag) = read_topic_of("bags_evo/nav2_turtlebot.mcap", None) else { return };
+        let table = read_topic_of("bags_evo/nav2_turtlebot_odom.csv.gz", None).unwrap();
+        assert_eq!((bag.space, &bag.joints), (Space::PlanarBase, &table.joints));
+        assert_eq!((bag.states.len(), bag.summary.gaps), (table.states.len(), table.summary.gaps));
+        assert!((bag.summary.longest_gap - 1.764).abs() < 0.001, "{}", bag.summary);
+        assert!(bag.summary.clock_offset > 1.7e9, "{}", bag.summary);
+        for (bag, table) in bag.states.iter().zip(&table.states) {
+            assert!((bag.stamp.since(table.stamp)).abs() < 1e-5);
+            let pairs =
+                bag.position.iter().zip(&table.position).chain(bag.velocity.iter().zip(&table.velocity));
+            pairs.for_each(|(bag, table)| assert!((bag - table).abs() < 1e-5, "{bag} {table}"));
+        }
+    }
+
+    #[test]
+    fn a_vehicle_without_positions_is_integrated() {
+        let Some(bag) = read_topic_of("bags_ackermann_gps/bag", None) else { return };
+        let summary = &bag.summary;
+        assert_eq!((summary.read, summary.kept), (2143, 2143));
+        assert!((summary.clock_offset - 5_700_748.4).abs() < 0.5, "{summary}");
+        assert!(summary.integrated && summary.differentiated, "{summary}"); // there is no turn rate either
+        let length: f64 = bag
+            .states
+            .windows(2)
+            .map(|pair| {
+                let step = |axis: usize| pair[1].position[axis] - pair[0].position[axis];
+                step(0).hypot(step(1))
+            })
+            .sum();
+        assert!((length - 42.4).abs() < 0.2, "{length} m"); // the sum of |speed| times interval of its table
+        let poses = read_topic_of("bags_ackermann_gps/bag", Some("/vehicle_pose")).unwrap();
+        assert!(poses.summary.log_time && poses.summary.differentiated, "{}", poses.summary);
+    }
+
+    #[test]
+    fn poses_are_a_base_if_they_are_asked_for() {
+        let vicon = "bags_vicon_mcap/pitch45bag";
+        let Some(recording) = read_topic_of(vicon, Some("/vicon/Group466CF/Group466CF/pose")) else { return };
+        assert_eq!(recording.summary.read, 5191);
+        assert!(recording.summary.differentiated && recording.summary.kept > 5000, "{}", recording.summary);
+        let error = Recording::read(&data_folder().unwrap().join(vicon), &Selection::default());
+        assert!(error.unwrap_err().to_string().contains("no topic at all with sensor_msgs/msg/JointState"));
+    }
+}

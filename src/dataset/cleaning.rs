@@ -1,0 +1,306 @@
+//! From what a reader found to states that can be used: in order, finite, with positions and velocities.
+
+use super::{Recording, Row, Summary, data};
+use crate::error::Result;
+use crate::predictor::resampler::GAP_STEPS;
+use crate::state::{Space, Stamp, State};
+use std::f64::consts::TAU;
+use std::path::Path;
+
+/// Stamps beyond this are those of a clock that counts from 1970, not from the start of something.
+const ONE_DAY: Stamp = Stamp(86_400_000_000_000);
+/// What a coordinate has to move, m or rad, for its velocity not to be zero all the time.
+const MOVED: f64 = 1e-3;
+
+/// Cleans `rows` of `names` coordinates; `summary` has what the reader itself counted.
+pub(crate) fn assemble(
+    path: &Path,
+    names: Vec<String>,
+    space: Space,
+    rows: Vec<Row>,
+    mut summary: Summary,
+) -> Result<Recording> {
+    let zero_stamps = rows.iter().filter(|row| row.header == Stamp(0)).count();
+    summary.log_time = zero_stamps * 2 > rows.len() && rows.iter().all(|row| row.log.is_some());
+    let typical = median(rows.iter().map(|row| row.header.0 as f64).filter(|stamp| *stamp != 0.0));
+    let is_stray = |before: Option<&Row>, row: &Row, after: Option<&Row>| {
+        let is_between = before.zip(after).is_some_and(|(before, after)| after.header >= before.header);
+        row.header == Stamp(0) && (is_between || typical > ONE_DAY.0 as f64)
+    };
+    if !summary.log_time {
+        let offsets = rows.iter().filter(|row| row.header != Stamp(0));
+        summary.clock_offset = median(offsets.filter_map(|row| Some(row.log?.since(row.header))));
+    }
+    let has_velocity = |row: &&Row| {
+        row.velocity.len() == names.len() && row.velocity.iter().all(|velocity| velocity.is_finite())
+    };
+    let is_without_velocity = rows.iter().filter(has_velocity).count() * 2 <= rows.len();
+    let has_effort = rows.iter().any(|row| row.effort.iter().any(|effort| effort.is_finite()));
+    let mut states: Vec<State> = Vec::with_capacity(rows.len());
+    let mut efforts = Vec::new();
+    let strays: Vec<bool> = (0..rows.len())
+        .map(|index| {
+            is_stray(index.checked_sub(1).map(|before| &rows[before]), &rows[index], rows.get(index + 1))
+        })
+        .collect();
+    for (row, is_stray) in rows.into_iter().zip(strays) {
+        if is_stray && !summary.log_time {
+            summary.zero_stamps += 1;
+            continue;
+        }
+        let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
+        let velocity = if is_without_velocity { vec![0.0; names.len()] } else { row.velocity };
+        let state = State { stamp, position: row.position, velocity };
+        if summary.admits(&state, states.last(), names.len()) {
+            states.push(state);
+            if has_effort {
+                efforts.push(complete_effort(row.effort, names.len()));
+            }
+        }
+    }
+    summary.kept = states.len();
+    if states.len() < 2 {
+        return Err(data(path, format!("nothing is left to use of it: {summary}")));
+    }
+    summary.time(&states);
+    match space {
+        Space::Joints => complete_joints(&mut states, is_without_velocity, &mut summary),
+        Space::PlanarBase => complete_base(&mut states, &mut summary),
+    }
+    let efforts = has_effort.then_some(efforts);
+    Ok(Recording { origin: path.to_path_buf(), joints: names, space, states, efforts, summary })
+}
+
+/// One effort a joint, or NaN for all of them where one is missing: half a row would shift the others in time.
+fn complete_effort(effort: Vec<f64>, joints: usize) -> Vec<f64> {
+    match effort.len() == joints && effort.iter().all(|effort| effort.is_finite()) {
+        true => effort,
+        false => vec![f64::NAN; joints],
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        _ => *values.select_nth_unstable_by(middle, f64::total_cmp).1,
+    }
+}
+
+/// By how much the values that `of` picks of the states differ at most.
+fn range(states: &[State], of: impl Fn(&State) -> f64) -> f64 {
+    let (low, high) = states
+        .iter()
+        .map(of)
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    high - low
+}
+
+/// Whether a velocity of `coordinates` is ever other than exactly zero.
+fn has_velocity(states: &[State], coordinates: &[usize]) -> bool {
+    states.iter().any(|state| coordinates.iter().any(|coordinate| state.velocity[*coordinate] != 0.0))
+}
+
+/// Whether one of `coordinates` moves by more than noise in its last digits.
+fn moves(states: &[State], coordinates: &[usize]) -> bool {
+    coordinates.iter().any(|coordinate| range(states, |state| state.position[*coordinate]) > MOVED)
+}
+
+fn complete_joints(states: &mut [State], is_without_velocity: bool, summary: &mut Summary) {
+    let all: Vec<usize> = (0..states[0].position.len()).collect();
+    if is_without_velocity {
+        summary.notes.push("there are no velocities; made by differences of the positions".into());
+    } else if !has_velocity(states, &all) && moves(states, &all) {
+        summary.notes.push("the velocities are all zero; made by differences of the positions".into());
+    } else {
+        return;
+    }
+    summary.differentiated = true;
+    each_step(states, |before, after, time| {
+        for ((velocity, now), then) in after.velocity.iter_mut().zip(&after.position).zip(&before.position) {
+            *velocity = (now - then) / time;
+        }
+    });
+}
+
+/// Hands on each state with the one before it (none in the future is used, as on a running robot) and the time
+/// between them, s. The first state gets the velocity of the second.
+fn each_step(states: &mut [State], mut step: impl FnMut(&State, &mut State, f64)) {
+    for index in 1..states.len() {
+        let (before, after) = states.split_at_mut(index);
+        let (before, after) = (&before[index - 1], &mut after[0]);
+        let time = after.stamp.since(before.stamp);
+        if time > 0.0 {
+            step(before, after, time); // else the clock was set back
+        }
+    }
+    if let [first, second, ..] = states {
+        first.velocity.copy_from_slice(&second.velocity);
+    }
+}
+
+const X: usize = 0;
+const Y: usize = 1;
+const YAW: usize = 2;
+
+/// Unwraps the yaw, and makes of pose and twist the one that is missing out of the other.
+fn complete_base(states: &mut [State], summary: &mut Summary) {
+    unwrap_yaw(states);
+    let turns = (moves(states, &[YAW]), has_velocity(states, &[YAW]));
+    let drives = (moves(states, &[X, Y]), has_velocity(states, &[X, Y]));
+    if turns == (true, false) {
+        summary.notes.push("the turn rate is zero or missing; made by differences of the yaw".into());
+        summary.differentiated = true;
+        each_step(states, |before, after, time| {
+            after.velocity[YAW] = (after.position[YAW] - before.position[YAW]) / time;
+        });
+    }
+    if drives == (true, false) {
+        summary.notes.push("the speed is zero or missing; made by differences of the position".into());
+        summary.differentiated = true;
+        each_step(states, |before, after, time| {
+            let (dx, dy) = (after.position[X] - before.position[X], after.position[Y] - before.position[Y]);
+            let (sine, cosine) = mean_yaw(before, after).sin_cos();
+            after.velocity[X] = (cosine * dx + sine * dy) / time;
+            after.velocity[Y] = (cosine * dy - sine * dx) / time;
+        });
+    }
+    let is_constant = |coordinate: usize| range(states, |state| state.position[coordinate]) == 0.0;
+    let (is_yaw_missing, is_place_missing) =
+        (is_constant(YAW) && turns.1, is_constant(X) && is_constant(Y) && drives.1);
+    if is_yaw_missing {
+        summary.notes.push("the yaw is always the same; made by integration of the turn rate".into());
+        integrate(states, summary, |before, after, time| {
+            after.position[YAW] =
+                before.position[YAW] + 0.5 * (before.velocity[YAW] + after.velocity[YAW]) * time;
+        });
+    }
+    if is_place_missing {
+        summary.notes.push("the position is always the same; made by integration of the speed".into());
+        integrate(states, summary, |before, after, time| {
+            let speed = |coordinate: usize| 0.5 * (before.velocity[coordinate] + after.velocity[coordinate]);
+            let (sine, cosine) = mean_yaw(before, after).sin_cos();
+            after.position[X] = before.position[X] + (cosine * speed(X) - sine * speed(Y)) * time;
+            after.position[Y] = before.position[Y] + (sine * speed(X) + cosine * speed(Y)) * time;
+        });
+    }
+}
+
+fn unwrap_yaw(states: &mut [State]) {
+    for index in 1..states.len() {
+        let before = states[index - 1].position[YAW];
+        let turn = states[index].position[YAW] - before;
+        states[index].position[YAW] -= TAU * (turn / TAU).round();
+    }
+}
+
+/// The direction of the chord of an arc that is driven at a constant turn rate.
+fn mean_yaw(before: &State, after: &State) -> f64 {
+    0.5 * (before.position[YAW] + after.position[YAW])
+}
+
+/// Carries the position on by the trapezoidal rule; over gaps, whose motion is not known, it stays.
+fn integrate(states: &mut [State], summary: &mut Summary, step: impl Fn(&State, &mut State, f64)) {
+    summary.integrated = true;
+    let longest = f64::from(GAP_STEPS) * summary.interval;
+    for index in 1..states.len() {
+        let (before, after) = states.split_at_mut(index);
+        let (before, after) = (&before[index - 1], &mut after[0]);
+        let time = after.stamp.since(before.stamp);
+        let time = if time > 0.0 && time <= longest { time } else { 0.0 };
+        step(before, after, time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARC: f64 = 0.5; // turn rate, rad/s
+
+    /// On a circle of radius 2 m, from its foot, every 0.1 s, over more than a turn.
+    fn circle() -> Vec<Row> {
+        let row = |step: i64| {
+            let yaw = ARC * 0.1 * step as f64;
+            let wrapped = yaw.sin().atan2(yaw.cos());
+            let stamp = Stamp((step + 1) * 100_000_000);
+            let position = vec![2.0 * yaw.sin(), 2.0 - 2.0 * yaw.cos(), wrapped];
+            Row { header: stamp, log: None, position, velocity: vec![1.0, 0.0, ARC], effort: vec![] }
+        };
+        (0..200).map(row).collect()
+    }
+
+    fn base(rows: Vec<Row>) -> Recording {
+        let names = ["x", "y", "yaw"].map(String::from).into();
+        assemble(Path::new("x"), names, Space::PlanarBase, rows, Summary::default()).unwrap()
+    }
+
+    fn assert_close(state: &State, expected: &State, tolerance: f64) {
+        let values = state.position.iter().chain(&state.velocity);
+        let pairs = values.zip(expected.position.iter().chain(&expected.velocity));
+        pairs.for_each(|(value, expected)| {
+            assert!((value - expected).abs() < tolerance, "{state:?} {expected:?}")
+        });
+    }
+
+    #[test]
+    fn the_yaw_is_unwrapped_and_a_whole_recording_is_left_as_it_is() {
+        let recording = base(circle());
+        let last = recording.states.last().unwrap();
+        assert!((last.position[YAW] - ARC * 19.9).abs() < 1e-9);
+        assert_eq!(recording.states[5].velocity, [1.0, 0.0, ARC]);
+        assert!(!recording.summary.differentiated && !recording.summary.integrated);
+    }
+
+    #[test]
+    fn a_missing_twist_is_made_of_the_pose_and_the_other_way_round() {
+        let whole = base(circle());
+        for velocity in [vec![], vec![0.0; 3], vec![f64::NAN; 3]] {
+            let rows = circle().into_iter().map(|row| Row { velocity: velocity.clone(), ..row }).collect();
+            let made = base(rows);
+            assert!(made.summary.differentiated && !made.summary.integrated);
+            made.states.iter().zip(&whole.states).for_each(|(made, whole)| assert_close(made, whole, 2e-4));
+        }
+        let rows = circle().into_iter().map(|row| Row { position: vec![0.0; 3], ..row }).collect();
+        let made = base(rows);
+        assert!(made.summary.integrated && !made.summary.differentiated);
+        made.states.iter().zip(&whole.states).for_each(|(made, whole)| assert_close(made, whole, 1e-3));
+        assert!(made.summary.to_string().contains("made by integration of the speed"));
+    }
+
+    #[test]
+    fn a_standing_base_is_left_standing() {
+        let still =
+            circle().into_iter().map(|row| Row { position: vec![1.0; 3], velocity: vec![0.0; 3], ..row });
+        let recording = base(still.collect());
+        assert!(!recording.summary.differentiated && !recording.summary.integrated);
+        assert_eq!(recording.states[9].position, [1.0; 3]);
+    }
+
+    #[test]
+    fn nothing_is_integrated_over_a_gap() {
+        let mut rows: Vec<Row> =
+            circle().into_iter().map(|row| Row { position: vec![0.0; 3], ..row }).collect();
+        rows.iter_mut().for_each(|row| row.velocity = vec![1.0, 0.0, 0.0]);
+        rows.iter_mut().skip(100).for_each(|row| row.header.0 += 60_000_000_000);
+        let recording = base(rows);
+        assert_eq!((recording.summary.gaps, recording.summary.longest_gap), (1, 60.1));
+        assert!((recording.states[199].position[X] - 19.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_few_zero_stamps_are_dropped_and_a_far_clock_is_said() {
+        let epoch = 1_700_000_000_000_000_000;
+        let mut rows = circle();
+        rows.iter_mut().for_each(|row| {
+            row.header.0 += epoch;
+            row.log = Some(Stamp(row.header.0 + 90_000_000_000));
+        });
+        rows[0].header = Stamp(0);
+        rows[50].header = Stamp(0);
+        let summary = base(rows).summary;
+        assert_eq!((summary.zero_stamps, summary.clock_set_back, summary.kept), (2, 0, 198));
+        assert!(summary.to_string().contains("header stamps is 90.000 s behind that of the logging"));
+    }
+}
