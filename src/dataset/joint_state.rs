@@ -83,7 +83,7 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
 }
 
 /// The topic that was asked for, or the only one with joint states; among several the one with most.
-fn choose_topic(bag: &Bag, selection: &Selection) -> Result<String> {
+pub(crate) fn choose_topic(bag: &Bag, selection: &Selection) -> Result<String> {
     let mut suitable: Vec<_> = bag.topics().iter().filter(|topic| &*topic.type_name == TYPE_NAME).collect();
     suitable.retain(|topic| selection.topic.as_deref().is_none_or(|name| name == &*topic.name));
     match suitable.iter().max_by_key(|topic| topic.messages) {
