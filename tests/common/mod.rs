@@ -7,6 +7,7 @@ use learned_control::config::read_text;
 use learned_control::control_loop::ControllerConfig;
 use learned_control::nn::checkpoint::{Card, ModelKind, Tensors, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
+use learned_control::predictor::linear::LinearPath;
 use learned_control::predictor::{PredictorConfig, PredictorModel};
 use learned_control::robot::{Dynamics, Robot};
 use learned_control::state::{Stamp, State};
@@ -85,10 +86,11 @@ fn weights_of_layers(robot: &Robot, first: f32, second: f32) -> Vec<u8> {
     to_bytes(&Card { revision: 1, ..card }, &tensors).unwrap()
 }
 
-/// A predictor of so many joints whose correction of constant velocity is not zero.
+/// A predictor whose network corrects constant velocity, with a linear path that learns from its first sample on.
 pub fn predictor_for(robot: &Robot, dt: f64) -> (Card, Tensors) {
     let config = PredictorConfig { steps: 5, hidden: 8, ..Default::default() };
-    let model = PredictorModel::untrained(&robot.joints, dt, config, &[1.0; JOINTS]).unwrap();
+    let mut model = PredictorModel::untrained(&robot.joints, dt, config, &[1.0; JOINTS]).unwrap();
+    model.linear = Some(LinearPath::blank(&model.config, JOINTS, dt));
     let (mut card, mut tensors) = model.to_checkpoint(Default::default(), "").unwrap();
     card.describe(robot).unwrap();
     let head: Vec<f32> = (0..80).map(|k| (k as f32 + 1.0).sin()).collect();
