@@ -2,6 +2,7 @@
 
 pub mod evaluate;
 pub mod inspect;
+pub mod replay;
 pub mod train;
 
 use crate::dataset::{Recording, Selection};

@@ -6,7 +6,7 @@ use crate::control_loop::{ControlLoop, ControllerConfig};
 use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
-use crate::robot::{Dynamics, Robot};
+use crate::robot::Robot;
 use crate::sim::{Arm, ArmConfig, Plant, Scenario};
 use crate::state::State;
 use std::time::Duration;
@@ -49,19 +49,17 @@ impl ClosedLoop {
         controller: ControllerConfig,
         learner: Option<LearnerConfig>,
     ) -> Result<Self> {
-        let robot = Robot::from_urdf(urdf)?;
-        let dynamics = Dynamics::for_robot(urdf, &robot)?;
-        let joints = robot.degrees_of_freedom();
         let rate = controller.update_rate;
         let controller = ControllerConfig { learning: learner.is_some(), ..controller };
-        let learner = learner.map(|config| PacedLearner::new(config, &robot, rate)).transpose()?;
+        let control = ControlLoop::load(controller, urdf)?;
+        let learner = learner.map(|config| PacedLearner::new(config, control.robot(), rate)).transpose()?;
         let mut arm = Arm::new(urdf, arm)?;
         arm.set_scenario(scenario)?;
         Ok(Self {
             arm,
-            control: ControlLoop::new(controller, robot, dynamics)?,
+            command: Command::zeros(Mode::Effort, control.robot().degrees_of_freedom()),
+            control,
             learner,
-            command: Command::zeros(Mode::Effort, joints),
             period: Duration::from_secs_f64(1.0 / rate),
             ticks: 0,
         })

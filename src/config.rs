@@ -92,6 +92,8 @@ fn insert_mapping(tree: &mut Value, prefix: &str, mapping: &Mapping) {
 mod tests {
     use super::*;
     use crate::control_loop::ControllerConfig;
+    use crate::learner::LearnerConfig;
+    use crate::predictor::PredictorParameters;
 
     fn controller(text: &str) -> Result<ControllerConfig> {
         read_text(text, "arm.yaml", "controller")
@@ -130,5 +132,24 @@ mod tests {
         insert(&mut tree, "a.c", "x".into());
         let keys: Vec<_> = leaves(&tree).into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["a.b", "a.c"]);
+    }
+
+    #[test]
+    fn every_parameter_is_documented() {
+        let text = include_str!("../docs/parameters.md");
+        let sections: Vec<&str> = text.split("\n## ").collect();
+        let documented = |node: &str, config: Value| {
+            let section = sections.iter().find(|section| section.starts_with(&format!("{node}\n")));
+            let section = section.expect("a section for each node");
+            for (key, _) in leaves(&config) {
+                assert!(
+                    section.contains(&format!("\n| `{key}` |")),
+                    "{node}.{key} is not in docs/parameters.md"
+                );
+            }
+        };
+        documented("controller", serde_yaml::to_value(ControllerConfig::default()).expect("plain"));
+        documented("predictor", serde_yaml::to_value(PredictorParameters::default()).expect("plain"));
+        documented("learner", serde_yaml::to_value(LearnerConfig::default()).expect("plain"));
     }
 }

@@ -23,6 +23,7 @@ use crate::trajectory::Trajectory;
 use authority::Authority;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Settings of the controller. Names follow joint_trajectory_controller where it has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,21 @@ pub struct ControllerConfig {
     pub learner_timeout: f64,
     pub predictor_timeout: f64,
     pub constraints: Constraints,
+    pub tick: TickTrigger,
+    /// A controller's model to start with; empty: none.
+    pub model_file: String,
+}
+
+/// When the controller node ticks, and what it then takes for the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TickTrigger {
+    /// At the update rate, on the newest joint states, at the time of the node's clock.
+    #[default]
+    Timer,
+    /// Once for each message of joint states, whatever their rate, at the time of its stamp: what comes out depends on
+    /// the messages alone.
+    JointStates,
 }
 
 /// Tolerances of tracking.
@@ -77,6 +93,8 @@ impl Default for ControllerConfig {
             learner_timeout: 2.0,
             predictor_timeout: 0.5,
             constraints: Constraints::default(),
+            tick: TickTrigger::default(),
+            model_file: String::new(),
         }
     }
 }
@@ -159,6 +177,18 @@ impl ControlLoop {
             config,
             robot,
         })
+    }
+
+    /// For the robot of a URDF `description`, with the model that the config names.
+    pub fn load(config: ControllerConfig, description: &str) -> Result<Self> {
+        let robot = Robot::from_urdf(description)?;
+        let dynamics = Dynamics::for_robot(description, &robot)?;
+        let mut control = Self::new(config, robot, dynamics)?;
+        if !control.config.model_file.is_empty() {
+            let path = Path::new(&control.config.model_file);
+            control.accept_model(Box::new(ResidualModel::load(path, &control.robot)?));
+        }
+        Ok(control)
     }
 
     pub fn robot(&self) -> &Robot {

@@ -3,7 +3,7 @@
 //! Files are read in pieces, so they may be larger than the memory; a [`Recording`] holds no more than the states of
 //! one topic or table.
 
-mod bag;
+pub(crate) mod bag;
 pub(crate) mod cleaning;
 pub mod csv;
 pub mod effort;

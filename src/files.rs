@@ -3,25 +3,56 @@
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Permissions};
-use std::io::Write as _;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
-/// Writes `bytes` to `path`, replacing what is there in one step: temporary file beside it, fsync, rename.
+/// Writes `bytes` to `path`, replacing what is there in one step.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
-        .permissions(Permissions::from_mode(0o666)) // less the umask, as for any other file
-        .tempfile_in(folder)
-        .map_err(Error::io(folder))?;
+    let mut file = Replacement::new(path)?;
     file.write_all(bytes).map_err(Error::io(path))?;
-    file.as_file().sync_all().map_err(Error::io(path))?;
-    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+    file.commit()
+}
+
+/// A file that takes the place of another, or of none, when it is complete: temporary file beside it, fsync, rename,
+/// fsync of the folder. Dropped before that, it is gone; a process that is killed leaves it as `.partial-...`.
+pub struct Replacement {
+    path: PathBuf,
+    folder: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Replacement {
+    pub fn new(path: &Path) -> Result<Self> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(".partial-")
+            .permissions(Permissions::from_mode(0o666)) // less the umask, as for any other file
+            .tempfile_in(folder)
+            .map_err(Error::io(folder))?;
+        Ok(Self { path: path.to_path_buf(), folder: folder.to_path_buf(), file })
+    }
+
+    pub fn commit(self) -> Result<()> {
+        let Self { path, folder, file } = self;
+        file.as_file().sync_all().map_err(Error::io(&path))?;
+        file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
+        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(Error::io(&folder))
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// SHA-256 of `bytes` as 64 hexadecimal digits.
@@ -40,7 +71,7 @@ pub fn sha256_of_file(path: &Path) -> Result<String> {
 /// What is written into it is hashed.
 struct Hasher(Sha256);
 
-impl std::io::Write for Hasher {
+impl Write for Hasher {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

@@ -39,6 +39,7 @@ pub mod training;
 pub mod report;
 pub mod evaluation;
 pub mod config;
+pub mod replay;
 pub mod cli;
 #[cfg(feature = "ros")]
 pub mod ros;

@@ -23,6 +23,8 @@ pub enum Rejection {
         joint: String,
         value: f64,
     },
+    /// Zero, where the stamp has to be the time.
+    NoStamp,
     /// The same stamp as the newest state.
     Duplicate {
         stamp: Stamp,
@@ -44,6 +46,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherDevice => write!(f, "no joint of this robot in the message"),
+            Self::NoStamp => write!(f, "no stamp (zero), which would be the time of the tick"),
             Self::MissingJoint { joint } => {
                 write!(f, "joint '{joint}' is missing: all joints of the robot must come in one message")
             }

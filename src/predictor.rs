@@ -8,6 +8,7 @@ pub mod linear;
 pub mod lstm;
 pub mod mixture;
 pub mod model;
+pub mod parameters;
 pub mod recursive;
 pub mod resampler;
 pub mod skill;
@@ -17,6 +18,7 @@ use crate::trajectory::{Horizon, Trajectory};
 pub use constant_velocity::ConstantVelocity;
 pub use lstm::LstmPredictor;
 pub use model::{PredictorConfig, PredictorModel};
+pub use parameters::PredictorParameters;
 pub use skill::RealisedError;
 
 /// Sizes are fixed when a predictor is made; after that neither method allocates.

@@ -5,6 +5,8 @@
 #![cfg(all(feature = "ros", feature = "sim"))]
 
 mod common;
+#[path = "ros/replay.rs"]
+mod replay;
 #[path = "ros/world.rs"]
 mod world;
 

@@ -18,6 +18,8 @@ enum Command {
     Evaluate(learned_control::cli::evaluate::EvaluateArgs),
     /// Print what a model file says of itself and what is in it
     Inspect(learned_control::cli::inspect::InspectArgs),
+    /// Run controller and predictor on a recording and write what they would have sent
+    Replay(learned_control::cli::replay::ReplayArgs),
     /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     Demo(learned_control::demo::DemoArgs),
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let outcome: anyhow::Result<()> = match Cli::parse_from(arguments).command {
         Command::Train(args) => learned_control::cli::train::run(&args),
         Command::Evaluate(args) => learned_control::cli::evaluate::run(&args),
+        Command::Replay(args) => learned_control::cli::replay::run(&args),
         Command::Inspect(args) => learned_control::cli::inspect::run(&args),
         #[cfg(all(feature = "ros", feature = "sim"))]
         Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),

@@ -31,7 +31,7 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
 }
 
 /// The topic that was asked for; else one with joints, else one with odometry; among several the one with most.
-fn choose_topic<'a>(bag: &'a Bag, selection: &Selection) -> Result<&'a Topic> {
+pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection) -> Result<&'a Topic> {
     let rank = |topic: &&Topic| match &*topic.type_name {
         JointState::TYPE_NAME => 3,
         Odometry::TYPE_NAME => 2,

@@ -5,7 +5,7 @@ use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
 use crate::nn::lstm::{Lstm, LstmConfig, snapshot};
 use crate::nn::normalizer::{LIMIT, Normalizer};
 use crate::predictor::features;
-use crate::predictor::linear::{LinearPath, knots};
+use crate::predictor::linear::{LinearPath, MAX_REGRESSORS, knots};
 use crate::robot::Robot;
 use crate::state::Space;
 use crate::trajectory::Horizon;
@@ -20,6 +20,9 @@ const SPREAD_NAME: &str = "spread";
 /// Bounds on what a card may ask for.
 const MAX_STEPS: usize = 1000;
 const MAX_LAG: usize = 1000;
+/// A running predictor remembers about so many numbers until it learns how right it was; 256 joints over 50 steps are
+/// three quarters of it.
+const MAX_REMEMBERED: usize = 1 << 19;
 const DT: RangeInclusive<f64> = 1e-6..=1e3; // s
 
 /// One network serves all joints, each as a stream of its own with its own scales: a joint's motion is mostly its
@@ -83,14 +86,21 @@ impl PredictorConfig {
     /// Refuses coordinates that the space cannot have.
     pub fn check(&self, coordinates: usize) -> Result<()> {
         self.validate()?;
-        match self.space.allows(coordinates) {
-            true => self.lstm(coordinates).validate(),
-            false => Err(Error::mismatch(
-                "coordinates of the robot",
-                coordinates,
-                format!("those of {:?}", self.space),
-            )),
+        if !self.space.allows(coordinates) {
+            let expected = format!("those of {:?}", self.space);
+            return Err(Error::mismatch("coordinates of the robot", coordinates, expected));
         }
+        let regressors = self.space.coupled(coordinates) * self.features();
+        if regressors > MAX_REGRESSORS {
+            let expected = format!("at most {MAX_REGRESSORS}");
+            return Err(Error::mismatch("inputs that are predicted by together", regressors, expected));
+        }
+        let remembered = coordinates.saturating_mul(self.steps * (self.features() + knots(self.steps).len()));
+        if remembered > MAX_REMEMBERED {
+            let what = "coordinates times steps times inputs and knots";
+            return Err(Error::mismatch(what, remembered, format!("at most {MAX_REMEMBERED}")));
+        }
+        self.lstm(coordinates).validate()
     }
 }
 

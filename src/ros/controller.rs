@@ -1,27 +1,28 @@
 //! The controller node: joint states in, effort commands out, a tick for each fresh measurement.
 //!
-//! A tick follows the arrival of joint states, at most `update_rate` times a second; when none arrive, ticks go on
-//! by the clock so that the loop notices and holds. Weights are checked on a thread of their own.
+//! A tick follows the arrival of joint states, at most `update_rate` times a second, or, with `tick: joint_states`, once
+//! for each message; when none arrive, ticks go on by the clock so that the loop notices and holds. Weights are checked on
+//! a thread of their own.
 
 use crate::command::{Command, Mode};
-use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
+use crate::control_loop::{ControlLoop, ControllerConfig, TickTrigger, Verdict};
 use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
 use crate::reference::Reference;
-use crate::robot::{Dynamics, Robot};
+use crate::robot::Robot;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
 use crate::ros::parameters::Validate;
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
 use crate::state::Stamp;
-use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::sensor_msgs::msg::JointState;
 use r2r::std_msgs::msg::{Float64, Float64MultiArray, String as Text, UInt8MultiArray};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
+use r2r::{Publisher, QosProfile};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -42,9 +43,8 @@ impl Validate for ControllerConfig {
 pub fn run() -> Result<()> {
     let mut shell = Shell::<ControllerConfig>::new("controller")?;
     let Some(description) = shell.robot_description()? else { return Ok(()) };
-    let robot = Robot::from_urdf(&description)?;
-    let dynamics = Dynamics::for_robot(&description, &robot)?;
-    ControllerNode::new(shell, robot, dynamics)?.run()
+    let control = ControlLoop::load(shell.config(), &description)?;
+    ControllerNode::new(shell, control)?.run()
 }
 
 struct ControllerNode {
@@ -91,11 +91,10 @@ struct Outputs {
 }
 
 impl ControllerNode {
-    fn new(mut shell: Shell<ControllerConfig>, robot: Robot, dynamics: Dynamics) -> Result<Self> {
-        let config = shell.config();
-        let joints = robot.joints.clone();
+    fn new(mut shell: Shell<ControllerConfig>, control: ControlLoop) -> Result<Self> {
+        let (config, robot) = (control.config(), control.robot());
         let inputs = Inputs {
-            joint_states: shell.subscribe("joint_states", sensor_qos())?,
+            joint_states: shell.subscribe("joint_states", joint_states_qos(config.tick))?,
             joint_trajectory: shell.subscribe("~/joint_trajectory", reliable_qos(1))?,
             prediction: shell.subscribe("predictor/predicted_trajectory", sensor_qos())?,
             weights: shell.subscribe("learner/weights", reliable_qos(1))?,
@@ -109,15 +108,23 @@ impl ControllerNode {
             authority: shell.publisher("~/authority", reliable_qos(1))?,
             model_info: shell.publisher("~/model_info", latched_qos())?,
             command_message: Float64MultiArray::default(),
-            sample_message: JointTrajectory { joint_names: joints.clone(), ..Default::default() },
+            sample_message: JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() },
         };
-        shell.info(&format!("controls {joints:?} at {} Hz", config.update_rate));
+        let pace = match config.tick {
+            TickTrigger::Timer => format!("at {} Hz", config.update_rate),
+            TickTrigger::JointStates => "once for each message of joint states".into(),
+        };
+        shell.info(&format!("controls {:?} {pace}", robot.joints));
+        if let Some(card) = control.residual().card() {
+            shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
+            outputs.model_info.publish(&Text { data: describe_card(card) })?;
+        }
         Ok(Self {
-            reader: JointStateReader::new(&robot),
+            reader: JointStateReader::new(robot),
             weights: WeightsChecker::spawn(robot.clone()),
             command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
-            control: ControlLoop::new(config, robot, dynamics)?,
-            learning_parameter: shell.config().learning,
+            learning_parameter: config.learning,
+            control,
             shell,
             inputs,
             outputs,
@@ -138,9 +145,9 @@ impl ControllerNode {
     fn run(mut self) -> Result<()> {
         while !self.shell.stopped() {
             self.shell.node.spin_once(self.time_to_next_tick());
-            self.read_joint_states();
+            self.read_joint_states()?;
             if self.tick_is_due() {
-                self.tick()?;
+                self.tick(self.now())?;
             }
             self.read_slow_inputs()?;
             self.report();
@@ -162,10 +169,14 @@ impl ControllerNode {
         latest.map_or(Duration::from_millis(2), |latest| latest.saturating_duration_since(Instant::now()))
     }
 
-    fn read_joint_states(&mut self) {
+    fn read_joint_states(&mut self) -> Result<()> {
         while let Some(message) = self.inputs.joint_states.take() {
             let mut stamp = time_to_stamp(&message.header.stamp);
             if stamp == Stamp::default() {
+                if self.control.config().tick == TickTrigger::JointStates {
+                    self.reject(Rejection::NoStamp);
+                    continue;
+                }
                 stamp = self.shell.now();
             }
             let read = self.reader.read(stamp, &message.name, &message.position, &message.velocity).map(drop);
@@ -173,6 +184,9 @@ impl ControllerNode {
                 Ok(()) => {
                     self.arrival = Some(Instant::now());
                     self.rejected = None;
+                    if self.control.config().tick == TickTrigger::JointStates {
+                        self.tick(stamp)?;
+                    }
                 }
                 Err(Rejection::OtherDevice) if self.reader.state().is_none() => {
                     self.say_foreign(&message.name)
@@ -180,6 +194,7 @@ impl ControllerNode {
                 Err(rejection) => self.reject(rejection),
             }
         }
+        Ok(())
     }
 
     /// Before the first state, joint states of nothing but other joints are probably those of the wrong robot.
@@ -204,33 +219,45 @@ impl ControllerNode {
         }
     }
 
-    /// Time as the control loop sees it. Where the clock stands still (a simulator died), the steady clock shows that
-    /// no measurements arrive.
+    /// Time as the control loop sees it: the clock's, or that of the joint states that set off the tick. Where the
+    /// clock stands still (a simulator died), the steady clock shows that no measurements arrive.
     fn now(&self) -> Stamp {
-        let now = self.shell.now();
-        match (self.reader.state(), self.arrival) {
-            (Some(state), Some(arrival)) => now.max(state.stamp + arrival.elapsed()),
-            _ => now,
+        let (Some(state), Some(arrival)) = (self.reader.state(), self.arrival) else {
+            return self.shell.now();
+        };
+        let now = state.stamp + arrival.elapsed();
+        match self.control.config().tick {
+            TickTrigger::Timer => now.max(self.shell.now()),
+            TickTrigger::JointStates if self.has_fallen_silent(now, state.stamp) => now,
+            TickTrigger::JointStates => state.stamp,
         }
     }
 
-    /// With a new measurement a tick is due one period after the last one's; without, by the clock.
-    fn tick_is_due(&self) -> bool {
-        let Some(last) = self.last_tick else { return true };
-        let fresh = match (self.reader.state(), self.last_tick_stamp) {
-            (Some(state), Some(last)) => {
-                let elapsed = state.stamp.since(last);
-                elapsed > 0.9 * self.period() || elapsed < 0.0
-            }
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        fresh || last.elapsed().as_secs_f64() >= MISSED * self.period()
+    fn has_fallen_silent(&self, now: Stamp, last: Stamp) -> bool {
+        now.since(last) > self.control.config().joint_states_timeout
     }
 
-    fn tick(&mut self) -> Result<()> {
+    /// With a new measurement a tick is due one period after the last one's; without, by the clock. A tick for each
+    /// message is made where it is read, and due here only to hold the robot when none come any more.
+    fn tick_is_due(&self) -> bool {
+        let Some(last) = self.last_tick else { return true };
+        let is_late = last.elapsed().as_secs_f64() >= MISSED * self.period();
+        let (state, last) = match (self.reader.state(), self.last_tick_stamp) {
+            (Some(state), Some(last)) => (state, last),
+            (Some(_), None) => return true,
+            (None, _) => return is_late,
+        };
+        match self.control.config().tick {
+            TickTrigger::Timer => {
+                let elapsed = state.stamp.since(last);
+                elapsed > 0.9 * self.period() || elapsed < 0.0 || is_late
+            }
+            TickTrigger::JointStates => is_late && self.has_fallen_silent(self.now(), state.stamp),
+        }
+    }
+
+    fn tick(&mut self, now: Stamp) -> Result<()> {
         let started = Instant::now();
-        let now = self.now();
         let retired = self.control.tick(now, self.reader.state(), &mut self.command);
         if self.control.verdict() != Verdict::Holding(crate::control_loop::Fault::NoJointStates) {
             self.publish_command()?;
@@ -251,7 +278,8 @@ impl ControllerNode {
     fn count_deadline(&mut self, started: Instant) {
         let late = self.last_tick.is_some_and(|last| {
             let elapsed = started.duration_since(last).as_secs_f64();
-            elapsed > MISSED * self.period() * 1.05
+            // Whoever sends the joint states sets the pace when each is answered.
+            elapsed > MISSED * self.period() * 1.05 && self.control.config().tick == TickTrigger::Timer
         });
         self.missed_deadlines += u64::from(late);
         self.ticks += 1;
@@ -443,6 +471,14 @@ impl WeightsChecker {
 
     fn checked(&self) -> Option<Result<Box<ResidualModel>>> {
         self.models.try_recv().ok()
+    }
+}
+
+/// Where each message counts, some may wait.
+fn joint_states_qos(tick: TickTrigger) -> QosProfile {
+    match tick {
+        TickTrigger::Timer => sensor_qos(),
+        TickTrigger::JointStates => sensor_qos().keep_last(100),
     }
 }
 

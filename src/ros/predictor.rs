@@ -1,11 +1,11 @@
 //! The predictor node: joint states in, the motion of the next half second out, with its spread and, as time goes on,
 //! how right it was.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
-use crate::nn::checkpoint::{self, ModelKind};
+use crate::nn::checkpoint::Card;
 use crate::predictor::{
-    LstmPredictor, Observation, Predictor, PredictorConfig, PredictorModel, RealisedError,
+    LstmPredictor, Observation, Predictor, PredictorModel, PredictorParameters, RealisedError,
 };
 use crate::robot::Robot;
 use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
@@ -18,45 +18,14 @@ use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::sensor_msgs::msg::JointState;
 use r2r::std_msgs::msg::Float64MultiArray;
 use r2r::trajectory_msgs::msg::JointTrajectory;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// Usual acceleration of an arm's joints, which sets the spread of a prediction without a model, rad/s².
-const USUAL_ACCELERATION: f64 = 1.0;
-
-/// Parameters of the node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PredictorParameters {
-    /// Joints to predict; empty: all movable ones of the robot description.
-    pub joints: Vec<String>,
-    /// A model from `learned_control train predictor`; empty: constant velocity.
-    pub model_file: String,
-    /// Step of the prediction [s]. With a model file it is the model's.
-    pub dt: f64,
-    /// Steps of the prediction. With a model file they are the model's.
-    pub steps: usize,
-    /// Predictions a second.
-    pub publish_rate: f64,
-}
-
-impl Default for PredictorParameters {
-    fn default() -> Self {
-        Self { joints: Vec::new(), model_file: String::new(), dt: 0.01, steps: 50, publish_rate: 50.0 }
-    }
-}
 
 impl Validate for PredictorParameters {
     const LIVE: &'static [&'static str] = &[];
 
     fn validate(&self) -> Result<()> {
-        for (key, value) in [("dt", self.dt), ("publish_rate", self.publish_rate)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(Error::mismatch(key, value, "a number above 0"));
-            }
-        }
-        PredictorConfig { steps: self.steps, ..Default::default() }.validate()
+        PredictorParameters::validate(self)
     }
 }
 
@@ -70,7 +39,10 @@ pub fn run() -> Result<()> {
     } else {
         Robot::of_joints(&parameters.joints)
     };
-    let model = load_model(&parameters, &robot)?;
+    let (model, card) = parameters.load_model(&robot)?;
+    if let Some(warning) = card.as_ref().and_then(|card| card.other_description(&robot)) {
+        shell.warn(&warning);
+    }
     let origin = if parameters.model_file.is_empty() {
         "constant velocity, for want of a model_file".to_owned()
     } else {
@@ -78,18 +50,7 @@ pub fn run() -> Result<()> {
     };
     let Horizon { steps, dt } = model.horizon();
     shell.info(&format!("predicts {:?} {steps} x {:.3} s ahead by {origin}", robot.joints, dt.as_secs_f64()));
-    PredictorNode::new(shell, &robot, &model)?.run()
-}
-
-fn load_model(parameters: &PredictorParameters, robot: &Robot) -> Result<PredictorModel> {
-    if parameters.model_file.is_empty() {
-        let config = PredictorConfig { steps: parameters.steps, ..Default::default() };
-        let acceleration = vec![USUAL_ACCELERATION; robot.degrees_of_freedom()];
-        return PredictorModel::untrained(&robot.joints, parameters.dt, config, &acceleration);
-    }
-    let (card, tensors) = checkpoint::load(Path::new(&parameters.model_file))?;
-    card.check(ModelKind::Predictor, robot, None)?;
-    PredictorModel::from_checkpoint(&card, tensors, &parameters.model_file)
+    PredictorNode::new(shell, &robot, &model, card)?.run()
 }
 
 struct PredictorNode {
@@ -104,6 +65,10 @@ struct PredictorNode {
     stddev: Publisher<Float64MultiArray>,
     realised_error: Publisher<Float64MultiArray>,
     predicted: Option<Stamp>,
+    /// Of the model, if it is of a file.
+    card: Option<Card>,
+    /// Joints that were or moved as they never did in training, since the last report.
+    outside: BTreeSet<usize>,
     said_foreign: bool,
     rejected: u64,
     restarts: u64,
@@ -112,7 +77,12 @@ struct PredictorNode {
 }
 
 impl PredictorNode {
-    fn new(mut shell: Shell<PredictorParameters>, robot: &Robot, model: &PredictorModel) -> Result<Self> {
+    fn new(
+        mut shell: Shell<PredictorParameters>,
+        robot: &Robot,
+        model: &PredictorModel,
+        card: Option<Card>,
+    ) -> Result<Self> {
         let (horizon, joints) = (model.horizon(), robot.degrees_of_freedom());
         Ok(Self {
             reader: JointStateReader::new(robot),
@@ -125,6 +95,8 @@ impl PredictorNode {
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
             realised_error: shell.publisher("~/realised_error", reliable_qos(1))?,
             predicted: None,
+            card,
+            outside: BTreeSet::new(),
             said_foreign: false,
             rejected: 0,
             restarts: 0,
@@ -157,6 +129,7 @@ impl PredictorNode {
                 Ok(state) => {
                     let observation = self.predictor.observe(state);
                     self.realised.observe(state);
+                    self.outside.extend(self.card.as_ref().and_then(|card| card.first_outside(state)));
                     use Observation::{RestartedAfterGap, RestartedBackInTime};
                     self.restarts +=
                         u64::from(matches!(observation, RestartedAfterGap | RestartedBackInTime));
@@ -210,6 +183,10 @@ impl PredictorNode {
             ("rejected_joint_states", self.rejected.to_string()),
             ("restarts", self.restarts.to_string()),
         ];
+        let joints = &self.trajectory_message.joint_names;
+        let outside: Vec<&str> = self.outside.iter().map(|joint| joints[*joint].as_str()).collect();
+        values.push(("outside_training", outside.join(" ")));
+        self.outside.clear();
         if let Some([prediction, constant_velocity, _]) = rows.last() {
             values.push(("rmse_at_horizon", format!("{prediction:.6}")));
             values.push(("rmse_of_constant_velocity", format!("{constant_velocity:.6}")));

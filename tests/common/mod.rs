@@ -7,6 +7,8 @@ use learned_control::config::read_text;
 use learned_control::control_loop::ControllerConfig;
 use learned_control::nn::checkpoint::{Card, ModelKind, Tensors, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
+use learned_control::predictor::linear::LinearPath;
+use learned_control::predictor::{PredictorConfig, PredictorModel};
 use learned_control::robot::{Dynamics, Robot};
 use learned_control::state::{Stamp, State};
 
@@ -49,19 +51,23 @@ pub fn state_at(stamp: Stamp, offset: f64) -> State {
 
 /// A residual network with weights and biases up to `scale`.
 pub fn weights(scale: f32) -> Vec<u8> {
-    weights_of_layers(scale, scale)
+    weights_for(&arm().0, scale)
+}
+
+pub fn weights_for(robot: &Robot, scale: f32) -> Vec<u8> {
+    weights_of_layers(robot, scale, scale)
 }
 
 /// As [`weights`], with weights that overflow when the reference is at [`ABSURD`]: for no motion of a robot, but finite
 /// numbers all the same.
 pub fn overflowing_weights() -> Vec<u8> {
-    weights_of_layers(5e33, 1.0)
+    weights_of_layers(&arm().0, 5e33, 1.0)
 }
 
 /// Position of a joint, rad.
 pub const ABSURD: f64 = 1e6;
 
-fn weights_of_layers(first: f32, second: f32) -> Vec<u8> {
+fn weights_of_layers(robot: &Robot, first: f32, second: f32) -> Vec<u8> {
     let hidden = 16;
     let tensor = |scale: f32, shape: &[usize]| {
         let count: usize = shape.iter().product();
@@ -76,6 +82,18 @@ fn weights_of_layers(first: f32, second: f32) -> Vec<u8> {
         ("output_scale".into(), Tensor::new(&[14f32, 14.0, 9.0, 9.0, 4.5, 3.0, 2.0], &Device::Cpu).unwrap()),
     ]);
     let network = MlpConfig { inputs: 4 * JOINTS, hidden: vec![hidden], outputs: JOINTS };
-    let card = Card::new(ModelKind::Controller, &arm().0, 0.002, &network).unwrap();
+    let card = Card::new(ModelKind::Controller, robot, 0.002, &network).unwrap();
     to_bytes(&Card { revision: 1, ..card }, &tensors).unwrap()
+}
+
+/// A predictor whose network corrects constant velocity, with a linear path that learns from its first sample on.
+pub fn predictor_for(robot: &Robot, dt: f64) -> (Card, Tensors) {
+    let config = PredictorConfig { steps: 5, hidden: 8, ..Default::default() };
+    let mut model = PredictorModel::untrained(&robot.joints, dt, config, &[1.0; JOINTS]).unwrap();
+    model.linear = Some(LinearPath::blank(&model.config, JOINTS, dt));
+    let (mut card, mut tensors) = model.to_checkpoint(Default::default(), "").unwrap();
+    card.describe(robot).unwrap();
+    let head: Vec<f32> = (0..80).map(|k| (k as f32 + 1.0).sin()).collect();
+    tensors.insert("head.weight".into(), Tensor::from_vec(head, (10, 8), &Device::Cpu).unwrap());
+    (card, tensors)
 }

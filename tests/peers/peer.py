@@ -69,13 +69,13 @@ class Peer:
         except ExternalShutdownException:
             pass
 
-    def subscribe(self, topic, type, keep=1, latched=False):
+    def subscribe(self, topic, type, keep=1, latched=False, reliable=False):
         """Keeps the newest messages of a topic."""
         def receive(message):
             with self.lock:
                 self.messages[topic] = (self.messages[topic] + [message])[-keep:]
         self.messages[topic] = []
-        qos = QoSProfile(depth=min(keep, 1000), reliability=ReliabilityPolicy.RELIABLE if latched else ReliabilityPolicy.BEST_EFFORT)
+        qos = QoSProfile(depth=min(keep, 1000), reliability=ReliabilityPolicy.RELIABLE if latched or reliable else ReliabilityPolicy.BEST_EFFORT)
         if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         self.node.create_subscription(kind(type), topic, receive, qos)
@@ -110,6 +110,18 @@ class Peer:
     def publish(self, topic, message):
         publisher, type = self.publishers[topic]
         publisher.publish(fill(type(), message))
+
+    def in_step(self, topic, messages, answers):
+        """Publishes messages one by one, each when every topic of `answers` has had a message since the one before."""
+        for index, message in enumerate(messages):
+            with self.lock:
+                heard = {answer: len(self.messages[answer]) for answer in answers}
+            self.publish(topic, message)
+            give_up = time.monotonic() + 20.0
+            while any(len(self.messages[answer]) <= heard[answer] for answer in answers):
+                if time.monotonic() > give_up:
+                    raise TimeoutError(f"message {index} on {topic}: no answer on all of {answers} in 20 s")
+                time.sleep(0.0005)
 
     def matched(self, topic):
         """How many subscribers would get what is published."""

@@ -162,6 +162,11 @@ impl World {
         self.ask(json!({"do": "subscribe", "topic": topic, "type": kind, "keep": 5000}));
     }
 
+    /// As `record`, without losing any.
+    pub fn record_reliably(&mut self, topic: &str, kind: &str) {
+        self.ask(json!({"do": "subscribe", "topic": topic, "type": kind, "keep": 5000, "reliable": true}));
+    }
+
     pub fn take(&mut self, topic: &str) -> Vec<Value> {
         let messages = self.ask(json!({"do": "take", "topic": topic}));
         messages.as_array().unwrap().clone()

@@ -1,0 +1,133 @@
+//! `learned_control replay`: what controller and predictor would have done on a recording.
+
+use crate::config;
+use crate::control_loop::ControllerConfig;
+use crate::error::Error;
+use crate::nn::checkpoint::{self, Card, ModelKind};
+use crate::predictor::PredictorParameters;
+use crate::replay::{CommandTable, PredictionTable, Replay, Stamps, messages};
+use crate::robot::Robot;
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// Recording: a bag (folder or file), or a table of joint motion (.csv, .csv.gz)
+    #[arg(value_name = "BAG")]
+    recording: PathBuf,
+    /// Model of a controller or of a predictor, in place of the `model_file` in the settings; one of each kind at most
+    #[arg(long = "model", value_name = "FILE")]
+    models: Vec<PathBuf>,
+    /// Parameter file of the nodes; with one the controller runs
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Robot description; the controller needs it
+    #[arg(long, value_name = "FILE")]
+    urdf: Option<PathBuf>,
+    /// Topic with sensor_msgs/msg/JointState in a bag [default: the one with most messages]
+    #[arg(long)]
+    topic: Option<String>,
+    /// Take the time of logging for the stamp of a message, where the headers of a bag have none
+    #[arg(long)]
+    log_time: bool,
+    /// Table of commands to write (.csv); with a predictor its predictions go to FILE with .predictions before .csv
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub fn run(args: &ReplayArgs) -> Result<()> {
+    let mut replay = args.replay()?;
+    let joints = replay.robot().joints.clone();
+    let predictions = args.out.with_extension("predictions.csv");
+    let mut commands =
+        replay.has_controller().then(|| CommandTable::create(&args.out, &joints)).transpose()?;
+    let mut predicted =
+        replay.has_predictor().then(|| PredictionTable::create(&predictions, &joints)).transpose()?;
+    let stamps = if args.log_time { Stamps::Log } else { Stamps::Header };
+    for message in messages(&args.recording, args.topic.as_deref(), stamps)? {
+        let Some(output) = replay.observe(&message?) else { continue };
+        commands.as_mut().map_or(Ok(()), |table| table.write(&output))?;
+        predicted.as_mut().map_or(Ok(()), |table| table.write(&output))?;
+    }
+    let counts = &replay.counts;
+    if let Some(reason) = counts.reason.as_ref().filter(|_| counts.states == 0) {
+        let joints = joints.join(", ");
+        bail!("{}: no message could be used for the joints {joints}: {reason}", args.recording.display());
+    }
+    for (table, path) in [(commands.is_some(), &args.out), (predicted.is_some(), &predictions)] {
+        if table {
+            println!("{}", path.display());
+        }
+    }
+    commands.map_or(Ok(()), CommandTable::finish)?;
+    predicted.map_or(Ok(()), PredictionTable::finish)?;
+    println!("{counts}");
+    Ok(())
+}
+
+impl ReplayArgs {
+    fn replay(&self) -> Result<Replay> {
+        let mut controller: Option<ControllerConfig> =
+            self.config.as_deref().map(|path| config::read_file(path, "controller")).transpose()?;
+        let mut predictor: PredictorParameters = self
+            .config
+            .as_deref()
+            .map_or(Ok(Default::default()), |path| config::read_file(path, "predictor"))?;
+        let mut seen = Vec::new();
+        for path in &self.models {
+            let (card, _) = checkpoint::load(path)?;
+            ensure!(!seen.contains(&card.kind), "--model: two models of a {}", card.kind);
+            seen.push(card.kind);
+            self.use_model(path, &card, &mut controller, &mut predictor)?;
+        }
+        predictor.validate()?;
+        let has_predictor = !predictor.model_file.is_empty();
+        let Some(config) = controller else {
+            ensure!(
+                has_predictor,
+                "nothing to replay: give --config for a controller, or --model of a predictor"
+            );
+            return Ok(Replay::of_predictor(&predictor, self.robot(&predictor)?)?);
+        };
+        let Some(urdf) = &self.urdf else { bail!("a controller needs the robot's description: give --urdf") };
+        let description = read(urdf)?;
+        Ok(Replay::of_controller(config, has_predictor.then_some(&predictor), &description)?)
+    }
+
+    /// Puts a model in the place of the one in the settings of its kind.
+    fn use_model(
+        &self,
+        path: &Path,
+        card: &Card,
+        controller: &mut Option<ControllerConfig>,
+        predictor: &mut PredictorParameters,
+    ) -> Result<()> {
+        let file = path.display().to_string();
+        match (card.kind, controller) {
+            (ModelKind::Controller, Some(controller)) => controller.model_file = file,
+            (ModelKind::Controller, None) => {
+                bail!("{file} is the model of a controller, which needs its gains: give --config")
+            }
+            (ModelKind::Predictor, _) => {
+                predictor.model_file = file;
+                if predictor.joints.is_empty() && self.urdf.is_none() {
+                    predictor.joints.clone_from(&card.joints);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// For a predictor alone, as its node finds it.
+    fn robot(&self, parameters: &PredictorParameters) -> Result<Robot> {
+        match &self.urdf {
+            Some(urdf) if parameters.joints.is_empty() => Ok(Robot::from_urdf(&read(urdf)?)?),
+            _ => Ok(Robot::of_joints(&parameters.joints)),
+        }
+    }
+}
+
+fn read(path: &Path) -> crate::Result<String> {
+    std::fs::read_to_string(path).map_err(Error::io(path))
+}

@@ -1,0 +1,307 @@
+//! The controller and the predictor on a recording: the very code of the nodes, with the stamps of the messages as the
+//! time, as a controller node runs with `tick: joint_states`. What comes out depends on the recording, the settings and
+//! the models alone.
+
+mod table;
+
+pub use table::{CommandTable, PredictionTable};
+
+use crate::command::{Command, Mode};
+use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
+use crate::dataset::bag::choose_topic;
+use crate::dataset::messages::{self, JointState, Message as _};
+use crate::dataset::rosbag::{Bag, RawMessage};
+use crate::dataset::{Recording, Selection};
+use crate::error::{Error, Result};
+use crate::measurement::{JointStateReader, Rejection};
+use crate::nn::checkpoint::Card;
+use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
+use crate::robot::Robot;
+use crate::state::{Stamp, State};
+use crate::trajectory::Trajectory;
+use std::fmt;
+use std::path::Path;
+
+/// Joint states as a node receives them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub stamp: Stamp,
+    pub names: Vec<String>,
+    pub positions: Vec<f64>,
+    pub velocities: Vec<f64>,
+}
+
+/// A message, or why it cannot be decoded.
+pub type Decoded = std::result::Result<Message, String>;
+
+/// Which time a message of a bag has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamps {
+    /// That of its header, as for a node.
+    Header,
+    /// When it was logged.
+    Log,
+}
+
+/// The messages of a recording in their order, none left out and nothing cleaned; of a table (.csv, .csv.gz) those that
+/// `learned_control play` would publish.
+pub fn messages(
+    path: &Path,
+    topic: Option<&str>,
+    stamps: Stamps,
+) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
+    let selection = Selection { topic: topic.map(str::to_owned), ..Default::default() };
+    if path.to_string_lossy().contains(".csv") {
+        let Recording { joints, states, .. } = Recording::read(path, &selection)?;
+        return Ok(Box::new(states.into_iter().map(move |state| {
+            Ok(Ok(Message {
+                stamp: state.stamp,
+                names: joints.clone(),
+                positions: state.position,
+                velocities: state.velocity,
+            }))
+        })));
+    }
+    let bag = Bag::open(path)?;
+    let topic = choose_topic(&bag, &selection)?;
+    if &*topic.type_name != JointState::TYPE_NAME {
+        let problem =
+            format!("topic {} has {}, expected {}", topic.name, topic.type_name, JointState::TYPE_NAME);
+        return Err(Error::Data { file: path.to_path_buf(), problem });
+    }
+    Ok(Box::new(
+        bag.messages(Some(&topic.name)).map(move |message| message.map(|message| decode(&message, stamps))),
+    ))
+}
+
+fn decode(message: &RawMessage, stamps: Stamps) -> Decoded {
+    let JointState { header, name, position, velocity, .. } = messages::decode(&message.cdr)?;
+    let stamp = match stamps {
+        Stamps::Header => header.stamp.into(),
+        Stamps::Log => message.stamp,
+    };
+    Ok(Message { stamp, names: name, positions: position, velocities: velocity })
+}
+
+/// The nodes of one robot: a controller, a predictor, or both.
+pub struct Replay {
+    robot: Robot,
+    reader: JointStateReader,
+    controller: Option<Controller>,
+    predictor: Option<Foresight>,
+    last: Option<Stamp>,
+    pub counts: Counts,
+}
+
+struct Controller {
+    control: ControlLoop,
+    command: Command,
+}
+
+struct Foresight {
+    predictor: LstmPredictor,
+    prediction: Trajectory,
+    card: Option<Card>,
+    /// s
+    period: f64,
+    /// Stamp of the last prediction that was given out.
+    last: Option<Stamp>,
+}
+
+/// What became of the messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    pub messages: usize,
+    pub undecodable: usize,
+    /// Rejected as the nodes would: other devices' and repeated ones among them.
+    pub rejected: usize,
+    /// Why the last one was not used.
+    pub reason: Option<String>,
+    /// States that were made of messages.
+    pub states: usize,
+    pub ticks: usize,
+    /// Ticks on the baseline alone, and holding.
+    pub baseline: usize,
+    pub holding: usize,
+    pub predictions: usize,
+    /// States outside of what the predictor's training had seen.
+    pub outside_training: usize,
+    /// Longest time between two states, s.
+    pub longest_pause: f64,
+}
+
+/// What one message led to.
+pub struct Output<'a> {
+    pub stamp: Stamp,
+    pub controller: Option<(&'a ControlLoop, &'a Command)>,
+    pub prediction: Option<&'a Trajectory>,
+}
+
+impl Replay {
+    /// A predictor alone, for the joints of `parameters` or else of its model.
+    pub fn of_predictor(parameters: &PredictorParameters, robot: Robot) -> Result<Self> {
+        let predictor = Foresight::new(parameters, &robot)?;
+        Ok(Self::new(robot, None, Some(predictor)))
+    }
+
+    /// A controller for the robot of a URDF `description`, with a predictor if there are parameters for one. There is
+    /// no learner in a replay: weights stay as they are.
+    pub fn of_controller(
+        config: ControllerConfig,
+        predictor: Option<&PredictorParameters>,
+        description: &str,
+    ) -> Result<Self> {
+        let config = ControllerConfig {
+            learning: false,
+            prediction: config.prediction && predictor.is_some(),
+            ..config
+        };
+        let control = ControlLoop::load(config, description)?;
+        let robot = control.robot().clone();
+        let predictor = predictor.map(|parameters| Foresight::new(parameters, &robot)).transpose()?;
+        let command = Command::zeros(Mode::Effort, robot.degrees_of_freedom());
+        Ok(Self::new(robot, Some(Controller { control, command }), predictor))
+    }
+
+    fn new(robot: Robot, controller: Option<Controller>, predictor: Option<Foresight>) -> Self {
+        let reader = JointStateReader::new(&robot);
+        Self { robot, reader, controller, predictor, last: None, counts: Counts::default() }
+    }
+
+    pub fn robot(&self) -> &Robot {
+        &self.robot
+    }
+
+    pub fn has_controller(&self) -> bool {
+        self.controller.is_some()
+    }
+
+    pub fn has_predictor(&self) -> bool {
+        self.predictor.is_some()
+    }
+
+    /// Takes one message; `None` when the nodes would not use it. A prediction reaches the controller after the tick.
+    pub fn observe(&mut self, message: &Decoded) -> Option<Output<'_>> {
+        self.counts.messages += 1;
+        let Message { stamp, names, positions, velocities } = match message {
+            Ok(message) => message,
+            Err(problem) => {
+                self.counts.undecodable += 1;
+                self.counts.reason = Some(problem.clone());
+                return None;
+            }
+        };
+        let read = match *stamp {
+            Stamp(0) => Err(Rejection::NoStamp),
+            stamp => self.reader.read(stamp, names, positions, velocities),
+        };
+        let state = match read {
+            Ok(state) => state,
+            Err(rejection) => {
+                self.counts.reject(&rejection);
+                return None;
+            }
+        };
+        let pause = self.last.map_or(0.0, |last| stamp.since(last));
+        self.counts.longest_pause = self.counts.longest_pause.max(pause);
+        self.last = Some(*stamp);
+        self.counts.states += 1;
+        if let Some(Controller { control, command }) = &mut self.controller {
+            // With weights that are frozen the model that is no longer needed is freed here.
+            drop(control.tick(*stamp, Some(state), command));
+            self.counts.tick(control.verdict());
+        }
+        let mut is_predicted = false;
+        if let Some(foresight) = &mut self.predictor {
+            foresight.observe(state, &mut self.counts);
+            is_predicted = foresight.predict(*stamp);
+            self.counts.predictions += usize::from(is_predicted);
+            if let (true, Some(Controller { control, .. })) = (is_predicted, &mut self.controller) {
+                control.hear_prediction(*stamp, &foresight.prediction);
+            }
+        }
+        Some(Output {
+            stamp: *stamp,
+            controller: self.controller.as_ref().map(|controller| (&controller.control, &controller.command)),
+            prediction: self
+                .predictor
+                .as_ref()
+                .filter(|_| is_predicted)
+                .map(|foresight| &foresight.prediction),
+        })
+    }
+}
+
+impl Foresight {
+    fn new(parameters: &PredictorParameters, robot: &Robot) -> Result<Self> {
+        let (model, card) = parameters.load_model(robot)?;
+        let predictor = LstmPredictor::new(&model)?;
+        Ok(Self {
+            prediction: Trajectory::new(predictor.horizon(), robot.degrees_of_freedom()),
+            predictor,
+            card,
+            period: 1.0 / parameters.publish_rate,
+            last: None,
+        })
+    }
+
+    fn observe(&mut self, state: &State, counts: &mut Counts) {
+        self.predictor.observe(state);
+        let outside = self.card.as_ref().and_then(|card| card.first_outside(state));
+        counts.outside_training += usize::from(outside.is_some());
+    }
+
+    /// Predicts at the configured rate, counted by the stamps; says whether it did.
+    fn predict(&mut self, stamp: Stamp) -> bool {
+        let is_due = self.last.is_none_or(|last| {
+            let elapsed = stamp.since(last);
+            elapsed >= self.period || elapsed < 0.0
+        });
+        if !is_due || !self.predictor.predict(&mut self.prediction) {
+            return false;
+        }
+        self.last = Some(stamp);
+        true
+    }
+}
+
+impl Counts {
+    fn reject(&mut self, rejection: &Rejection) {
+        self.rejected += 1;
+        self.reason = Some(rejection.to_string());
+    }
+
+    fn tick(&mut self, verdict: Verdict) {
+        self.ticks += 1;
+        match verdict {
+            Verdict::Tracking | Verdict::Limited => {}
+            Verdict::Baseline(_) => self.baseline += 1,
+            Verdict::Holding(_) => self.holding += 1,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} messages", self.messages)?;
+        let counts = [
+            (self.undecodable, "not decodable"),
+            (self.rejected, "not used"),
+            (self.ticks, "commands"),
+            (self.baseline, "of them on the baseline alone"),
+            (self.holding, "of them holding"),
+            (self.predictions, "predictions"),
+            (self.outside_training, "states outside of what the predictor was trained on"),
+        ];
+        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+            write!(out, ", {count} {what}")?;
+        }
+        match &self.reason {
+            Some(reason) => write!(out, "; the last that was not used: {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

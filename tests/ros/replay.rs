@@ -1,0 +1,208 @@
+//! What the live nodes give on the messages of a recording is what `learned_control replay` gives, bit for bit.
+
+use crate::common::{arm, predictor_for, weights_for};
+use crate::world::{World, root, wait};
+use crate::{ARRAY, COMMANDS, JOINT_STATE, TRAJECTORY, gravity, numbers};
+use learned_control::nn::checkpoint;
+use learned_control::replay::{Message, Stamps, messages};
+use learned_control::robot::Robot;
+use learned_control::state::Stamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PREDICTIONS: &str = "/predictor/predicted_trajectory";
+
+/// A robot with its models and settings as files, for the nodes and for the replay alike.
+struct Files {
+    urdf: PathBuf,
+    config: PathBuf,
+}
+
+/// The arm under other names of its joints; ticks at `rate` [Hz] on joint states alone.
+fn files(folder: &Path, joint: &str, rate: f64) -> (Files, Robot) {
+    let renamed = |path: &str| {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        (1..=7).fold(text, |text, k| {
+            let (from, to) = (format!("joint{k}"), format!("{joint}{k}"));
+            text.replace(&format!("\"{from}\""), &format!("\"{to}\""))
+                .replace(&format!("{from}:"), &format!("{to}:"))
+        })
+    };
+    let path = |name: &str| folder.join(name);
+    let description = renamed("urdf/arm.urdf");
+    let robot = Robot::from_urdf(&description).unwrap();
+    std::fs::write(path("robot.urdf"), &description).unwrap();
+    std::fs::write(path("controller.safetensors"), weights_for(&robot, 0.3)).unwrap();
+    let (card, tensors) = predictor_for(&robot, 1.0 / rate);
+    checkpoint::save(&path("predictor.safetensors"), &card, &tensors).unwrap();
+    let mut settings: serde_yaml::Value = serde_yaml::from_str(&renamed("config/arm.yaml")).unwrap();
+    let file = |name: &str| path(name).display().to_string();
+    let controller = &mut settings["controller"]["ros__parameters"];
+    controller["update_rate"] = rate.into();
+    controller["tick"] = "joint_states".into();
+    controller["model_file"] = file("controller.safetensors").into();
+    controller["prediction"] = false.into();
+    controller["constraints"]["trajectory"] = 0.0.into();
+    // However busy the computer is, the clock shall not come into it.
+    controller["joint_states_timeout"] = 5.0.into();
+    let predictor = &mut settings["predictor"]["ros__parameters"];
+    predictor["model_file"] = file("predictor.safetensors").into();
+    predictor["publish_rate"] = 1e6.into(); // every prediction
+    let settings = serde_yaml::to_string(&settings).unwrap();
+    std::fs::write(path("settings.yaml"), settings).unwrap();
+    (Files { urdf: path("robot.urdf"), config: path("settings.yaml") }, robot)
+}
+
+/// Runs the command line on a recording; gives the tables of commands and predictions, and their bytes.
+fn replay(files: &Files, recording: &Path, out: &Path) -> [Vec<u8>; 2] {
+    let output = Command::new(env!("CARGO_BIN_EXE_learned_control"))
+        .arg("replay")
+        .arg(recording)
+        .args([
+            Path::new("--config"),
+            &files.config,
+            Path::new("--urdf"),
+            &files.urdf,
+            Path::new("--out"),
+            out,
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    [out.to_path_buf(), out.with_extension("predictions.csv")].map(|path| std::fs::read(path).unwrap())
+}
+
+/// The rows of a table without its header.
+fn rows(table: &[u8]) -> Vec<Vec<String>> {
+    let text = std::str::from_utf8(table).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn parsed(cells: &[String]) -> Vec<u64> {
+    cells.iter().map(|cell| cell.parse::<f64>().unwrap().to_bits()).collect()
+}
+
+fn joint_state(message: &Message) -> Value {
+    let finite = |values: &[f64]| -> Vec<Value> {
+        values
+            .iter()
+            .map(|value| if value.is_finite() { json!(value) } else { json!(value.to_string()) })
+            .collect()
+    };
+    json!({
+        "header": {"stamp": {"sec": message.stamp.0 / 1_000_000_000, "nanosec": message.stamp.0 % 1_000_000_000}},
+        "name": message.names,
+        "position": finite(&message.positions),
+        "velocity": finite(&message.velocities),
+    })
+}
+
+/// Runs the live nodes on `messages`, each sent when the one before has been answered: commands and predictions.
+fn live(world: &mut World, files: &Files, messages: &[Message]) -> (Vec<Value>, Vec<Value>) {
+    let arguments = format!("--params-file {} -p urdf:={}", files.config.display(), files.urdf.display());
+    for (node, ready) in [("controller", "once for each message"), ("predictor", "predicts")] {
+        world.start(node, &arguments);
+        world.line(node, 0, &[ready]);
+    }
+    world.record_reliably(COMMANDS, ARRAY);
+    world.record_reliably(PREDICTIONS, TRAJECTORY);
+    world.advertise("/joint_states", JOINT_STATE);
+    wait("both subscribers of /joint_states", || {
+        (world.ask(json!({"do": "matched", "topic": "/joint_states"})) == 2).then_some(())
+    });
+    // Whoever has found us we have still to find.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let messages: Vec<Value> = messages.iter().map(joint_state).collect();
+    let answers = [COMMANDS, PREDICTIONS];
+    world.ask(json!({"do": "in_step", "topic": "/joint_states", "messages": messages, "answers": answers}));
+    (world.take(COMMANDS), world.take(PREDICTIONS))
+}
+
+/// Compares every command and every predicted state.
+fn assert_equal(world: &mut World, files: &Files, recording: &Path) {
+    let folder = world.folder().to_path_buf();
+    let tables = replay(files, recording, &folder.join("one.csv"));
+    assert!(replay(files, recording, &folder.join("two.csv")) == tables, "two runs differ");
+    let [commands, predictions] = tables.map(|table| rows(&table));
+
+    let messages =
+        messages(recording, None, Stamps::Header).unwrap().map(|message| message.unwrap().unwrap());
+    // Those without a stamp have no answer.
+    let sent: Vec<Message> = messages.filter(|message| message.stamp != Stamp(0)).collect();
+    let (live_commands, live_predictions) = live(world, files, &sent);
+    assert_eq!((live_commands.len(), commands.len()), (sent.len(), sent.len()));
+    for (index, (live, row)) in live_commands.iter().zip(&commands).enumerate() {
+        assert_eq!(bits(&numbers(&live["data"])), parsed(&row[1..8]), "command {index}");
+    }
+    let share = |row: &Vec<String>| row[9].parse::<f64>().unwrap();
+    assert!(commands.last().map(share) == Some(1.0), "the learned part had no share: {:?}", commands.last());
+
+    let mut by_stamp: BTreeMap<i64, Vec<&Vec<String>>> = BTreeMap::new();
+    predictions.iter().for_each(|row| by_stamp.entry(row[0].parse().unwrap()).or_default().push(row));
+    assert_eq!((live_predictions.len(), by_stamp.len()), (sent.len(), sent.len()));
+    for live in &live_predictions {
+        let stamp = &live["header"]["stamp"];
+        let stamp = stamp["sec"].as_i64().unwrap() * 1_000_000_000 + stamp["nanosec"].as_i64().unwrap();
+        let points = live["points"].as_array().unwrap();
+        assert_eq!(points.len(), by_stamp[&stamp].len());
+        for (point, row) in points.iter().zip(&by_stamp[&stamp]) {
+            assert_eq!(bits(&numbers(&point["positions"])), parsed(&row[2..9]), "at {stamp}");
+            assert_eq!(bits(&numbers(&point["velocities"])), parsed(&row[9..16]), "at {stamp}");
+        }
+    }
+}
+
+/// The arm's motion at 100 Hz, as a table whose numbers have all their digits.
+fn recording(folder: &Path) -> PathBuf {
+    let mut text = String::from("t_s");
+    (1..=7).for_each(|k| text.push_str(&format!(",joint{k}_pos,joint{k}_vel")));
+    for tick in 1..=500 {
+        let stamp = Stamp(1_000_000_000 + tick * 10_000_000);
+        let state = crate::common::state_at(stamp, 0.0);
+        text.push_str(&format!("\n{}", stamp.seconds()));
+        state.position.iter().zip(&state.velocity).for_each(|(q, v)| text.push_str(&format!(",{q},{v}")));
+    }
+    let path = folder.join("motion.csv");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_replay_is_what_the_live_nodes_do_bit_for_bit() {
+    let mut world = World::new(80);
+    let folder = world.folder().to_path_buf();
+    let (files, _) = files(&folder, "joint", 100.0);
+    assert_equal(&mut world, &files, &recording(&folder));
+
+    // When the messages end, the robot is held all the same; when they go on, so does the controller.
+    let before = world.log("controller").len();
+    world.line("controller", 0, &["WARN", "holding", "the newest joint states are 5."]);
+    let held = numbers(&world.next(COMMANDS)["data"]);
+    let last = crate::common::state_at(Stamp(6_000_000_000), 0.0);
+    crate::assert_near(&held, &gravity(&last.position), 1e-6);
+    let names = arm().0.joints;
+    let stamp = Stamp(20_000_000_000);
+    let message = Message { stamp, names, positions: last.position, velocities: last.velocity };
+    world.publish("/joint_states", joint_state(&message));
+    world.line("controller", before, &["INFO", "tracking"]);
+}
+
+#[test]
+fn a_recorded_panda_is_replayed_as_the_live_nodes_take_it() {
+    let folder = std::env::var_os("LEARNED_CONTROL_DATA").map_or(root().join("../shared/data"), Into::into);
+    let bag = folder.join("bags_unisa/panda_exciting_trajectory.db3");
+    if !bag.exists() {
+        println!("skipped: no data in {}", folder.display());
+        return;
+    }
+    let mut world = World::new(81);
+    let (files, _) = files(world.folder(), "fer_joint", 30.0);
+    assert_equal(&mut world, &files, &bag);
+}
