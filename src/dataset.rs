@@ -7,6 +7,7 @@ mod bag;
 mod cleaning;
 pub mod csv;
 mod joint_state;
+pub mod mcap_writer;
 pub mod messages;
 pub mod rosbag;
 mod summary;
