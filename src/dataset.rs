@@ -8,6 +8,7 @@ pub(crate) mod cleaning;
 pub mod csv;
 pub mod effort;
 mod joint_state;
+pub mod mcap_writer;
 pub mod messages;
 pub mod rosbag;
 mod summary;

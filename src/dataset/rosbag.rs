@@ -454,6 +454,111 @@ mod tests {
         }
     }
 
+    const STRING: &str = "std_msgs/msg/String";
+
+    /// A database with messages at these times of logging, whose data are their times.
+    fn write_database(path: &Path, stamps: impl IntoIterator<Item = i64>) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(path).unwrap();
+        let schema =
+            "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
+            CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);
+            CREATE INDEX timestamp_idx ON messages (timestamp ASC);
+            INSERT INTO topics VALUES (1, '/a', 'std_msgs/msg/String', 'cdr');";
+        database.execute_batch(schema).unwrap();
+        for stamp in stamps {
+            let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (1, ?1, ?2)";
+            database.execute(sql, rusqlite::params![stamp, stamp.to_le_bytes()]).unwrap();
+        }
+        database
+    }
+
+    fn stamps(bag: &Bag) -> Vec<i64> {
+        let message = |message: Result<RawMessage>| message.unwrap();
+        let check = |message: RawMessage| {
+            assert_eq!((&*message.type_name, &message.cdr[..]), (STRING, &message.stamp.0.to_le_bytes()[..]));
+            message.stamp.0
+        };
+        bag.messages(None).map(message).map(check).collect()
+    }
+
+    fn names(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> =
+            entries.map(|path| (path.display().to_string(), std::fs::read(path).unwrap())).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn what_is_only_in_the_write_ahead_log_is_read_and_nothing_is_changed() {
+        let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("bag_0.db3");
+        let database = write_database(&path, []);
+        database.pragma_update(None, "journal_mode", "WAL").unwrap();
+        database.execute("INSERT INTO messages VALUES (7, 1, 5, ?1)", [5_i64.to_le_bytes()]).unwrap();
+        // as a recorder that was killed leaves them
+        for name in ["bag_0.db3", "bag_0.db3-wal"] {
+            std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let before = names(copy.path());
+        assert_eq!(before.len(), 2);
+        assert_eq!(stamps(&Bag::open(copy.path()).unwrap()), [5]);
+        assert!(names(copy.path()) == before);
+    }
+
+    #[test]
+    fn files_that_overlap_are_read_in_the_order_of_logging() {
+        let folder = tempfile::tempdir().unwrap();
+        write_database(&folder.path().join("bag_10.db3"), [4, 6, 9]);
+        write_database(&folder.path().join("bag_9.db3"), [8, 5, 1]);
+        write_database(&folder.path().join("bag_2.db3"), [20, 21]);
+        assert_eq!(stamps(&Bag::open(folder.path()).unwrap()), [1, 4, 5, 6, 8, 9, 20, 21]);
+    }
+
+    #[test]
+    fn a_missing_file_is_said_and_the_others_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        write_database(&folder.path().join("renamed_0.db3"), [1, 2]);
+        let metadata = |names: &str| {
+            let text = format!(
+                "rosbag2_bagfile_information:\n  version: 4\n  storage_identifier: sqlite3\n  \
+                 message_count: 3\n  relative_file_paths: {names}\n"
+            );
+            std::fs::write(folder.path().join(metadata::FILE_NAME), text).unwrap();
+            let bag = Bag::open(folder.path()).unwrap();
+            assert_eq!(stamps(&bag), [1, 2]);
+            bag.losses().to_string()
+        };
+        let lost = metadata("[bag_0.db3]");
+        assert!(
+            lost.contains("metadata.yaml missing: bag_0.db3; read instead: all 1 in the folder"),
+            "{lost}"
+        );
+        assert!(lost.contains("metadata.yaml counts 3, 2 were found"), "{lost}");
+        assert!(metadata("[").contains("metadata.yaml not used"));
+        // only what it names, if all of that is there
+        write_database(&folder.path().join("other_0.db3"), [3]);
+        assert!(!metadata("[old_name/renamed_0.db3]").contains("missing"));
+    }
+
+    #[test]
+    fn compressed_files_and_messages_are_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed) = (folder.path().join("plain"), folder.path().join("bag_0.db3.zstd"));
+        let database = write_database(&plain, [1, 2]);
+        let message = zstd::encode_all(&3_i64.to_le_bytes()[..], 1).unwrap();
+        database.execute("INSERT INTO messages VALUES (9, 1, 3, ?1)", [message]).unwrap();
+        drop(database);
+        let bytes = zstd::encode_all(&std::fs::read(&plain).unwrap()[..], 1).unwrap();
+        std::fs::write(&packed, &bytes).unwrap();
+        let bag = Bag::open(&packed).unwrap();
+        assert_eq!(stamps(&bag), [1, 2, 3]);
+        assert!(bag.losses().is_empty());
+        std::fs::write(&packed, &bytes[..bytes.len() - 9]).unwrap();
+        let error = Bag::open(&packed).map(|bag| bag.losses().to_string()).map_err(|error| error.to_string());
+        assert!(error.as_ref().is_ok_and(|lost| lost.contains("compressed file damaged")) || error.is_err());
+    }
+
     #[test]
     fn what_is_no_bag_is_refused() {
         let folder = tempfile::tempdir().unwrap();

@@ -100,6 +100,8 @@ pub struct Reader {
 
 /// The messages of a chunk, in the order of their log times.
 struct Held {
+    /// Of the chunk in the file: messages of one time are in the order of the file.
+    offset: u64,
     records: Vec<u8>,
     entries: Vec<Entry>,
     next: usize,
@@ -120,15 +122,15 @@ impl Reader {
 
     pub fn next(&mut self) -> Result<Option<RawMessage>> {
         loop {
-            let earliest =
-                self.held.iter().enumerate().map(|(index, held)| (held.entries[held.next].log_time, index));
-            let earliest = earliest.min();
-            let is_due = |span: &Span| earliest.is_none_or(|(log_time, _)| span.start <= log_time);
+            let held = self.held.iter().enumerate();
+            let key = |(index, held): (usize, &Held)| (held.entries[held.next].log_time, held.offset, index);
+            let earliest = held.map(key).min();
+            let is_due = |span: &Span| earliest.is_none_or(|(log_time, ..)| span.start <= log_time);
             if self.spans.front().is_some_and(is_due) && self.has_room() {
                 self.hold_next()?;
                 continue;
             }
-            let Some((_, index)) = earliest else {
+            let Some((.., index)) = earliest else {
                 self.check_count();
                 return Ok(None);
             };
@@ -154,7 +156,7 @@ impl Reader {
                 let entries = self.entries(&records);
                 match entries.is_empty() {
                     true => self.spare.push(records),
-                    false => self.held.push(Held { records, entries, next: 0 }),
+                    false => self.held.push(Held { offset: span.offset, records, entries, next: 0 }),
                 }
             }
             Err(problem) => {

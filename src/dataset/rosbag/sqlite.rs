@@ -3,14 +3,16 @@
 use super::losses::Losses;
 use super::{RawMessage, TopicCount};
 use crate::dataset::data;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::Stamp;
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::{NamedTempFile, TempPath};
 
 /// Messages fetched at a time.
 const PAGE: usize = 512;
@@ -19,6 +21,8 @@ const PAGE: usize = 512;
 #[derive(Clone, Debug)]
 pub struct File {
     path: PathBuf,
+    /// In place of a file that is cut off: sqlite takes what is missing of its last page for zeros.
+    whole_pages: Option<Arc<TempPath>>,
     topics: BTreeMap<i64, TopicCount>,
     start: Stamp,
     order: Order,
@@ -36,13 +40,16 @@ enum Order {
 
 impl File {
     pub fn open(path: &Path) -> Result<Self> {
-        let connection = connect(path)?;
+        let mut losses = Losses::default();
+        let whole_pages = whole_pages(path, &mut losses)?;
+        let connection = connect(whole_pages.as_deref().unwrap_or(path))?;
         let mut file = Self {
             path: path.to_path_buf(),
+            whole_pages: whole_pages.map(Arc::new),
             topics: read_topics(path, &connection)?,
             start: Stamp(0),
             order: Order::Writing,
-            losses: Losses::default(),
+            losses,
         };
         if std::fs::metadata(format!("{}-journal", path.display())).is_ok_and(|journal| journal.len() > 0) {
             file.losses.add("rollback journal", "its writer was interrupted; read as it was left");
@@ -57,20 +64,29 @@ impl File {
         Ok(file)
     }
 
+    /// Row by row, for sums over a damaged tree, whose branches may be each other's, need not end.
     fn count(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "SELECT topic_id, COUNT(*), MIN(timestamp) FROM messages GROUP BY topic_id";
-        let mut statement = connection.prepare(sql)?;
+        let mut statement = connection.prepare("SELECT id, timestamp, topic_id FROM messages ORDER BY id")?;
         let mut rows = statement.query([])?;
-        let mut counts: Vec<(Option<i64>, i64, Option<i64>)> = Vec::new();
+        let (mut start, mut last) = (None, None);
+        let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+        let mut without_topic = 0;
         while let Some(row) = rows.next()? {
-            counts.push((integer(row, 0), row.get(1)?, integer(row, 2)));
-        }
-        self.start = Stamp(counts.iter().filter_map(|(_, _, start)| *start).min().unwrap_or(0));
-        for (topic, count, _) in counts {
-            match topic.and_then(|topic| self.topics.get_mut(&topic)) {
-                Some(topic) => topic.messages = usize::try_from(count).unwrap_or(0),
-                None => self.losses.add("messages of no topic", format!("{count} messages")),
+            let id = Some(row.get::<_, i64>(0)?).filter(|id| last.is_none_or(|last| *id > last));
+            last = Some(id.ok_or_else(out_of_order)?);
+            let stamp = row.get::<_, i64>(1)?;
+            start = Some(start.map_or(stamp, |start: i64| start.min(stamp)));
+            match integer(row, 2).filter(|topic| self.topics.contains_key(topic)) {
+                Some(topic) => *counts.entry(topic).or_default() += 1,
+                None => without_topic += 1,
             }
+        }
+        self.start = Stamp(start.unwrap_or(0));
+        for (id, topic) in &mut self.topics {
+            topic.messages = counts.get(id).copied().unwrap_or(0);
+        }
+        if without_topic > 0 {
+            self.losses.add("messages of no topic", without_topic.to_string());
         }
         Ok(())
     }
@@ -106,7 +122,8 @@ impl File {
 
     /// The messages of `topic`, or all.
     pub fn reader(&self, topic: Option<&str>) -> Result<Reader> {
-        Ok(self.reader_on(connect(&self.path)?, topic))
+        let path = self.whole_pages.as_deref().map_or(self.path.as_path(), |path| path);
+        Ok(self.reader_on(connect(path)?, topic))
     }
 
     fn reader_on(&self, connection: Connection, topic: Option<&str>) -> Reader {
@@ -166,37 +183,36 @@ impl Reader {
 
     /// Fetches the rows after the last one, at most a page of them.
     fn fill(&mut self) -> rusqlite::Result<()> {
+        // what is not wanted is skipped here, not there, for each row to show that the reading gets on
         let sql = match self.order {
             Order::Logging => {
-                "SELECT m.id, m.timestamp, m.topic_id, m.data FROM messages m \
-                 WHERE (m.timestamp, m.id) > (?1, ?2) \
-                 AND (?3 IS NULL OR m.topic_id IN (SELECT id FROM topics WHERE name = ?3)) \
-                 ORDER BY m.timestamp, m.id LIMIT ?4"
+                "SELECT id, timestamp, topic_id, \
+                 CASE WHEN ?3 IS NULL OR topic_id IN (SELECT id FROM topics WHERE name = ?3) THEN data END \
+                 FROM messages WHERE (timestamp, id) > (?1, ?2) ORDER BY timestamp, id LIMIT ?4"
             }
             Order::Writing => {
-                "SELECT id, timestamp, topic_id, data FROM messages WHERE id > ?2 AND ?1 < ?1 + 1 AND ?3 IS ?3 \
-                 ORDER BY id LIMIT ?4"
+                "SELECT id, timestamp, topic_id, \
+                 CASE WHEN ?3 IS NULL OR topic_id IN (SELECT id FROM topics WHERE name = ?3) THEN data END \
+                 FROM messages WHERE id > ?2 AND ?1 IS ?1 ORDER BY id LIMIT ?4"
             }
         };
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params![self.last.0, self.last.1, self.topic, PAGE as i64])?;
+        let Self { connection, wanted, last, page, losses, already, order, .. } = self;
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![last.0, last.1, self.topic, PAGE as i64])?;
         while let Some(row) = rows.next()? {
-            let (Some(id), stamp) = (integer(row, 0), integer(row, 1)) else { continue };
-            self.last = (stamp.unwrap_or(self.last.0), id);
-            let wanted = integer(row, 2).and_then(|topic| self.wanted.get(&topic));
-            let (Some((topic, type_name)), Some(stamp)) = (wanted, stamp) else { continue };
-            if self.already.is_some_and(|already| (stamp, id) <= already) {
+            let (id, stamp) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
+            let gets_on = match order {
+                Order::Logging => (stamp, id) > *last,
+                Order::Writing => id > last.1,
+            };
+            if !gets_on {
+                return Err(out_of_order());
+            }
+            *last = (stamp, id);
+            if already.is_some_and(|already| (stamp, id) <= already) {
                 continue;
             }
-            match row.get_ref(3)? {
-                ValueRef::Blob(bytes) => self.page.push_back(RawMessage {
-                    topic: topic.clone(),
-                    type_name: type_name.clone(),
-                    stamp: Stamp(stamp),
-                    cdr: bytes.to_vec(),
-                }),
-                _ => self.losses.add("message without data", format!("number {id} of {topic}")),
-            }
+            page.extend(message(row, stamp, wanted, losses)?);
         }
         Ok(())
     }
@@ -210,25 +226,38 @@ impl Reader {
             self.losses.add("database damaged", format!("{error}; the rest is in the order of writing"));
             return;
         }
-        let after = self.last.1;
-        match self.next_readable(after) {
-            Some(id) => {
-                let from = after.max(0).saturating_add(1);
-                let detail = format!("up to {} messages, number {from} to {}: {error}", id - from, id - 1);
-                self.losses.add("messages not readable", detail);
-                self.last.1 = id - 1;
-            }
-            None => {
-                self.losses
-                    .add("messages not readable", format!("all after number {}: {error}", after.max(0)));
-                self.is_at_end = true;
-            }
+        let after = self.last.1.max(0);
+        let Some(id) = self.next_readable(after) else {
+            self.losses.add("messages not readable", format!("all after number {after}: {error}"));
+            self.is_at_end = true;
+            return;
+        };
+        if id > after + 1 {
+            let detail = format!("up to {}, from number {} on: {error}", id - after - 1, after + 1);
+            self.losses.add("messages not readable", detail);
+        }
+        // this one alone, for the page that it begins may be damaged further on
+        self.last.1 = id;
+        if let Err(error) = self.take_one(id) {
+            self.losses.add("messages not readable", format!("number {id}: {error}"));
         }
     }
 
+    fn take_one(&mut self, id: i64) -> rusqlite::Result<()> {
+        let Self { connection, wanted, page, losses, already, .. } = self;
+        let mut statement =
+            connection.prepare_cached("SELECT id, timestamp, topic_id, data FROM messages WHERE id = ?1")?;
+        let mut rows = statement.query([id])?;
+        let Some(row) = rows.next()? else { return Ok(()) };
+        let stamp = row.get::<_, i64>(1)?;
+        if already.is_none_or(|already| (stamp, id) > already) {
+            page.extend(message(row, stamp, wanted, losses)?);
+        }
+        Ok(())
+    }
+
     /// The least identifier above `after` from which on rows can be read: searched by doubling steps, then by halves.
-    fn next_readable(&self, after: i64) -> Option<i64> {
-        let base = after.max(0);
+    fn next_readable(&self, base: i64) -> Option<i64> {
         let mut good = None;
         let (mut bad, mut step) = (0_i64, 1_i64);
         while step < 1 << 40 {
@@ -251,7 +280,7 @@ impl Reader {
                 Err(_) => bad = middle,
             }
         }
-        (found != i64::MAX).then_some(found).filter(|id| *id > after)
+        (found != i64::MAX).then_some(found).filter(|id| *id > base)
     }
 
     /// The first row from `id` on, read whole.
@@ -261,8 +290,38 @@ impl Reader {
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         row.get_ref(3)?;
-        Ok(integer(row, 0))
+        match row.get::<_, i64>(0)? {
+            found if found < id => Err(out_of_order()),
+            found => Ok(Some(found)),
+        }
     }
+}
+
+/// A copy of the whole pages of a file that ends in the middle of one.
+fn whole_pages(path: &Path, losses: &mut Losses) -> Result<Option<TempPath>> {
+    let mut head = [0; 18];
+    let mut file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    if file.read_exact(&mut head).is_err() {
+        return Ok(None);
+    }
+    // bytes 16 and 17 of the header (<https://sqlite.org/fileformat.html>); 1 stands for 65536
+    let page = match u64::from(u16::from_be_bytes([head[16], head[17]])) {
+        1 => 65_536,
+        page if page >= 512 && page.is_power_of_two() => page,
+        _ => return Ok(None),
+    };
+    let cut = length % page;
+    if cut == 0 {
+        return Ok(None);
+    }
+    let detail =
+        format!("the file ends in the middle of a page; its last {cut} of {length} bytes were not read");
+    losses.add("file cut off", detail);
+    let mut copy = NamedTempFile::new().map_err(Error::io(std::env::temp_dir()))?;
+    file.rewind().map_err(Error::io(path))?;
+    io::copy(&mut file.take(length - cut), &mut copy).map_err(Error::io(path))?;
+    Ok(Some(copy.into_temp_path()))
 }
 
 /// Opened as immutable, which needs no lock and works in folders that cannot be written; not so one with a write-ahead
@@ -297,6 +356,27 @@ fn escaped(path: &str) -> String {
         letter => String::from(letter),
     };
     path.chars().map(escape).collect()
+}
+
+/// The message of a row of number, stamp, topic and data; none if it is not wanted or there are no data.
+fn message(
+    row: &rusqlite::Row<'_>,
+    stamp: i64,
+    wanted: &BTreeMap<i64, (Arc<str>, Arc<str>)>,
+    losses: &mut Losses,
+) -> rusqlite::Result<Option<RawMessage>> {
+    let topic = integer(row, 2).and_then(|topic| wanted.get(&topic));
+    let Some((topic, type_name)) = topic.cloned() else { return Ok(None) };
+    let ValueRef::Blob(bytes) = row.get_ref(3)? else {
+        losses.add("message without data", format!("one of {topic}"));
+        return Ok(None);
+    };
+    Ok(Some(RawMessage { topic, type_name, stamp: Stamp(stamp), cdr: bytes.to_vec() }))
+}
+
+fn out_of_order() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(code, Some("its rows are out of order".into()))
 }
 
 /// A number of a row; none if something else is in its place.

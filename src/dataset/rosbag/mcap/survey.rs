@@ -192,6 +192,8 @@ struct Walk<'a> {
     file: &'a mut Source,
     length: u64,
     position: u64,
+    /// Up to here the records were what they should be; where one is not, the search for the next begins here.
+    sure: u64,
     survey: Survey,
     schemas: BTreeMap<u16, Arc<str>>,
     /// The stretch that is being gathered.
@@ -205,6 +207,7 @@ fn front_to_back(file: &mut Source, length: u64) -> io::Result<Survey> {
         file,
         length,
         position: 0,
+        sure: mcap::MAGIC.len() as u64,
         survey: Survey::default(),
         schemas: BTreeMap::new(),
         stretch: None,
@@ -214,7 +217,15 @@ fn front_to_back(file: &mut Source, length: u64) -> io::Result<Survey> {
     walk.magic()?;
     while walk.step()? {}
     walk.close_stretch();
-    Ok(walk.survey)
+    let mut survey = walk.survey;
+    let unknown = survey.messages.iter().filter(|(channel, _)| !survey.channels.contains_key(channel));
+    let unknown: u64 = unknown.map(|(_, count)| count).sum();
+    if unknown > 0 {
+        survey
+            .losses
+            .add("channel not described", format!("{unknown} messages; its description was not found"));
+    }
+    Ok(survey)
 }
 
 impl Walk<'_> {
@@ -242,13 +253,19 @@ impl Walk<'_> {
         };
         let fits = length <= left.saturating_sub(HEAD as u64);
         match opcode {
-            op::DATA_END | op::FOOTER => return Ok(false),
-            0 => return self.damaged("a record of no kind"),
+            op::DATA_END if length == 4 => return Ok(false),
+            op::FOOTER if length == 20 => return Ok(false),
+            op::DATA_END | op::FOOTER => return self.damaged("an end that is none"),
+            0 | 0x10..0x80 => return self.damaged("a record of no known kind"),
             op::CHUNK if fits && length <= LARGEST_CHUNK => self.chunk(length, Kind::Chunk)?,
             op::CHUNK if !fits => return self.cut_chunk(left),
             _ if !fits => return self.damaged("a record that is longer than the rest of the file"),
             op::SCHEMA | op::CHANNEL | op::MESSAGE if length <= LARGEST_CHUNK => {
                 self.outside(opcode, length)?
+            }
+            0x80.. => {
+                self.close_stretch();
+                self.survey.losses.add("record of unknown kind", format!("at byte {}", self.position));
             }
             _ => self.close_stretch(),
         }
@@ -267,6 +284,7 @@ impl Walk<'_> {
                 span.start = span.start.min(message.log_time);
                 span.length = self.position + HEAD as u64 + length - span.offset;
                 *self.survey.messages.entry(message.channel).or_default() += 1;
+                self.sure = self.position + HEAD as u64 + length;
                 if span.length > STRETCH {
                     self.close_stretch();
                 }
@@ -317,6 +335,7 @@ impl Walk<'_> {
             self.survey.losses.add("records not readable", problem);
         }
         self.unpacked = unpacked;
+        self.sure = self.position + HEAD as u64 + length;
         if count > 0 {
             let (offset, length) = (self.position, HEAD as u64 + length);
             self.survey.spans.push(Span { start, offset, length, kind, channels: Vec::new() });
@@ -340,12 +359,13 @@ impl Walk<'_> {
     /// Goes on at the next chunk after the position.
     fn damaged(&mut self, found: &str) -> io::Result<bool> {
         self.close_stretch();
-        let next = next_chunk(self.file, self.position + 1, self.length)?;
-        let lost = next.unwrap_or(self.length) - self.position;
-        let at = self.position;
+        let next = next_chunk(self.file, self.sure, self.length)?;
+        let end = next.unwrap_or(self.length);
+        let (lost, at) = (end - self.sure.min(end), self.position);
         let detail = format!("{lost} of {} bytes not read: {found} at byte {at}", self.length);
         self.survey.losses.add("bytes not readable", detail);
-        self.position = next.unwrap_or(self.length);
+        self.position = end;
+        self.sure = end + 1; // if there is no chunk there, the search goes on after it
         Ok(next.is_some())
     }
 }
