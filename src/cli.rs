@@ -2,6 +2,7 @@
 
 pub mod evaluate;
 pub mod inspect;
+mod progress;
 pub mod replay;
 pub mod train;
 
@@ -17,8 +18,11 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 pub struct DataArgs {
     /// Recordings: .csv, .csv.gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    pub data: Vec<PathBuf>,
+    #[arg(required_unless_present = "data", value_name = "BAG")]
+    recordings: Vec<PathBuf>,
+    /// The same, as an option
+    #[arg(long, num_args = 1.., value_name = "BAG")]
+    data: Vec<PathBuf>,
     /// Topic with JointState, Odometry or PoseStamped in a bag [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
@@ -34,19 +38,24 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.recordings.iter().chain(&self.data)
+    }
+
     fn read(&self) -> Result<Vec<Recording>> {
-        let selection = Selection {
-            topic: self.topic.clone(),
-            joints: self.joints.clone(),
-            columns: self.columns.clone(),
-        };
-        Ok(self.data.iter().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
+        self.read_joints(self.joints.clone())
+    }
+
+    /// Reads these joints, or all of them.
+    fn read_joints(&self, joints: Option<Vec<String>>) -> Result<Vec<Recording>> {
+        let selection = Selection { topic: self.topic.clone(), joints, columns: self.columns.clone() };
+        Ok(self.paths().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
     }
 
     /// Name and hash of every file, for the card of a model.
     fn hashes(&self) -> Result<Vec<DataFile>> {
         let mut hashes = Vec::new();
-        for path in &self.data {
+        for path in self.paths() {
             for (name, file) in files_of(path)? {
                 hashes.push(DataFile { name, sha256: sha256_of_file(&file)? });
             }

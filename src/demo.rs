@@ -16,7 +16,6 @@ use clap::Args;
 use monitor::{Arm, Monitor};
 use processes::Processes;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use summary::Summary;
@@ -55,10 +54,7 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> Result<()> {
     check(args)?;
     std::fs::create_dir_all(&args.output).map_err(Error::io(&args.output))?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, interrupted.clone()).map_err(Error::io("signal handler"))?;
-    }
+    let interrupted = crate::interrupt::flag()?;
     let model = predictor_model(args)?;
     println!(
         "Starting two arms: /baseline (plain controller) and /learned (predictor, controller, learner)."

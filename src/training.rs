@@ -3,12 +3,14 @@
 
 mod linear;
 mod optimizer;
+mod resume;
 pub mod regression;
 mod sequence;
 mod validation;
 
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
+use crate::nn::checkpoint::Tensors;
 use crate::nn::lstm::{Lstm, LstmState, snapshot};
 use crate::nn::normalizer::Normalizer;
 use crate::predictor::lstm::LOG_VARIANCE;
@@ -116,6 +118,19 @@ pub fn train_predictor(
     episodes: &[Episode],
     mut on_progress: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<(PredictorModel, Report)> {
+    resume_predictor(config, joints, episodes, None, |progress, _| Ok(on_progress(progress)))
+}
+
+/// As [`train_predictor`], from where a training with the same settings and data stood when it gave out `saved`; the
+/// result is the same to the bit as that of one that was never interrupted. `on_progress` is handed the training as
+/// it stands, to be saved.
+pub fn resume_predictor(
+    config: &TrainingConfig,
+    joints: &[String],
+    episodes: &[Episode],
+    saved: Option<&[u8]>,
+    mut on_progress: impl FnMut(&Progress, &Standing) -> Result<ControlFlow<()>>,
+) -> Result<(PredictorModel, Report)> {
     config.validate()?;
     let start = Instant::now();
     let (mut model, parts) = prepare(config, joints, episodes)?;
@@ -124,7 +139,13 @@ pub fn train_predictor(
     let mut run = Run::new(config, joints.len(), batches.rows())?;
     let mut report = Report { progress: vec![], best_step: 0, best_validation: f64::INFINITY, seconds: 0.0 };
     let mut best = model.network.clone();
-    while let Some(progress) = run.advance(&batches, start)? {
+    let data = resume::fingerprint(joints, episodes);
+    if let Some(saved) = saved {
+        resume::restore(saved, &data, &mut run, &mut best, &mut report)?;
+    }
+    while !is_stale(&report, config.patience)
+        && let Some(progress) = run.advance(&batches, start)?
+    {
         model.network = snapshot(&run.variables)?;
         let validation = validation::score(&model, &parts.held_out)?.root_mean_square();
         let progress = Progress { validation, ..progress };
@@ -133,8 +154,8 @@ pub fn train_predictor(
             (report.best_step, report.best_validation) = (progress.step, validation);
             best.clone_from(&model.network);
         }
-        let stale = report.progress.iter().rev().take_while(|past| past.step > report.best_step).count();
-        if stale >= config.patience || on_progress(&progress).is_break() {
+        let standing = Standing { run: &run, best: &best, report: &report, data: &data };
+        if on_progress(&progress, &standing)?.is_break() {
             break;
         }
     }
@@ -143,6 +164,27 @@ pub fn train_predictor(
     linear::fit(&mut model, &parts.training, &parts.held_out, &parts.all)?;
     report.seconds = start.elapsed().as_secs_f64();
     Ok((model, report))
+}
+
+/// Whether so many validations have brought nothing better.
+fn is_stale(report: &Report, patience: usize) -> bool {
+    report.progress.iter().rev().take_while(|past| past.step > report.best_step).count() >= patience
+}
+
+/// A training as it stands.
+pub struct Standing<'a> {
+    run: &'a Run<'a>,
+    best: &'a Tensors,
+    report: &'a Report,
+    /// Of the episodes.
+    data: &'a str,
+}
+
+impl Standing<'_> {
+    /// All that [`resume_predictor`] needs to go on.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        resume::to_bytes(self)
+    }
 }
 
 /// The episodes split in time.

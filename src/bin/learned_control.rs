@@ -12,7 +12,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a predictor on recordings
+    /// Train models on recordings
     Train(learned_control::cli::train::TrainArgs),
     /// Compare a predictor with its baselines on recordings
     Evaluate(learned_control::cli::evaluate::EvaluateArgs),

@@ -158,6 +158,16 @@ impl LstmState {
     pub fn detach(&self) -> Self {
         Self(self.0.iter().map(|(hidden, cell)| (hidden.detach(), cell.detach())).collect())
     }
+
+    /// Hidden and cell of each layer, [row, hidden].
+    pub fn layers(&self) -> &[(Tensor, Tensor)] {
+        &self.0
+    }
+
+    /// From what [`Self::layers`] gave.
+    pub fn of_layers(layers: Vec<(Tensor, Tensor)>) -> Self {
+        Self(layers)
+    }
 }
 
 impl Lstm {

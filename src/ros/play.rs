@@ -43,10 +43,7 @@ pub fn run(args: &PlayArgs) -> Result<()> {
             return Err(Error::mismatch(key, value, "a number above 0"));
         }
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).map_err(Error::io("signal handler"))?;
-    }
+    let stop = crate::interrupt::flag()?;
     let node = Node::create(r2r::Context::create()?, "play", "")?;
     let mut player = Player { node, stop, rate: args.rate, start: None, late: Duration::ZERO };
     let is_table = args.recording.to_string_lossy().contains(".csv");

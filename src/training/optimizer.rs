@@ -1,31 +1,59 @@
-//! AdamW with what Candle leaves out: a bound on the gradient and a schedule of the step size.
+//! AdamW with a bound on the gradient and a schedule of the step size. Candle's own keeps its moments to itself, so that
+//! a training could not be resumed; this one does the same steps and gives them out.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use candle_core::{Tensor, Var};
-use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 
 /// Share of the steps over which the step size rises from zero.
 const WARM_UP: f64 = 0.03;
+/// Decay of the means of gradient and of its square; what is added to the root of the latter.
+const BETA: (f64, f64) = (0.9, 0.999);
+const EPSILON: f64 = 1e-8;
 
+/// Loshchilov & Hutter, Decoupled weight decay regularization, 2019, algorithm 2.
 pub struct ClippedAdamW {
-    adam: AdamW,
     variables: Vec<Var>,
+    moments: Vec<[Tensor; 2]>,
+    steps: i32,
     peak: f64,
+    weight_decay: f64,
     max_norm: f64,
 }
 
 impl ClippedAdamW {
     /// `learning_rate` at its peak; gradients whose norm over all variables is above `max_norm` are scaled to it.
     pub fn new(variables: Vec<Var>, learning_rate: f64, weight_decay: f64, max_norm: f64) -> Result<Self> {
-        let parameters = ParamsAdamW { lr: learning_rate, weight_decay, ..Default::default() };
-        let adam = AdamW::new(variables.clone(), parameters)?;
-        Ok(Self { adam, variables, peak: learning_rate, max_norm })
+        let zeros = |variable: &Var| Ok([variable.zeros_like()?, variable.zeros_like()?]);
+        let moments = variables.iter().map(zeros).collect::<Result<_>>()?;
+        Ok(Self { variables, moments, steps: 0, peak: learning_rate, weight_decay, max_norm })
+    }
+
+    /// Means of gradient and of its square, in the order of the variables, and the steps so far.
+    pub fn state(&self) -> (&[[Tensor; 2]], i32) {
+        (&self.moments, self.steps)
+    }
+
+    /// Goes on from what [`Self::state`] gave.
+    pub fn restore(&mut self, moments: Vec<[Tensor; 2]>, steps: i32) -> Result<()> {
+        let is_same = |(moments, variable): (&[Tensor; 2], &Var)| {
+            moments.iter().all(|moment| moment.dims() == variable.dims())
+        };
+        if moments.len() != self.variables.len() || !moments.iter().zip(&self.variables).all(is_same) {
+            let (found, expected) = (moments.len(), self.variables.len());
+            return Err(Error::mismatch(
+                "moments of the optimizer",
+                found,
+                format!("{expected} of the same shapes"),
+            ));
+        }
+        (self.moments, self.steps) = (moments, steps);
+        Ok(())
     }
 
     /// One step down the gradient of `loss`; `progress` in 0..1 is how much of the training is done. A gradient that
     /// is not finite is left out; the answer is whether the step was taken.
     pub fn step(&mut self, loss: &Tensor, progress: f64) -> Result<bool> {
-        let mut gradients = loss.backward()?;
+        let gradients = loss.backward()?;
         let mut square = 0.0;
         for gradient in self.variables.iter().filter_map(|variable| gradients.get(variable)) {
             square += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
@@ -34,15 +62,20 @@ impl ClippedAdamW {
         if !norm.is_finite() {
             return Ok(false);
         }
-        if norm > self.max_norm {
-            for variable in &self.variables {
-                if let Some(gradient) = gradients.remove(variable) {
-                    gradients.insert(variable, (gradient * (self.max_norm / norm))?);
-                }
-            }
+        self.steps += 1;
+        let scale = if norm > self.max_norm { self.max_norm / norm } else { 1.0 };
+        let rate = self.peak * schedule(progress);
+        let unbiased = [BETA.0, BETA.1].map(|beta| 1.0 / (1.0 - beta.powi(self.steps)));
+        for (variable, [first, second]) in self.variables.iter().zip(&mut self.moments) {
+            let Some(gradient) = gradients.get(variable) else { continue };
+            let gradient = (gradient * scale)?.detach();
+            *first = ((&*first * BETA.0)? + (&gradient * (1.0 - BETA.0))?)?;
+            *second = ((&*second * BETA.1)? + (gradient.sqr()? * (1.0 - BETA.1))?)?;
+            let root = ((&*second * unbiased[1])?.sqrt()? + EPSILON)?;
+            let direction = ((&*first * unbiased[0])? / root)?;
+            let kept = (variable.as_tensor() * (1.0 - rate * self.weight_decay))?;
+            variable.set(&(kept - (direction * rate)?)?)?;
         }
-        self.adam.set_learning_rate(self.peak * schedule(progress));
-        self.adam.step(&gradients)?;
         Ok(true)
     }
 }

@@ -9,6 +9,7 @@ use crate::state::{Space, State};
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 
 /// A coordinate that never moved has this spread, rad or m.
 const MIN_SPREAD: f64 = 1e-6;
@@ -122,9 +123,10 @@ pub struct Batches<'a> {
 }
 
 /// Several stretches of equal length, each with all coordinates: the rows of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Streams {
     /// (sequence, first instant)
-    starts: Vec<(usize, usize)>,
+    pub starts: Vec<(usize, usize)>,
     pub time: usize,
 }
 

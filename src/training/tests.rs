@@ -47,6 +47,47 @@ fn the_same_seed_gives_the_same_bits() {
 }
 
 #[test]
+fn a_resumed_training_gives_the_same_bits() {
+    let episode = [multi_sine(2, 20.0, 0.02)];
+    let bytes = |model: PredictorModel| {
+        let (card, tensors) = model.to_checkpoint(BTreeMap::new(), "").unwrap();
+        crate::nn::checkpoint::to_bytes(&card, &tensors).unwrap()
+    };
+    let proceed = |_: &Progress| ControlFlow::Continue(());
+    let (whole, report) = train_predictor(&small(220), &names(2), &episode, proceed).unwrap();
+    // interrupted at every validation, each time read back from bytes
+    let mut saved: Option<Vec<u8>> = None;
+    let (pieces, resumed) = loop {
+        let mut stop = ControlFlow::Continue(());
+        let mut standing = None;
+        let result = resume_predictor(&small(220), &names(2), &episode, saved.as_deref(), |_, now| {
+            standing = Some(now.to_bytes()?);
+            stop = ControlFlow::Break(());
+            Ok(stop)
+        });
+        let (model, report) = result.unwrap();
+        match standing {
+            Some(_) => saved = standing,
+            None => break (model, report),
+        }
+    };
+    assert_eq!((&resumed.progress, resumed.best_step), (&report.progress, report.best_step));
+    assert!(bytes(pieces) == bytes(whole), "a resumed training differs");
+
+    let saved = saved.unwrap();
+    let refused = |config: &TrainingConfig, episodes: &[Episode], saved: &[u8]| {
+        let go_on = |_: &Progress, _: &Standing| Ok(ControlFlow::Break(()));
+        resume_predictor(config, &names(2), episodes, Some(saved), go_on).unwrap_err().to_string()
+    };
+    assert!(refused(&small(230), &episode, &saved).contains("settings of the saved training"));
+    let other = [multi_sine(2, 21.0, 0.02)];
+    assert!(refused(&small(220), &other, &saved).contains("data of the saved training"));
+    for length in (0..saved.len()).step_by(997) {
+        assert!(!refused(&small(220), &episode, &saved[..length]).is_empty());
+    }
+}
+
+#[test]
 fn it_learns_to_beat_constant_velocity() {
     let episode = multi_sine(2, 60.0, 0.02);
     let (seen, unseen) = episode.states.split_at(2000);
