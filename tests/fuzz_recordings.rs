@@ -29,6 +29,7 @@ const LARGEST_ALLOCATION: usize = 32 << 20;
 struct Watched;
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
+// SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
