@@ -3,7 +3,10 @@
 pub mod evaluate;
 pub mod inspect;
 pub mod replay;
+#[cfg(feature = "sim")]
+pub mod simulate;
 pub mod train;
+pub mod train_controller;
 
 use crate::dataset::{Recording, Selection};
 use crate::error::Error;
@@ -35,11 +38,16 @@ pub struct DataArgs {
 
 impl DataArgs {
     fn read(&self) -> Result<Vec<Recording>> {
-        let selection = Selection {
-            topic: self.topic.clone(),
-            joints: self.joints.clone(),
-            columns: self.columns.clone(),
-        };
+        self.read_selected(self.joints.clone())
+    }
+
+    /// As `read`, with `joints` in their order.
+    fn read_joints(&self, joints: &[String]) -> Result<Vec<Recording>> {
+        self.read_selected(Some(joints.to_vec()))
+    }
+
+    fn read_selected(&self, joints: Option<Vec<String>>) -> Result<Vec<Recording>> {
+        let selection = Selection { topic: self.topic.clone(), joints, columns: self.columns.clone() };
         Ok(self.data.iter().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
     }
 

@@ -3,7 +3,10 @@
 
 mod linear;
 mod optimizer;
+pub mod controller;
 pub mod regression;
+#[cfg(feature = "sim")]
+pub mod simulated;
 mod sequence;
 mod validation;
 

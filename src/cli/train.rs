@@ -1,6 +1,7 @@
 //! `learned_control train predictor`: a model file from recordings.
 
 use super::DataArgs;
+use super::train_controller::{self, ControllerArgs};
 use crate::error::Error;
 use crate::nn::checkpoint::{self, JointRange};
 use crate::robot::Robot;
@@ -21,6 +22,8 @@ pub struct TrainArgs {
 enum What {
     /// Train the LSTM trajectory predictor on all of the recordings (the last 15 % of each choose the weights)
     Predictor(PredictorArgs),
+    /// Train the controller's network on recordings with efforts
+    Controller(ControllerArgs),
 }
 
 #[derive(Args, Debug)]
@@ -48,7 +51,13 @@ struct PredictorArgs {
 }
 
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let What::Predictor(args) = &args.what;
+    match &args.what {
+        What::Predictor(args) => predictor(args),
+        What::Controller(args) => train_controller::run(args),
+    }
+}
+
+fn predictor(args: &PredictorArgs) -> Result<()> {
     let recordings = args.data.read()?;
     let joints = recordings[0].joints.clone();
     let dt = args.data.dt.unwrap_or(recordings[0].summary.interval);
