@@ -21,7 +21,9 @@ fn main() -> anyhow::Result<()> {
     for (index, state) in recording.states.iter().enumerate() {
         predictor.observe(state); // does not allocate, nor does predict
         if predictor.predict(&mut predicted) && index % 200 == 0 {
-            let (Some(last), Some(stddev)) = (predicted.states.last(), predicted.stddev.last()) else { break };
+            let (Some(last), Some(stddev)) = (predicted.states.last(), predicted.stddev.last()) else {
+                break;
+            };
             println!(
                 "{:7.2} s: {} is at {:6.3}, in {:.2} s at {:6.3} ± {:.3}",
                 state.stamp.since(recording.states[0].stamp),

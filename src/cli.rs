@@ -4,6 +4,8 @@ pub mod evaluate;
 pub mod inspect;
 mod progress;
 pub mod replay;
+#[cfg(feature = "sim")]
+pub mod simulate;
 pub mod train;
 
 use crate::dataset::{Recording, Selection};

@@ -1,10 +1,13 @@
 //! Trains the predictor offline: episodes in, a [`PredictorModel`] and a [`Report`] out. The same seed and data
 //! give the same weights, unless a limit of time cuts the training short.
 
+pub mod controller;
 mod linear;
 mod optimizer;
-mod resume;
 pub mod regression;
+mod resume;
+#[cfg(feature = "sim")]
+pub mod simulated;
 mod sequence;
 mod validation;
 
@@ -96,7 +99,8 @@ pub struct Progress {
     pub step: usize,
     /// Mean loss since the last validation.
     pub loss: f64,
-    /// Root mean square error on the held-out time, in units of the spread: 1 is about constant velocity.
+    /// Error on what is held out. Of a predictor the root mean square in units of the spread: 1 is about constant
+    /// velocity; of a controller the share of the labels' mean square that is left: 1 is no network.
     pub validation: f64,
 }
 

@@ -20,6 +20,9 @@ enum Command {
     Inspect(learned_control::cli::inspect::InspectArgs),
     /// Run controller and predictor on a recording and write what they would have sent
     Replay(learned_control::cli::replay::ReplayArgs),
+    /// Record a simulated arm with random payloads, friction and gains, to train on
+    #[cfg(feature = "sim")]
+    Simulate(learned_control::cli::simulate::SimulateArgs),
     /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     Demo(learned_control::demo::DemoArgs),
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => learned_control::cli::evaluate::run(&args),
         Command::Replay(args) => learned_control::cli::replay::run(&args),
         Command::Inspect(args) => learned_control::cli::inspect::run(&args),
+        #[cfg(feature = "sim")]
+        Command::Simulate(args) => learned_control::cli::simulate::run(&args),
         #[cfg(all(feature = "ros", feature = "sim"))]
         Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),
         #[cfg(feature = "ros")]

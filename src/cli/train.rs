@@ -1,30 +1,29 @@
 //! `learned_control train`: models from recordings of a robot.
 
+mod controller;
+mod predictor;
+
 use super::DataArgs;
-use super::progress::Display;
 use crate::config;
-use crate::dataset::{Episode, Recording};
+use crate::control_loop::ControllerConfig;
+use crate::dataset::Recording;
 use crate::error::Error;
-use crate::files;
 use crate::interrupt;
-use crate::nn::checkpoint::{self, JointRange};
 use crate::predictor::PredictorParameters;
 use crate::robot::Robot;
-use crate::training::{TrainingConfig, resume_predictor};
-use anyhow::{Context, Result, ensure};
-use clap::Args;
+use crate::state::Space;
+use crate::training::TrainingConfig;
+use crate::training::controller::{ControllerTrainingConfig, TrainingRule};
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-const PREDICTOR: &str = "predictor.safetensors";
-const SAVED: &str = "predictor.training.safetensors";
-
-/// Train a predictor on all of the recordings; the last 15 % of each choose the weights.
+/// Train a predictor on recordings and, where they have efforts and there is a robot description, a controller's network.
 ///
-/// Ctrl-C keeps the best weights so far; --resume goes on as if nothing had happened.
+/// The last 15 % of each recording choose the weights. Ctrl-C keeps the best so far; --resume goes on with an interrupted
+/// training of the predictor as if nothing had happened.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -35,9 +34,15 @@ pub struct TrainArgs {
     /// Robot description; a model's card then has the units of the joints and a hash to know the robot by
     #[arg(long, value_name = "FILE")]
     urdf: Option<PathBuf>,
-    /// Folder to write the models into
+    /// Folder to write predictor.safetensors and controller.safetensors into
     #[arg(long, value_name = "FOLDER", default_value = "models")]
     out: PathBuf,
+    /// Train only this
+    #[arg(long, value_enum)]
+    only: Option<Model>,
+    /// What the controller learns: one robot as it was recorded, or features from which any of many is learned fast
+    #[arg(long, value_enum)]
+    rule: Option<Rule>,
     /// How far to predict, s [default: dt times steps of the parameter file, else 0.5, of a base 5]
     #[arg(long)]
     horizon: Option<f64>,
@@ -55,46 +60,102 @@ pub struct TrainArgs {
     resume: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Model {
+    Predictor,
+    Controller,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Rule {
+    InverseModel,
+    Meta,
+}
+
 /// Settings of the offline training, under `training` in a parameter file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingSettings {
     pub predictor: TrainingConfig,
+    /// Its feedforward is that of the parameter file's `controller`.
+    pub controller: ControllerTrainingConfig,
 }
 
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let (mut settings, parameters) = match &args.config {
-        Some(path) => (
-            config::read_file::<TrainingSettings>(path, "training")?,
-            Some(config::read_file::<PredictorParameters>(path, "predictor")?),
-        ),
-        None => Default::default(),
-    };
-    let named = parameters.as_ref().map(|parameters| parameters.joints.clone()).filter(|names| !names.is_empty());
-    let joints = args.data.joints.clone().or(named);
+    let mut settings = TrainingSettings::default();
+    let mut parameters = None;
+    if let Some(path) = &args.config {
+        settings = config::read_file(path, "training")?;
+        settings.controller.feedforward =
+            config::read_file::<ControllerConfig>(path, "controller")?.feedforward;
+        parameters = Some(config::read_file::<PredictorParameters>(path, "predictor")?);
+    }
+    let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
+    let joints = args.data.joints.clone().or(named.filter(|names| !names.is_empty()));
     let recordings = args.data.read_joints(joints)?;
-    let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
-    let dt = dt.unwrap_or(recordings[0].summary.interval);
-    let steps = match (args.horizon, &parameters) {
-        (Some(horizon), _) => (horizon / dt).round() as usize,
-        (None, Some(parameters)) => parameters.steps,
-        (None, None) => {
-            let horizon = match recordings[0].space {
-                crate::state::Space::Joints => 0.5,
-                crate::state::Space::PlanarBase => 5.0,
-            };
-            (horizon / dt).round() as usize
-        }
-    };
-    let config = &mut settings.predictor;
-    config.seed = args.seed.unwrap_or(config.seed);
-    config.seconds = args.seconds.or(config.seconds);
-    config.steps = args.steps.unwrap_or(config.steps);
-    config.predictor.steps = steps;
-    config.predictor.space = recordings[0].space;
+    for recording in &recordings {
+        println!("{}: {}", recording.origin.display(), recording.summary);
+        ensure!(
+            recording.joints == recordings[0].joints && recording.space == recordings[0].space,
+            "{} has the joints {}, {} has {}; choose with --joints",
+            recording.origin.display(),
+            recording.joints.join(", "),
+            recordings[0].origin.display(),
+            recordings[0].joints.join(", ")
+        );
+    }
+    settings.choose(args, parameters.as_ref(), &recordings[0]);
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out))?;
-    let robot = robot(args, &recordings[0])?;
-    predictor(args, &settings.predictor, &robot, &recordings, dt)
+    let interrupted = interrupt::flag()?;
+    if args.only != Some(Model::Controller) {
+        let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
+        let dt = dt.unwrap_or(recordings[0].summary.interval);
+        predictor::train(
+            args,
+            &settings.predictor,
+            &robot(args, &recordings[0])?,
+            &recordings,
+            dt,
+            &interrupted,
+        )?;
+    }
+    if args.only == Some(Model::Predictor) || interrupted.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    match controller::obstacle(args, &recordings) {
+        None => controller::train(args, &settings.controller, &recordings, &interrupted),
+        Some(obstacle) if args.only.is_some() => bail!("no controller can be trained: {obstacle}"),
+        Some(obstacle) => {
+            println!("no controller is trained: {obstacle}");
+            Ok(())
+        }
+    }
+}
+
+impl TrainingSettings {
+    /// Settles what the arguments, the parameters of the predictor and the recordings say.
+    fn choose(&mut self, args: &TrainArgs, parameters: Option<&PredictorParameters>, recording: &Recording) {
+        let Self { predictor, controller } = self;
+        predictor.seed = args.seed.unwrap_or(predictor.seed);
+        predictor.steps = args.steps.unwrap_or(predictor.steps);
+        predictor.seconds = args.seconds.or(predictor.seconds);
+        controller.seed = args.seed.unwrap_or(controller.seed);
+        controller.steps = args.steps.unwrap_or(controller.steps);
+        controller.rule = match args.rule {
+            Some(Rule::InverseModel) => TrainingRule::InverseModel,
+            Some(Rule::Meta) => TrainingRule::Meta,
+            None => controller.rule,
+        };
+        let usual = match recording.space {
+            Space::Joints => 0.5,
+            Space::PlanarBase => 5.0,
+        };
+        let dt = args.data.dt.or(parameters.map(|parameters| parameters.dt));
+        let horizon = args.horizon.or(parameters.map(|parameters| parameters.dt * parameters.steps as f64));
+        let steps = horizon.unwrap_or(usual) / dt.unwrap_or(recording.summary.interval);
+        predictor.predictor.steps = steps.round() as usize;
+        predictor.predictor.space = recording.space;
+    }
 }
 
 /// The robot of the description, or one of which no more is known than the names in the recordings.
@@ -106,67 +167,4 @@ fn robot(args: &TrainArgs, recording: &Recording) -> Result<Robot> {
         }
         None => Robot { space: recording.space, ..Robot::of_joints(&recording.joints) },
     })
-}
-
-fn predictor(
-    args: &TrainArgs,
-    config: &TrainingConfig,
-    robot: &Robot,
-    recordings: &[Recording],
-    dt: f64,
-) -> Result<()> {
-    let episodes = episodes(recordings, dt)?;
-    let (out, saved) = (args.out.join(PREDICTOR), args.out.join(SAVED));
-    let interrupted = interrupt::flag()?;
-    let start = match args.resume {
-        true => Some(std::fs::read(&saved).map_err(Error::io(&saved)).context("--resume")?),
-        false => None,
-    };
-    let mut display = Display::new(config.steps);
-    let trained = resume_predictor(config, &robot.joints, &episodes, start.as_deref(), |progress, standing| {
-        display.show(progress);
-        files::replace(&saved, &standing.to_bytes()?)?;
-        Ok(match interrupted.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        })
-    });
-    display.end();
-    let (model, report) = trained?;
-    let evaluation = BTreeMap::from([("held_out_error".to_owned(), report.best_validation)]);
-    let (mut card, tensors) = model.to_checkpoint(evaluation, "trained by learned_control train")?;
-    card.describe(robot)?;
-    card.seed = config.seed;
-    card.ranges = JointRange::of_states(episodes.iter().flat_map(|episode| &episode.states));
-    card.data = args.data.hashes()?;
-    checkpoint::save(&out, &card, &tensors)?;
-    println!("{}: step {} kept, {:.1} s", out.display(), report.best_step, report.seconds);
-    if interrupted.load(Ordering::Relaxed) {
-        println!("interrupted; go on with --resume ({})", saved.display());
-    } else {
-        forget(&saved)?;
-    }
-    Ok(())
-}
-
-/// The recordings at equal steps, all of the same coordinates.
-fn episodes(recordings: &[Recording], dt: f64) -> Result<Vec<Episode>> {
-    let mut episodes = Vec::new();
-    for recording in recordings {
-        println!("{}: {}", recording.origin.display(), recording.summary);
-        ensure!(
-            recording.joints == recordings[0].joints && recording.space == recordings[0].space,
-            "{} has the joints {}, {} has {}; choose with --joints",
-            recording.origin.display(),
-            recording.joints.join(", "),
-            recordings[0].origin.display(),
-            recordings[0].joints.join(", ")
-        );
-        episodes.extend(recording.episodes(dt)?);
-    }
-    Ok(episodes)
-}
-
-fn forget(path: &Path) -> Result<()> {
-    Ok(std::fs::remove_file(path).map_err(Error::io(path))?)
 }

@@ -48,18 +48,20 @@ impl MlpConfig {
 /// The network in Candle.
 #[derive(Clone, Debug)]
 pub struct Mlp {
-    layers: Vec<Linear>,
+    hidden: Vec<Linear>,
+    head: Linear,
 }
 
 impl Mlp {
     /// Builds or loads the network: `vb` either initialises its variables `layers.<i>.{weight,bias}` or reads them.
     pub fn new(config: &MlpConfig, vb: VarBuilder) -> Result<Self> {
-        let layers = config
+        let mut layers = config
             .layers()
             .enumerate()
             .map(|(index, (inputs, outputs))| linear(inputs, outputs, vb.pp(format!("layers.{index}"))))
-            .collect::<candle_core::Result<_>>()?;
-        Ok(Self { layers })
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let head = layers.remove(config.hidden.len());
+        Ok(Self { hidden: layers, head })
     }
 
     /// The network over variables that an optimizer moves; it follows them.
@@ -70,12 +72,19 @@ impl Mlp {
 
     /// `[batch, input]` to `[batch, output]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        Ok(self.head.forward(&self.features(xs)?)?)
+    }
+
+    /// The output layer.
+    pub fn head(&self) -> &Linear {
+        &self.head
+    }
+
+    /// What the output layer sees: `[batch, input]` to `[batch, units of the last hidden layer]`.
+    pub fn features(&self, xs: &Tensor) -> Result<Tensor> {
         let mut xs = xs.clone();
-        for (index, layer) in self.layers.iter().enumerate() {
-            xs = layer.forward(&xs)?;
-            if index + 1 < self.layers.len() {
-                xs = xs.tanh()?;
-            }
+        for layer in &self.hidden {
+            xs = layer.forward(&xs)?.tanh()?;
         }
         Ok(xs)
     }

@@ -1,5 +1,6 @@
 //! Plain regression by an MLP: rows of inputs to rows of targets, early stopping on rows that are held out.
 
+use super::Progress;
 use super::optimizer::ClippedAdamW;
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
@@ -81,15 +82,6 @@ impl Rows {
     fn loss(&self, network: &Mlp) -> Result<Tensor> {
         Ok((network.forward(&self.inputs)? - &self.targets)?.sqr()?.mean_all()?)
     }
-}
-
-/// How far the training is; handed out at each validation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Progress {
-    pub step: usize,
-    /// Mean squared error of the batches since the last validation, and of the held-out rows.
-    pub loss: f64,
-    pub validation: f64,
 }
 
 /// A trained network and how it came about.

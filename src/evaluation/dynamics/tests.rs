@@ -113,8 +113,11 @@ fn recordings_that_cannot_be_used_are_refused_by_name() {
     let error = dynamics_report(&[one.clone(), other], &quick(BLOCKS)).unwrap_err().to_string();
     assert!(error.contains("found a, c, expected a, b"), "{error}");
     assert!(dynamics_report(&[], &quick(BLOCKS)).is_err());
-    assert!(dynamics_report(&[one.clone()], &quick(Split::Last { share: 0.0 })).is_err());
-    assert!(dynamics_report(&[one.clone()], &quick(Split::Blocks { seconds: 100.0, every: 5 })).is_err());
+    assert!(dynamics_report(std::slice::from_ref(&one), &quick(Split::Last { share: 0.0 })).is_err());
+    assert!(
+        dynamics_report(std::slice::from_ref(&one), &quick(Split::Blocks { seconds: 100.0, every: 5 }))
+            .is_err()
+    );
     assert!(dynamics_report(&[one], &quick(Split::Recording { index: 0 })).is_err());
 }
 

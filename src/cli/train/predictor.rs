@@ -1,0 +1,61 @@
+//! The predictor of `learned_control train`.
+
+use super::TrainArgs;
+use crate::cli::progress::Display;
+use crate::dataset::{Episode, Recording};
+use crate::error::Error;
+use crate::files;
+use crate::nn::checkpoint::{self, JointRange};
+use crate::robot::Robot;
+use crate::training::{TrainingConfig, resume_predictor};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const MODEL: &str = "predictor.safetensors";
+const SAVED: &str = "predictor.training.safetensors";
+
+/// Trains on the recordings, sampled every `dt` [s], and writes the model.
+pub fn train(
+    args: &TrainArgs,
+    config: &TrainingConfig,
+    robot: &Robot,
+    recordings: &[Recording],
+    dt: f64,
+    interrupted: &AtomicBool,
+) -> Result<()> {
+    let episodes = recordings.iter().map(|recording| recording.episodes(dt));
+    let episodes: Vec<Episode> = episodes.collect::<crate::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let (out, saved) = (args.out.join(MODEL), args.out.join(SAVED));
+    let start = match args.resume {
+        true => Some(std::fs::read(&saved).map_err(Error::io(&saved)).context("--resume")?),
+        false => None,
+    };
+    let mut display = Display::new(config.steps);
+    let trained =
+        resume_predictor(config, &robot.joints, &episodes, start.as_deref(), |progress, standing| {
+            display.show(progress);
+            files::replace(&saved, &standing.to_bytes()?)?;
+            Ok(match interrupted.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        });
+    display.end();
+    let (model, report) = trained?;
+    let evaluation = BTreeMap::from([("held_out_error".to_owned(), report.best_validation)]);
+    let (mut card, tensors) = model.to_checkpoint(evaluation, "trained by learned_control train")?;
+    card.describe(robot)?;
+    card.seed = config.seed;
+    card.ranges = JointRange::of_states(episodes.iter().flat_map(|episode| &episode.states));
+    card.data = args.data.hashes()?;
+    checkpoint::save(&out, &card, &tensors)?;
+    println!("{}: step {} kept, {:.1} s", out.display(), report.best_step, report.seconds);
+    if interrupted.load(Ordering::Relaxed) {
+        println!("interrupted; go on with --resume ({})", saved.display());
+    } else {
+        std::fs::remove_file(&saved).map_err(Error::io(&saved))?;
+    }
+    Ok(())
+}
