@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
 
     let mut config = EvaluationConfig { dt: Some(0.02), ..Default::default() };
     config.training.steps = 200;
-    let report = prediction_report(&recording, &config)?;
+    let report = prediction_report(&[recording], &config)?;
     println!("{report}");
     page(&[report])?.write(Path::new("target/prediction.html"))?;
     Ok(())

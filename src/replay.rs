@@ -234,8 +234,7 @@ impl Replay {
 
 impl Foresight {
     fn new(parameters: &PredictorParameters, robot: &Robot) -> Result<Self> {
-        let (model, card) = parameters.load_model(robot)?;
-        let predictor = LstmPredictor::new(&model)?;
+        let (predictor, card) = parameters.load(robot)?;
         Ok(Self {
             prediction: Trajectory::new(predictor.horizon(), robot.degrees_of_freedom()),
             predictor,

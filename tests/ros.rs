@@ -666,7 +666,7 @@ fn learning_halves_the_tracking_error_with_and_without_a_payload() {
 
 // --- recordings ---------------------------------------------------------------------------------------------------
 
-/// Plays a recording of a real robot to a predictor without a model, which is then constant velocity; gives what
+/// Plays a recording of a real robot to a predictor without a model, which learns as it goes; gives what
 /// `play` printed, the predictions, and the root mean square error at the horizon of 15 steps [rad or m].
 fn predict_recording(
     index: u32,
@@ -688,7 +688,7 @@ fn predict_recording(
     let predictions = world.take("/predictor/predicted_trajectory");
     let table = numbers(&world.next("/predictor/realised_error")["data"]);
     let [prediction, constant_velocity, _] = table[table.len() - 3..] else { panic!("{table:?}") };
-    assert_near(&[prediction], &[constant_velocity], 1e-9); // without a model they are the same
+    assert!(prediction < constant_velocity, "it learned nothing on the way: {table:?}");
     Some((printed, predictions, prediction))
 }
 

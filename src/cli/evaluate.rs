@@ -35,6 +35,9 @@ struct PredictionArgs {
     /// Steps of the training
     #[arg(long)]
     steps: Option<usize>,
+    /// Train on the first 70 % of the time of all recordings together, in their order
+    #[arg(long)]
+    together: bool,
     /// Also write the figures here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -59,9 +62,11 @@ fn prediction(args: &PredictionArgs) -> Result<()> {
     };
     config.training.steps = args.steps.unwrap_or(config.training.steps);
     let mut reports = Vec::new();
-    for recording in args.data.read()? {
-        let report = prediction_report(&recording, &config)
-            .with_context(|| format!("evaluating {}", recording.origin.display()))?;
+    let recordings = args.data.read()?;
+    let share = if args.together { recordings.len() } else { 1 };
+    for recordings in recordings.chunks(share) {
+        let report = prediction_report(recordings, &config)
+            .with_context(|| format!("evaluating {}", recordings[0].origin.display()))?;
         println!("{report}\n");
         reports.push(report);
     }

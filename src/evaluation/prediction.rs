@@ -150,10 +150,12 @@ pub struct Example {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PredictionReport {
+    /// The recordings.
     pub origin: String,
     pub joints: Vec<String>,
     pub space: Space,
-    pub summary: Summary,
+    /// Of each recording.
+    pub summaries: Vec<Summary>,
     /// s
     pub dt: f64,
     pub seeds: Vec<u64>,
@@ -179,11 +181,22 @@ impl PredictionReport {
     }
 }
 
-/// Trains on the first part of `recording`, once for each seed, and tests on the rest.
-pub fn prediction_report(recording: &Recording, config: &EvaluationConfig) -> Result<PredictionReport> {
+/// Trains on the first part of the time of all `recordings` in their order, once for each seed, and tests on the rest.
+pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) -> Result<PredictionReport> {
+    let Some(recording) = recordings.first() else {
+        return Err(Error::mismatch("recordings", "none", "at least one"));
+    };
     let dt = config.dt.unwrap_or(recording.summary.interval);
     let steps = horizon_steps(config, recording.space, dt)?;
-    let (training, testing) = split(recording.episodes(dt)?, config.training_share)?;
+    let mut episodes = Vec::new();
+    for other in recordings {
+        if other.joints != recording.joints || other.space != recording.space {
+            let what = format!("coordinates of {}", other.origin.display());
+            return Err(Error::mismatch(what, other.joints.join(", "), recording.joints.join(", ")));
+        }
+        episodes.extend(other.episodes(dt)?);
+    }
+    let (training, testing) = split(episodes, config.training_share)?;
     let mut training_config = config.training.clone();
     training_config.predictor.steps = steps.iter().copied().max().unwrap_or(1);
     training_config.predictor.space = recording.space;
@@ -217,10 +230,10 @@ pub fn prediction_report(recording: &Recording, config: &EvaluationConfig) -> Re
     }
     let (horizons, average_displacement) = bench.finish()?;
     Ok(PredictionReport {
-        origin: recording.origin.display().to_string(),
+        origin: origin(recordings),
         joints: recording.joints.clone(),
         space: recording.space,
-        summary: recording.summary.clone(),
+        summaries: recordings.iter().map(|recording| recording.summary.clone()).collect(),
         dt,
         seeds: config.seeds.clone(),
         horizons,
@@ -231,6 +244,15 @@ pub fn prediction_report(recording: &Recording, config: &EvaluationConfig) -> Re
         training_seconds,
         seconds_per_prediction: run_seconds,
     })
+}
+
+/// The recording, or the first and the last of many.
+fn origin(recordings: &[Recording]) -> String {
+    let name = |recording: &Recording| recording.origin.display().to_string();
+    match recordings {
+        [first, .., last] => format!("{} to {} ({} recordings)", name(first), name(last), recordings.len()),
+        _ => recordings.iter().map(name).collect(),
+    }
 }
 
 /// Each time ahead in steps of dt, at least one.

@@ -285,8 +285,10 @@ impl Predictor for LstmPredictor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::tests::data_folder;
+    use crate::dataset::{Recording, Selection};
     use crate::predictor::linear::LinearPath;
-    use crate::predictor::{ConstantVelocity, PredictorConfig};
+    use crate::predictor::{ConstantVelocity, PredictorConfig, RealisedError};
     use crate::state::Stamp;
     use candle_core::{Device, Tensor};
 
@@ -392,6 +394,36 @@ mod tests {
         (1..500).for_each(|step| assert!(error(&mut predictor, step).is_finite()));
         let cv = LstmPredictor::new(&self::model(0.0)).map(|mut cv| error(&mut cv, 500)).unwrap();
         assert_eq!(error(&mut predictor, 500), cv);
+    }
+
+    #[test]
+    fn learning_from_nothing_it_beats_constant_velocity_on_real_arms() {
+        let Some(folder) = data_folder() else { return };
+        for (file, dt, steps) in
+            [("tiago_arm_100hz/tiago.csv.gz", 0.01, 50), ("bags_unisa/panda.csv.gz", 1.0 / 30.0, 15)]
+        {
+            let recording = Recording::read(&folder.join(file), &Selection::default()).unwrap();
+            let coordinates = recording.joints.len();
+            let config = PredictorConfig { steps, ..Default::default() };
+            let mut model =
+                PredictorModel::untrained(&recording.joints, dt, config, &vec![1.0; coordinates]).unwrap();
+            model.linear = Some(LinearPath::blank(&model.config, coordinates, dt));
+            let mut predictor = LstmPredictor::new(&model).unwrap();
+            let mut realised = RealisedError::new(predictor.horizon(), coordinates);
+            let mut out = Trajectory::new(predictor.horizon(), coordinates);
+            for state in &recording.states {
+                predictor.observe(state);
+                realised.observe(state);
+                predictor.predict(&mut out);
+                realised.remember(state, &out);
+            }
+            for step in [1, steps / 5, steps / 2, steps] {
+                let skill = realised.errors(step).unwrap().skill().unwrap();
+                println!("{file}, {step} steps ahead: skill {skill:.3}");
+                let least = if step == 1 { 0.0 } else { 0.3 };
+                assert!(skill > least, "{file}, {step} steps ahead: skill {skill}");
+            }
+        }
     }
 
     #[test]

@@ -4,9 +4,7 @@
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
-use crate::predictor::{
-    LstmPredictor, Observation, Predictor, PredictorModel, PredictorParameters, RealisedError,
-};
+use crate::predictor::{LstmPredictor, Observation, Predictor, PredictorParameters, RealisedError};
 use crate::robot::Robot;
 use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
 use crate::ros::parameters::Validate;
@@ -39,18 +37,19 @@ pub fn run() -> Result<()> {
     } else {
         Robot::of_joints(&parameters.joints)
     };
-    let (model, card) = parameters.load_model(&robot)?;
+    let (predictor, card) = parameters.load(&robot)?;
     if let Some(warning) = card.as_ref().and_then(|card| card.other_description(&robot)) {
         shell.warn(&warning);
     }
-    let origin = if parameters.model_file.is_empty() {
-        "constant velocity, for want of a model_file".to_owned()
-    } else {
-        format!("the LSTM of {}", parameters.model_file)
+    let origin = match (parameters.model_file.as_str(), parameters.adapt) {
+        ("", true) => "constant velocity and what it learns on the way, for want of a model_file".to_owned(),
+        ("", false) => "constant velocity, for want of a model_file".to_owned(),
+        (file, true) => format!("the model of {file}, which adapts"),
+        (file, false) => format!("the model of {file}"),
     };
-    let Horizon { steps, dt } = model.horizon();
+    let Horizon { steps, dt } = predictor.horizon();
     shell.info(&format!("predicts {:?} {steps} x {:.3} s ahead by {origin}", robot.joints, dt.as_secs_f64()));
-    PredictorNode::new(shell, &robot, &model, card)?.run()
+    PredictorNode::new(shell, &robot, predictor, card)?.run()
 }
 
 struct PredictorNode {
@@ -80,13 +79,13 @@ impl PredictorNode {
     fn new(
         mut shell: Shell<PredictorParameters>,
         robot: &Robot,
-        model: &PredictorModel,
+        predictor: LstmPredictor,
         card: Option<Card>,
     ) -> Result<Self> {
-        let (horizon, joints) = (model.horizon(), robot.degrees_of_freedom());
+        let (horizon, joints) = (predictor.horizon(), robot.degrees_of_freedom());
         Ok(Self {
             reader: JointStateReader::new(robot),
-            predictor: LstmPredictor::new(model)?,
+            predictor,
             prediction: Trajectory::new(horizon, joints),
             realised: RealisedError::new(horizon, joints),
             joint_states: shell.subscribe("joint_states", sensor_qos())?,

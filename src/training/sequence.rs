@@ -115,6 +115,7 @@ pub struct Batches<'a> {
     /// [sequence][stream][time · input], normalized
     inputs: Vec<Vec<Vec<f32>>>,
     spread: &'a [Vec<f64>],
+    space: Space,
     /// Coordinates of a stream.
     width: usize,
     /// Inputs of a stream.
@@ -127,6 +128,8 @@ pub struct Batches<'a> {
 pub struct Streams {
     /// (sequence, first instant)
     pub starts: Vec<(usize, usize)>,
+    /// Whether each is seen in a mirror; none are of joints.
+    mirrored: Vec<bool>,
     pub time: usize,
 }
 
@@ -138,6 +141,7 @@ impl<'a> Batches<'a> {
             sequences,
             inputs: inputs.collect::<Result<_>>()?,
             spread,
+            space: model.config.space,
             width,
             features: width * model.config.features(),
             steps: model.config.steps,
@@ -155,7 +159,12 @@ impl<'a> Batches<'a> {
             let sequence = choose(&long_enough, random);
             (sequence, random.random_range(0..=usable[sequence] - time))
         });
-        Streams { starts: starts.collect(), time }
+        let starts = starts.collect();
+        let mirrored = match self.space {
+            Space::Joints => vec![false; count],
+            Space::PlanarBase => (0..count).map(|_| random.random()).collect(),
+        };
+        Streams { starts, mirrored, time }
     }
 
     /// Streams of the network in each stretch.
@@ -166,10 +175,17 @@ impl<'a> Batches<'a> {
     /// Inputs [stretch · stream, time, feature] of the instants `from..to` of the stretches.
     pub fn inputs(&self, streams: &Streams, from: usize, to: usize) -> Result<Tensor> {
         let mut values = Vec::new();
-        for (sequence, start) in &streams.starts {
+        let of_coordinate = self.features / self.width;
+        for ((sequence, start), mirrored) in streams.starts.iter().zip(&streams.mirrored) {
             for stream in &self.inputs[*sequence] {
+                let row = values.len();
                 values
                     .extend_from_slice(&stream[(start + from) * self.features..(start + to) * self.features]);
+                if *mirrored {
+                    for (index, value) in values[row..].iter_mut().enumerate() {
+                        *value *= mirror(index % self.features / of_coordinate);
+                    }
+                }
             }
         }
         let rows = streams.starts.len() * self.rows();
@@ -191,8 +207,9 @@ impl<'a> Batches<'a> {
                     for (coordinate, increment) in increment.iter().enumerate() {
                         let row = stretch * self.rows() + coordinate / self.width;
                         let column = coordinate % self.width * self.steps + step;
+                        let sign = if streams.mirrored[stretch] { mirror(coordinate) } else { 1.0 };
                         values[(row * instants.len() + index) * of_stream + column] =
-                            (increment / self.spread[coordinate][step]) as f32;
+                            sign * (increment / self.spread[coordinate][step]) as f32;
                     }
                 }
             }
@@ -200,6 +217,12 @@ impl<'a> Batches<'a> {
         let rows = streams.starts.len() * self.rows();
         Ok(Tensor::from_vec(values, (rows, instants.len(), of_stream), &Device::Cpu)?)
     }
+}
+
+/// Sign of a base's coordinate in a mirror: what is left is right. A base knows no difference, and so has twice the
+/// examples.
+fn mirror(coordinate: usize) -> f32 {
+    if coordinate == 0 { 1.0 } else { -1.0 }
 }
 
 /// An index with probability in proportion to its weight; the first if all are zero.
@@ -250,5 +273,37 @@ mod tests {
             assert_eq!((targets.len(), targets[1][0].as_slice()), (8, [0.0; 3].as_slice()));
             targets[0][1].iter().for_each(|target| assert!((target - 1.0).abs() < 1e-4));
         }
+    }
+
+    #[test]
+    fn a_base_is_seen_in_a_mirror_too() {
+        let config =
+            PredictorConfig { steps: 3, blocks: vec![1], space: Space::PlanarBase, ..Default::default() };
+        let state = |time: usize| {
+            let t = time as f64;
+            State {
+                stamp: Stamp(time as i64),
+                position: vec![t, 0.0, 0.1 * t],
+                velocity: vec![1.0, 0.2, 0.3],
+            }
+        };
+        let episode = Episode { dt: 1.0, states: (0..30).map(state).collect() };
+        let sequences = [Sequence::new(&episode, &config)];
+        let names = ["x", "y", "yaw"].map(str::to_owned);
+        let model = PredictorModel::untrained(&names, 1.0, config, &[1.0; 3]).unwrap();
+        let spread = vec![vec![1.0; 3]; 3];
+        let batches = Batches::new(&sequences, &model, &spread).unwrap();
+        let streams = batches.draw(20, 5, &mut Pcg64::seed_from_u64(1));
+        let inputs = batches.inputs(&streams, 0, 2).unwrap().to_vec3::<f32>().unwrap();
+        let targets = batches.targets(&streams, &[0]).unwrap().to_vec3::<f32>().unwrap();
+        for (row, mirrored) in streams.mirrored.iter().enumerate() {
+            let sign = if *mirrored { -1.0 } else { 1.0 };
+            let [vx, .., wz, _, _] = inputs[row][1][..] else { panic!("{inputs:?}") };
+            assert_eq!((vx, inputs[row][1][3], wz), (1.0, sign * 0.2, sign * 0.3));
+            // turned by 0.1 each step beside 0.3 at the rate measured
+            assert!((targets[row][0][6] + sign * 0.2).abs() < 1e-6, "{targets:?}");
+        }
+        let count = streams.mirrored.iter().filter(|mirrored| **mirrored).count();
+        assert!((1..20).contains(&count));
     }
 }

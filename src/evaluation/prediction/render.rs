@@ -65,6 +65,10 @@ impl PredictionReport {
         table
     }
 
+    fn summaries(&self) -> String {
+        self.summaries.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
     /// Where it fails, in words.
     fn verdict(&self) -> String {
         let failures = self.failures(TOLERANCE);
@@ -103,7 +107,7 @@ impl PredictionReport {
 
 impl fmt::Display for PredictionReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{}: {}", self.origin, self.summary)?;
+        writeln!(formatter, "{}: {}", self.origin, self.summaries())?;
         writeln!(formatter, "coordinates: {}", self.joints.join(", "))?;
         writeln!(formatter, "{}", self.table())?;
         writeln!(formatter, "{}", self.verdict())?;
@@ -125,7 +129,7 @@ pub fn page(reports: &[PredictionReport]) -> Result<Page> {
     );
     for report in reports {
         page.heading(report.origin.clone())
-            .paragraph(format!("{}: {}", report.joints.join(", "), report.summary))
+            .paragraph(format!("{}: {}", report.joints.join(", "), report.summaries()))
             .table(report.table())
             .paragraph(report.verdict())
             .paragraph(report.remarks())

@@ -30,7 +30,7 @@ fn evaluate(file: &str, dt: f64, floors: &[[f64; 4]; 3], ridge_tolerance: f64, g
     let recording = Recording::read(&folder.join(file), &Selection::default()).unwrap();
     let mut config = EvaluationConfig { dt: Some(dt), ..Default::default() };
     config.training.steps = 800;
-    let report = prediction_report(&recording, &config).unwrap();
+    let report = prediction_report(&[recording], &config).unwrap();
     println!("{report}");
     for (index, row) in report.horizons.iter().enumerate() {
         let [hold, constant_velocity, ridge] = floors.map(|floor| floor[index]);
