@@ -177,7 +177,9 @@ fn parse_summary(bytes: &[u8], file_length: u64) -> Index {
     }
     let Some(statistics) = statistics else { return Index::None };
     survey.messages = statistics.messages.into_iter().collect();
-    let is_complete = position == bytes.len() && survey.spans.len() == statistics.chunks as usize;
+    survey.spans.sort_by_key(|span| span.offset);
+    let is_apart = survey.spans.windows(2).all(|pair| pair[0].offset + pair[0].length <= pair[1].offset);
+    let is_complete = is_apart && position == bytes.len() && survey.spans.len() == statistics.chunks as usize;
     let is_known = survey.messages.keys().all(|channel| survey.channels.contains_key(channel));
     let is_empty = survey.messages.values().all(|count| *count == 0);
     match () {
