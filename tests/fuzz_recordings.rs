@@ -266,6 +266,23 @@ fn a_flipped_byte_anywhere_costs_no_more_than_its_chunk() {
     }
 }
 
+/// sqlite has no checksums: what is damaged within a message is not seen.
+#[test]
+fn a_damaged_page_costs_no_more_than_its_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, all) = (kept("bag.db3"), whole("bag.db3").len());
+    let mut left = Vec::new();
+    for page in 1..bytes.len() / 512 {
+        let mut bytes = bytes.clone();
+        bytes[page * 512..(page + 1) * 512].fill(0xff);
+        let outcome = read(folder.path(), "bag.db3", &bytes);
+        let Some(messages) = outcome.messages else { continue };
+        assert!(messages.len() == all || outcome.is_loss_told, "page {page}: lost without a word");
+        left.push(messages.len());
+    }
+    assert!(left.len() > 10 && left.iter().sum::<usize>() > left.len() * (all - 3), "{left:?} of {all}");
+}
+
 fn first_chunk_end(bytes: &[u8]) -> usize {
     let length = |position: usize| u64::from_le_bytes(bytes[position + 1..position + 9].try_into().unwrap());
     let mut position = 8;

@@ -36,7 +36,7 @@ impl File {
         let count = |channel: &u16| self.survey.messages.get(channel).copied().unwrap_or(0);
         let topic = |(channel, topic): (&u16, &survey::Topic)| TopicCount {
             name: topic.name.clone(),
-            type_name: topic.type_name.clone(),
+            type_name: self.survey.type_name(topic),
             encoding: topic.encoding.clone(),
             messages: count(channel) as usize,
         };
@@ -57,7 +57,7 @@ impl File {
         let wanted = channels.filter(|(_, channel)| topic.is_none_or(|topic| topic == &*channel.name));
         let wanted: BTreeMap<u16, (Arc<str>, Arc<str>)> = wanted
             .filter(|(_, channel)| &*channel.encoding == "cdr")
-            .map(|(id, channel)| (*id, (channel.name.clone(), channel.type_name.clone())))
+            .map(|(id, channel)| (*id, (channel.name.clone(), self.survey.type_name(channel))))
             .collect();
         let is_wanted = |span: &&Span| {
             span.channels.is_empty() || span.channels.iter().any(|channel| wanted.contains_key(channel))

@@ -32,9 +32,9 @@ pub struct File {
 /// Of the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    /// Of the time of logging; the database has an index of it.
+    /// Of the time of logging, by an index of it.
     Logging,
-    /// Of writing: without such an index, and after damage.
+    /// Of writing: where it is that of logging too, which is mostly so and quicker to read; and after damage.
     Writing,
 }
 
@@ -54,27 +54,33 @@ impl File {
         if std::fs::metadata(format!("{}-journal", path.display())).is_ok_and(|journal| journal.len() > 0) {
             file.losses.add("rollback journal", "its writer was interrupted; read as it was left");
         }
-        if file.count(&connection).is_ok() {
-            if has_time_index(&connection) {
-                file.order = Order::Logging;
+        match file.count(&connection) {
+            Ok(true) => (),
+            Ok(false) if has_time_index(&connection) => file.order = Order::Logging,
+            Ok(false) => {
+                file.losses.add("order of logging not kept", "the database has no index of the time")
             }
-        } else {
-            file.count_around_damage(connection)?;
+            Err(_) => file.count_around_damage(connection)?,
         }
         Ok(file)
     }
 
-    /// Row by row, for sums over a damaged tree, whose branches may be each other's, need not end.
-    fn count(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Whether the rows are in the order of logging. Row by row, for sums over a damaged tree, whose branches may be
+    /// each other's, need not end.
+    fn count(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let mut statement = connection.prepare("SELECT id, timestamp, topic_id FROM messages ORDER BY id")?;
         let mut rows = statement.query([])?;
-        let (mut start, mut last) = (None, None);
+        let (mut start, mut last, mut is_in_order) = (None, None, true);
         let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
         let mut without_topic = 0;
         while let Some(row) = rows.next()? {
-            let id = Some(row.get::<_, i64>(0)?).filter(|id| last.is_none_or(|last| *id > last));
-            last = Some(id.ok_or_else(out_of_order)?);
-            let stamp = row.get::<_, i64>(1)?;
+            let (id, stamp) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
+            if let Some((last_id, last_stamp)) = last.replace((id, stamp)) {
+                if id <= last_id {
+                    return Err(out_of_order());
+                }
+                is_in_order &= stamp >= last_stamp;
+            }
             start = Some(start.map_or(stamp, |start: i64| start.min(stamp)));
             match integer(row, 2).filter(|topic| self.topics.contains_key(topic)) {
                 Some(topic) => *counts.entry(topic).or_default() += 1,
@@ -88,7 +94,7 @@ impl File {
         if without_topic > 0 {
             self.losses.add("messages of no topic", without_topic.to_string());
         }
-        Ok(())
+        Ok(is_in_order)
     }
 
     /// Reads all that can be read, to know how much it is.

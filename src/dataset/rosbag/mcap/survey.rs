@@ -22,6 +22,8 @@ const SEARCHED: usize = 1 << 20;
 pub struct Survey {
     pub spans: Vec<Span>,
     pub channels: BTreeMap<u16, Topic>,
+    /// Names of types by schema; a summary may have them after the channels.
+    schemas: BTreeMap<u16, Arc<str>>,
     /// Messages by channel.
     pub messages: BTreeMap<u16, u64>,
     pub losses: Losses,
@@ -30,7 +32,7 @@ pub struct Survey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
     pub name: Arc<str>,
-    pub type_name: Arc<str>,
+    schema: u16,
     pub encoding: Arc<str>,
 }
 
@@ -74,25 +76,22 @@ impl Survey {
         }
     }
 
-    /// Takes in the schemas and channels among `records`; the first of an identifier holds.
-    fn learn(&mut self, schemas: &mut BTreeMap<u16, Arc<str>>, opcode: u8, contents: &[u8]) {
-        match opcode {
-            op::SCHEMA => {
-                if let Some(schema) = Schema::parse(contents) {
-                    schemas.entry(schema.id).or_insert_with(|| schema.name.into());
-                }
-            }
-            op::CHANNEL => {
-                if let Some(channel) = Channel::parse(contents) {
-                    let type_name = schemas.get(&channel.schema).cloned().unwrap_or_else(|| "".into());
-                    self.channels.entry(channel.id).or_insert_with(|| Topic {
-                        name: channel.topic.into(),
-                        type_name,
-                        encoding: channel.encoding.into(),
-                    });
-                }
-            }
-            _ => (),
+    /// Of the messages of a topic, as `sensor_msgs/msg/JointState`; empty if it is not described.
+    pub fn type_name(&self, topic: &Topic) -> Arc<str> {
+        self.schemas.get(&topic.schema).cloned().unwrap_or_default()
+    }
+
+    /// Takes in a schema or a channel; the first of an identifier holds.
+    fn learn(&mut self, opcode: u8, contents: &[u8]) {
+        if let (op::SCHEMA, Some(schema)) = (opcode, Schema::parse(contents)) {
+            self.schemas.entry(schema.id).or_insert_with(|| schema.name.into());
+        }
+        if let (op::CHANNEL, Some(channel)) = (opcode, Channel::parse(contents)) {
+            self.channels.entry(channel.id).or_insert_with(|| Topic {
+                name: channel.topic.into(),
+                schema: channel.schema,
+                encoding: channel.encoding.into(),
+            });
         }
     }
 }
@@ -152,7 +151,7 @@ fn by_index(file: &mut Source, length: u64) -> io::Result<Index> {
 
 fn parse_summary(bytes: &[u8], file_length: u64) -> Index {
     let mut survey = Survey::default();
-    let (mut schemas, mut statistics, mut position) = (BTreeMap::new(), None, 0);
+    let (mut statistics, mut position) = (None, 0);
     while let Some((opcode, place)) = record_at(bytes, position) {
         position = place.end;
         let contents = &bytes[place];
@@ -172,12 +171,14 @@ fn parse_summary(bytes: &[u8], file_length: u64) -> Index {
                     channels: index.channels,
                 });
             }
-            _ => survey.learn(&mut schemas, opcode, contents),
+            _ => survey.learn(opcode, contents),
         }
     }
     let Some(statistics) = statistics else { return Index::None };
     survey.messages = statistics.messages.into_iter().collect();
-    let is_complete = position == bytes.len() && survey.spans.len() == statistics.chunks as usize;
+    survey.spans.sort_by_key(|span| span.offset);
+    let is_apart = survey.spans.windows(2).all(|pair| pair[0].offset + pair[0].length <= pair[1].offset);
+    let is_complete = is_apart && position == bytes.len() && survey.spans.len() == statistics.chunks as usize;
     let is_known = survey.messages.keys().all(|channel| survey.channels.contains_key(channel));
     let is_empty = survey.messages.values().all(|count| *count == 0);
     match () {
@@ -195,7 +196,6 @@ struct Walk<'a> {
     /// Up to here the records were what they should be; where one is not, the search for the next begins here.
     sure: u64,
     survey: Survey,
-    schemas: BTreeMap<u16, Arc<str>>,
     /// The stretch that is being gathered.
     stretch: Option<Span>,
     record: Vec<u8>,
@@ -209,7 +209,6 @@ fn front_to_back(file: &mut Source, length: u64) -> io::Result<Survey> {
         position: 0,
         sure: mcap::MAGIC.len() as u64,
         survey: Survey::default(),
-        schemas: BTreeMap::new(),
         stretch: None,
         record: Vec::new(),
         unpacked: Vec::new(),
@@ -289,7 +288,7 @@ impl Walk<'_> {
                     self.close_stretch();
                 }
             }
-            None => self.survey.learn(&mut self.schemas, opcode, &self.record),
+            None => self.survey.learn(opcode, &self.record),
         }
         Ok(())
     }
@@ -321,7 +320,7 @@ impl Walk<'_> {
                     count += 1;
                     *self.survey.messages.entry(message.channel).or_default() += 1;
                 }
-                None => self.survey.learn(&mut self.schemas, opcode, contents),
+                None => self.survey.learn(opcode, contents),
             }
         }
         if is_cut {
@@ -397,4 +396,46 @@ fn next_chunk(file: &mut Source, from: u64, file_length: u64) -> io::Result<Opti
         base += SEARCHED as u64;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(opcode: u8, contents: &[u8]) -> Vec<u8> {
+        [&[opcode][..], &(contents.len() as u64).to_le_bytes(), contents].concat()
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    }
+
+    /// A channel before its schema, and so many indexes of a chunk from byte 8 to 50.
+    fn summary(chunks: u32) -> Vec<u8> {
+        let channel = [&[1, 0, 9, 0][..], &text("/a"), &text("cdr"), &[0; 4]].concat();
+        let schema = [&[9, 0][..], &text("a/msg/A"), &text("ros2msg"), &[0; 4]].concat();
+        let counts = [&10_u32.to_le_bytes()[..], &[1, 0], &3_u64.to_le_bytes()].concat();
+        let statistics = [&[0; 22][..], &chunks.to_le_bytes(), &[0; 16], &counts].concat();
+        let index = [&[0; 16][..], &8_u64.to_le_bytes(), &42_u64.to_le_bytes(), &[0; 4]].concat();
+        let indexes = record(op::CHUNK_INDEX, &index).repeat(chunks as usize);
+        [
+            record(op::CHANNEL, &channel),
+            record(op::SCHEMA, &schema),
+            record(op::STATISTICS, &statistics),
+            indexes,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_summary_is_used_whatever_its_order_if_its_chunks_lie_apart() {
+        let Index::Whole(survey) = parse_summary(&summary(1), 100) else { panic!("it is whole") };
+        assert_eq!(&*survey.type_name(&survey.channels[&1]), "a/msg/A");
+        assert_eq!((survey.messages[&1], survey.spans[0].length), (3, 42));
+        assert!(matches!(parse_summary(&summary(2), 100), Index::Damaged));
+        assert!(matches!(parse_summary(&summary(1), 49), Index::Damaged));
+        assert!(matches!(parse_summary(&summary(0), 100), Index::None), "no chunk has the messages");
+        let cut = &summary(1)[..summary(1).len() - 1];
+        assert!(matches!(parse_summary(cut, 100), Index::Damaged));
+    }
 }
