@@ -5,7 +5,7 @@ use crate::control_loop::ControllerConfig;
 use crate::error::Error;
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::predictor::PredictorParameters;
-use crate::replay::{CommandTable, PredictionTable, Replay, Stamps, messages};
+use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Stamps, messages};
 use crate::robot::Robot;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -31,39 +31,72 @@ pub struct ReplayArgs {
     /// Take the time of logging for the stamp of a message, where the headers of a bag have none
     #[arg(long)]
     log_time: bool,
-    /// Table of commands to write (.csv); with a predictor its predictions go to FILE with .predictions before .csv
+    /// What to write: a recording (MCAP, a new folder) with the topics of the nodes, or, with .csv at the end, a table of
+    /// commands; a predictor's predictions are then in a second one with .predictions before .csv
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
 pub fn run(args: &ReplayArgs) -> Result<()> {
     let mut replay = args.replay()?;
-    let joints = replay.robot().joints.clone();
-    let predictions = args.out.with_extension("predictions.csv");
-    let mut commands =
-        replay.has_controller().then(|| CommandTable::create(&args.out, &joints)).transpose()?;
-    let mut predicted =
-        replay.has_predictor().then(|| PredictionTable::create(&predictions, &joints)).transpose()?;
+    let mut writer = Writer::create(&args.out, &replay)?;
     let stamps = if args.log_time { Stamps::Log } else { Stamps::Header };
     for message in messages(&args.recording, args.topic.as_deref(), stamps)? {
-        let Some(output) = replay.observe(&message?) else { continue };
-        commands.as_mut().map_or(Ok(()), |table| table.write(&output))?;
-        predicted.as_mut().map_or(Ok(()), |table| table.write(&output))?;
+        if let Some(output) = replay.observe(&message?) {
+            writer.write(&output)?;
+        }
     }
     let counts = &replay.counts;
     if let Some(reason) = counts.reason.as_ref().filter(|_| counts.states == 0) {
-        let joints = joints.join(", ");
+        let joints = replay.robot().joints.join(", ");
         bail!("{}: no message could be used for the joints {joints}: {reason}", args.recording.display());
     }
-    for (table, path) in [(commands.is_some(), &args.out), (predicted.is_some(), &predictions)] {
-        if table {
-            println!("{}", path.display());
+    writer.finish()?;
+    println!("{}: {counts}", args.out.display());
+    Ok(())
+}
+
+/// Tables, or a recording.
+enum Writer {
+    Tables { commands: Option<CommandTable>, predictions: Option<PredictionTable> },
+    Recording(Box<RecordingWriter>),
+}
+
+impl Writer {
+    fn create(out: &Path, replay: &Replay) -> crate::Result<Self> {
+        let joints = &replay.robot().joints;
+        if out.extension().is_none_or(|extension| extension != "csv") {
+            return Ok(Self::Recording(Box::new(RecordingWriter::create(out, joints)?)));
+        }
+        let predictions = out.with_extension("predictions.csv");
+        Ok(Self::Tables {
+            commands: replay.has_controller().then(|| CommandTable::create(out, joints)).transpose()?,
+            predictions: replay
+                .has_predictor()
+                .then(|| PredictionTable::create(&predictions, joints))
+                .transpose()?,
+        })
+    }
+
+    fn write(&mut self, output: &Output) -> crate::Result<()> {
+        match self {
+            Self::Recording(recording) => recording.write(output),
+            Self::Tables { commands, predictions } => {
+                commands.as_mut().map_or(Ok(()), |table| table.write(output))?;
+                predictions.as_mut().map_or(Ok(()), |table| table.write(output))
+            }
         }
     }
-    commands.map_or(Ok(()), CommandTable::finish)?;
-    predicted.map_or(Ok(()), PredictionTable::finish)?;
-    println!("{counts}");
-    Ok(())
+
+    fn finish(self) -> crate::Result<()> {
+        match self {
+            Self::Recording(recording) => recording.finish(),
+            Self::Tables { commands, predictions } => {
+                commands.map_or(Ok(()), CommandTable::finish)?;
+                predictions.map_or(Ok(()), PredictionTable::finish)
+            }
+        }
+    }
 }
 
 impl ReplayArgs {
