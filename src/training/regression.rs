@@ -50,14 +50,14 @@ impl RegressionConfig {
             return Err(Error::mismatch("hidden", units, "layers of 1 to 1024 units"));
         }
         let checks = [
-            ("steps", self.steps as f64, self.steps > 0),
-            ("batch_size", self.batch_size as f64, self.batch_size > 0),
-            ("learning_rate", self.learning_rate, self.learning_rate > 0.0),
-            ("weight_decay", self.weight_decay + 1.0, self.weight_decay >= 0.0),
-            ("patience", self.patience as f64, self.patience > 0),
+            ("steps", self.steps as f64, self.steps > 0, "above 0"),
+            ("batch_size", self.batch_size as f64, self.batch_size > 0, "above 0"),
+            ("learning_rate", self.learning_rate, self.learning_rate > 0.0, "above 0"),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "0 or above"),
+            ("patience", self.patience as f64, self.patience > 0, "above 0"),
         ];
-        match checks.into_iter().find(|(_, value, is_right)| !is_right || !value.is_finite()) {
-            Some((key, value, _)) => Err(Error::mismatch(key, value, "a number above 0")),
+        match checks.into_iter().find(|(_, value, is_right, _)| !is_right || !value.is_finite()) {
+            Some((key, value, _, expected)) => Err(Error::mismatch(key, value, expected)),
             None => Ok(()),
         }
     }

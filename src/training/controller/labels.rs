@@ -66,8 +66,8 @@ pub fn label(
             &episode.states[instant + 2 * reach],
         );
         let span = 2.0 * reach as f64 * episode.dt;
-        for joint in 0..joints {
-            acceleration[joint] = (after.velocity[joint] - before.velocity[joint]) / span;
+        for (joint, acceleration) in acceleration.iter_mut().enumerate() {
+            *acceleration = (after.velocity[joint] - before.velocity[joint]) / span;
         }
         write_features(&state.position, &state.velocity, &acceleration, &mut row);
         features.row_mut(instant).copy_from_slice(&row);
