@@ -413,10 +413,16 @@ impl ControllerNode {
         };
         let tick = self.tick_time.percentiles();
         let revision = self.control.residual().card().map_or(0, |card| card.revision);
+        let outside = match (self.control.residual().card(), self.reader.state()) {
+            (Some(card), Some(state)) => card.first_outside(state),
+            _ => None,
+        };
+        let outside = outside.map_or(String::new(), |joint| self.control.robot().joints[joint].clone());
         let values = [
             ("authority", format!("{:.3}", self.control.authority())),
             ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
             ("model_revision", revision.to_string()),
+            ("outside_training", outside),
             ("ticks", self.ticks.to_string()),
             ("missed_deadlines", self.missed_deadlines.to_string()),
             ("rejected_joint_states", self.rejections.to_string()),

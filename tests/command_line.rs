@@ -1,0 +1,120 @@
+//! From a recording to a model, to what is known of it, to what it would have done: the command line as a user calls it.
+
+mod common;
+
+use common::{JOINTS, arm, state_at, weights};
+use learned_control::files::sha256_of_file;
+use learned_control::state::Stamp;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Calls `learned_control` with the words of `line`, in `folder`; what it printed, or what it printed as an error.
+fn call(folder: &Path, line: &str) -> Result<String, String> {
+    let program = env!("CARGO_BIN_EXE_learned_control");
+    let output = Command::new(program).args(line.split_whitespace()).current_dir(folder).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// A folder with 20 s of the arm's motion at 100 Hz, its description and its settings.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = String::from("t_s");
+    (1..=JOINTS).for_each(|k| write!(table, ",joint{k}_pos,joint{k}_vel").unwrap());
+    for tick in 1..=2000 {
+        let state = state_at(Stamp(tick * 10_000_000), 0.0);
+        write!(table, "\n{}", state.stamp.seconds()).unwrap();
+        state.position.iter().zip(&state.velocity).for_each(|(q, v)| write!(table, ",{q},{v}").unwrap());
+    }
+    std::fs::write(folder.path().join("motion.csv"), table).unwrap();
+    std::fs::write(folder.path().join("controller.safetensors"), weights(0.3)).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["urdf/arm.urdf", "config/arm.yaml"] {
+        let from: PathBuf = root.join(file);
+        std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_model_is_trained_inspected_and_replayed() {
+    let folder = folder();
+    let folder = folder.path();
+    let training = "train predictor --data motion.csv --urdf arm.urdf --steps 2 --seed 5 --horizon 0.1 --out p.safetensors";
+    call(folder, training).unwrap();
+    let inspected: Value =
+        serde_json::from_str(&call(folder, "inspect p.safetensors --json").unwrap()).unwrap();
+    let card = &inspected["card"];
+    assert_eq!(
+        (&card["seed"], &card["dt"], &card["units"]),
+        (&json!(5), &json!(0.01), &json!(vec!["rad"; JOINTS]))
+    );
+    let hash = sha256_of_file(&folder.join("motion.csv")).unwrap();
+    assert_eq!(card["data"], json!([{"name": "motion.csv", "sha256": hash}]));
+    assert_eq!(card["urdf_sha256"], json!(arm().0.urdf_sha256));
+    let ranges = card["ranges"].as_array().unwrap();
+    assert_eq!(ranges.len(), JOINTS);
+    let [least, greatest] = [0, 1].map(|end| ranges[0]["position"][end].as_f64().unwrap());
+    assert!((-0.2..-0.15).contains(&least) && (0.15..0.2).contains(&greatest), "{ranges:?}");
+    assert_eq!(inspected["sha256"], json!(sha256_of_file(&folder.join("p.safetensors")).unwrap()));
+    assert!(call(folder, "inspect p.safetensors").unwrap().contains("motion.csv"));
+
+    let replay = "replay motion.csv --model p.safetensors --model controller.safetensors --config arm.yaml --urdf arm.urdf";
+    let tables = ["one", "two"].map(|name| {
+        let printed = call(folder, &format!("{replay} --out {name}.csv")).unwrap();
+        assert!(printed.contains("2000 messages, 2000 commands"), "{printed}");
+        [format!("{name}.csv"), format!("{name}.predictions.csv")]
+            .map(|file| std::fs::read(folder.join(file)).unwrap())
+    });
+    assert!(tables[0] == tables[1], "two runs differ");
+    let [commands, predictions] = tables[0].each_ref().map(|table| String::from_utf8_lossy(table));
+    assert_eq!(commands.lines().count(), 2001);
+    assert!(predictions.starts_with("stamp_ns,step,joint1_pos,"), "{}", predictions.lines().next().unwrap());
+
+    // The residual counts: without it the commands are others.
+    call(folder, "replay motion.csv --config arm.yaml --urdf arm.urdf --out plain.csv").unwrap();
+    assert!(std::fs::read(folder.join("plain.csv")).unwrap() != tables[0][0]);
+    assert!(!folder.join("plain.predictions.csv").exists());
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let folder = folder();
+    let folder = folder.path();
+    let cases = [
+        ("inspect motion.csv", "model motion.csv: its"),
+        ("replay motion.csv --out x.csv", "nothing to replay: give --config"),
+        ("replay motion.csv --config arm.yaml --out x.csv", "give --urdf"),
+        (
+            "replay motion.csv --model controller.safetensors --out x.csv",
+            "which needs its gains: give --config",
+        ),
+        (
+            "replay motion.csv --model controller.safetensors --model controller.safetensors --config arm.yaml --out x.csv",
+            "two models of a controller",
+        ),
+        ("train predictor --data motion.csv --joints joint9 --out x", "joint9"),
+    ];
+    for (line, reason) in cases {
+        let error = call(folder, line).unwrap_err();
+        assert!(error.contains(reason), "{line}: {error}");
+    }
+    // Another robot: joints that the recording does not have.
+    let urdf = std::fs::read_to_string(folder.join("arm.urdf")).unwrap().replace("\"joint7\"", "\"wrist\"");
+    std::fs::write(folder.join("other.urdf"), urdf).unwrap();
+    let config = std::fs::read_to_string(folder.join("arm.yaml")).unwrap().replace("joint7:", "wrist:");
+    std::fs::write(folder.join("other.yaml"), config).unwrap();
+    let error =
+        call(folder, "replay motion.csv --config other.yaml --urdf other.urdf --out x.csv").unwrap_err();
+    assert!(
+        error.contains("no message could be used") && error.contains("joint 'wrist' is missing"),
+        "{error}"
+    );
+    let line =
+        "replay motion.csv --model controller.safetensors --config other.yaml --urdf other.urdf --out x.csv";
+    let error = call(folder, line).unwrap_err();
+    assert!(error.contains("missing wrist; unknown joint7"), "{error}");
+    assert!(!folder.join("x.csv").exists(), "a table of what failed");
+}
