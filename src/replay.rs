@@ -2,8 +2,10 @@
 //! time, as a controller node runs with `tick: joint_states`. What comes out depends on the recording, the settings and
 //! the models alone.
 
+mod recording;
 mod table;
 
+pub use recording::RecordingWriter;
 pub use table::{CommandTable, PredictionTable};
 
 use crate::command::{Command, Mode};

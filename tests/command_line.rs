@@ -3,6 +3,8 @@
 mod common;
 
 use common::{JOINTS, arm, state_at, weights};
+use learned_control::dataset::messages::{Float64MultiArray, JointTrajectory, decode};
+use learned_control::dataset::rosbag::Bag;
 use learned_control::files::sha256_of_file;
 use learned_control::state::Stamp;
 use serde_json::{Value, json};
@@ -73,6 +75,29 @@ fn a_model_is_trained_inspected_and_replayed() {
     assert_eq!(commands.lines().count(), 2001);
     assert!(predictions.starts_with("stamp_ns,step,joint1_pos,"), "{}", predictions.lines().next().unwrap());
 
+    // As a recording it is the same numbers, under the topics of the nodes.
+    call(folder, &format!("{replay} --out bag")).unwrap();
+    let bag = Bag::open(&folder.join("bag")).unwrap();
+    let messages = |topic| bag.messages(Some(topic)).map(|message| message.unwrap());
+    let rows = commands.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    for (message, row) in messages("/effort_controller/commands").zip(rows) {
+        let Float64MultiArray { data, .. } = decode(&message.cdr).unwrap();
+        let expected: Vec<f64> = row[1..=JOINTS].iter().map(|cell| cell.parse().unwrap()).collect();
+        assert_eq!((data, message.stamp.0), (expected, row[0].parse().unwrap()));
+    }
+    assert_eq!(messages("/effort_controller/commands").count(), 2000);
+    let mut rows = predictions.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    for message in messages("/predictor/predicted_trajectory") {
+        let JointTrajectory { points, .. } = decode(&message.cdr).unwrap();
+        for (point, row) in points.iter().zip(rows.by_ref()) {
+            let expected: Vec<f64> =
+                row[2..2 + 2 * JOINTS].iter().map(|cell| cell.parse().unwrap()).collect();
+            assert_eq!([point.positions.as_slice(), &point.velocities].concat(), expected);
+        }
+    }
+    assert!(rows.next().is_none(), "predictions that are not in the recording");
+    assert!(call(folder, &format!("{replay} --out bag")).unwrap_err().contains("bag: it exists"));
+
     // The residual counts: without it the commands are others.
     call(folder, "replay motion.csv --config arm.yaml --urdf arm.urdf --out plain.csv").unwrap();
     assert!(std::fs::read(folder.join("plain.csv")).unwrap() != tables[0][0]);
@@ -85,7 +110,7 @@ fn what_cannot_be_done_is_said() {
     let folder = folder.path();
     let cases = [
         ("inspect motion.csv", "model motion.csv: its"),
-        ("replay motion.csv --out x.csv", "nothing to replay: give --config"),
+        ("replay motion.csv --out x", "nothing to replay: give --config"),
         ("replay motion.csv --config arm.yaml --out x.csv", "give --urdf"),
         (
             "replay motion.csv --model controller.safetensors --out x.csv",

@@ -5,7 +5,7 @@ use crate::control_loop::ControllerConfig;
 use crate::error::Error;
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::predictor::PredictorParameters;
-use crate::replay::{CommandTable, PredictionTable, Replay, Stamps, messages};
+use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Stamps, messages};
 use crate::robot::Robot;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -31,39 +31,67 @@ pub struct ReplayArgs {
     /// Take the time of logging for the stamp of a message, where the headers of a bag have none
     #[arg(long)]
     log_time: bool,
-    /// Table of commands to write (.csv); with a predictor its predictions go to FILE with .predictions before .csv
+    /// What to write: a recording (MCAP, a new folder) with the topics of the nodes, or, with .csv at the end, a table of
+    /// commands; a predictor's predictions are then in a second one with .predictions before .csv
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
 pub fn run(args: &ReplayArgs) -> Result<()> {
     let mut replay = args.replay()?;
-    let joints = replay.robot().joints.clone();
-    let predictions = args.out.with_extension("predictions.csv");
-    let mut commands =
-        replay.has_controller().then(|| CommandTable::create(&args.out, &joints)).transpose()?;
-    let mut predicted =
-        replay.has_predictor().then(|| PredictionTable::create(&predictions, &joints)).transpose()?;
+    let mut writer = Writer::create(&args.out, &replay)?;
     let stamps = if args.log_time { Stamps::Log } else { Stamps::Header };
     for message in messages(&args.recording, args.topic.as_deref(), stamps)? {
-        let Some(output) = replay.observe(&message?) else { continue };
-        commands.as_mut().map_or(Ok(()), |table| table.write(&output))?;
-        predicted.as_mut().map_or(Ok(()), |table| table.write(&output))?;
+        if let Some(output) = replay.observe(&message?) {
+            writer.write(&output)?;
+        }
     }
     let counts = &replay.counts;
     if let Some(reason) = counts.reason.as_ref().filter(|_| counts.states == 0) {
-        let joints = joints.join(", ");
+        let joints = replay.robot().joints.join(", ");
         bail!("{}: no message could be used for the joints {joints}: {reason}", args.recording.display());
     }
-    for (table, path) in [(commands.is_some(), &args.out), (predicted.is_some(), &predictions)] {
-        if table {
-            println!("{}", path.display());
-        }
-    }
-    commands.map_or(Ok(()), CommandTable::finish)?;
-    predicted.map_or(Ok(()), PredictionTable::finish)?;
-    println!("{counts}");
+    writer.finish()?;
+    println!("{}: {counts}", args.out.display());
     Ok(())
+}
+
+/// A recording, or the tables of what there is.
+struct Writer {
+    recording: Option<RecordingWriter>,
+    commands: Option<CommandTable>,
+    predictions: Option<PredictionTable>,
+}
+
+impl Writer {
+    fn create(out: &Path, replay: &Replay) -> crate::Result<Self> {
+        let joints = &replay.robot().joints;
+        let mut writer = Self { recording: None, commands: None, predictions: None };
+        if out.extension().is_none_or(|extension| extension != "csv") {
+            writer.recording = Some(RecordingWriter::create(out, joints)?);
+            return Ok(writer);
+        }
+        if replay.has_controller() {
+            writer.commands = Some(CommandTable::create(out, joints)?);
+        }
+        if replay.has_predictor() {
+            writer.predictions =
+                Some(PredictionTable::create(&out.with_extension("predictions.csv"), joints)?);
+        }
+        Ok(writer)
+    }
+
+    fn write(&mut self, output: &Output) -> crate::Result<()> {
+        self.recording.as_mut().map_or(Ok(()), |recording| recording.write(output))?;
+        self.commands.as_mut().map_or(Ok(()), |table| table.write(output))?;
+        self.predictions.as_mut().map_or(Ok(()), |table| table.write(output))
+    }
+
+    fn finish(self) -> crate::Result<()> {
+        self.recording.map_or(Ok(()), RecordingWriter::finish)?;
+        self.commands.map_or(Ok(()), CommandTable::finish)?;
+        self.predictions.map_or(Ok(()), PredictionTable::finish)
+    }
 }
 
 impl ReplayArgs {
