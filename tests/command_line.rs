@@ -44,10 +44,11 @@ fn folder() -> tempfile::TempDir {
 fn a_model_is_trained_inspected_and_replayed() {
     let folder = folder();
     let folder = folder.path();
-    let training = "train predictor --data motion.csv --urdf arm.urdf --steps 2 --seed 5 --horizon 0.1 --out p.safetensors";
+    let training =
+        "train motion.csv --only predictor --urdf arm.urdf --steps 2 --seed 5 --horizon 0.1 --out models";
     call(folder, training).unwrap();
     let inspected: Value =
-        serde_json::from_str(&call(folder, "inspect p.safetensors --json").unwrap()).unwrap();
+        serde_json::from_str(&call(folder, "inspect models/predictor.safetensors --json").unwrap()).unwrap();
     let card = &inspected["card"];
     assert_eq!(
         (&card["seed"], &card["dt"], &card["units"]),
@@ -60,10 +61,13 @@ fn a_model_is_trained_inspected_and_replayed() {
     assert_eq!(ranges.len(), JOINTS);
     let [least, greatest] = [0, 1].map(|end| ranges[0]["position"][end].as_f64().unwrap());
     assert!((-0.2..-0.15).contains(&least) && (0.15..0.2).contains(&greatest), "{ranges:?}");
-    assert_eq!(inspected["sha256"], json!(sha256_of_file(&folder.join("p.safetensors")).unwrap()));
-    assert!(call(folder, "inspect p.safetensors").unwrap().contains("motion.csv"));
+    assert_eq!(
+        inspected["sha256"],
+        json!(sha256_of_file(&folder.join("models/predictor.safetensors")).unwrap())
+    );
+    assert!(call(folder, "inspect models/predictor.safetensors").unwrap().contains("motion.csv"));
 
-    let replay = "replay motion.csv --model p.safetensors --model controller.safetensors --config arm.yaml --urdf arm.urdf";
+    let replay = "replay motion.csv --model models/predictor.safetensors --model controller.safetensors --config arm.yaml --urdf arm.urdf";
     let tables = ["one", "two"].map(|name| {
         let printed = call(folder, &format!("{replay} --out {name}.csv")).unwrap();
         assert!(printed.contains("2000 messages, 2000 commands"), "{printed}");
@@ -120,7 +124,7 @@ fn what_cannot_be_done_is_said() {
             "replay motion.csv --model controller.safetensors --model controller.safetensors --config arm.yaml --out x.csv",
             "two models of a controller",
         ),
-        ("train predictor --data motion.csv --joints joint9 --out x", "joint9"),
+        ("train motion.csv --joints joint9 --out x", "joint9"),
     ];
     for (line, reason) in cases {
         let error = call(folder, line).unwrap_err();

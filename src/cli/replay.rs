@@ -56,46 +56,41 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     Ok(())
 }
 
-/// Tables, or a recording.
-enum Writer {
-    Tables { commands: Option<CommandTable>, predictions: Option<PredictionTable> },
-    Recording(Box<RecordingWriter>),
+/// A recording, or the tables of what there is.
+struct Writer {
+    recording: Option<RecordingWriter>,
+    commands: Option<CommandTable>,
+    predictions: Option<PredictionTable>,
 }
 
 impl Writer {
     fn create(out: &Path, replay: &Replay) -> crate::Result<Self> {
         let joints = &replay.robot().joints;
+        let mut writer = Self { recording: None, commands: None, predictions: None };
         if out.extension().is_none_or(|extension| extension != "csv") {
-            return Ok(Self::Recording(Box::new(RecordingWriter::create(out, joints)?)));
+            writer.recording = Some(RecordingWriter::create(out, joints)?);
+            return Ok(writer);
         }
-        let predictions = out.with_extension("predictions.csv");
-        Ok(Self::Tables {
-            commands: replay.has_controller().then(|| CommandTable::create(out, joints)).transpose()?,
-            predictions: replay
-                .has_predictor()
-                .then(|| PredictionTable::create(&predictions, joints))
-                .transpose()?,
-        })
+        if replay.has_controller() {
+            writer.commands = Some(CommandTable::create(out, joints)?);
+        }
+        if replay.has_predictor() {
+            writer.predictions =
+                Some(PredictionTable::create(&out.with_extension("predictions.csv"), joints)?);
+        }
+        Ok(writer)
     }
 
     fn write(&mut self, output: &Output) -> crate::Result<()> {
-        match self {
-            Self::Recording(recording) => recording.write(output),
-            Self::Tables { commands, predictions } => {
-                commands.as_mut().map_or(Ok(()), |table| table.write(output))?;
-                predictions.as_mut().map_or(Ok(()), |table| table.write(output))
-            }
-        }
+        self.recording.as_mut().map_or(Ok(()), |recording| recording.write(output))?;
+        self.commands.as_mut().map_or(Ok(()), |table| table.write(output))?;
+        self.predictions.as_mut().map_or(Ok(()), |table| table.write(output))
     }
 
     fn finish(self) -> crate::Result<()> {
-        match self {
-            Self::Recording(recording) => recording.finish(),
-            Self::Tables { commands, predictions } => {
-                commands.map_or(Ok(()), CommandTable::finish)?;
-                predictions.map_or(Ok(()), PredictionTable::finish)
-            }
-        }
+        self.recording.map_or(Ok(()), RecordingWriter::finish)?;
+        self.commands.map_or(Ok(()), CommandTable::finish)?;
+        self.predictions.map_or(Ok(()), PredictionTable::finish)
     }
 }
 
