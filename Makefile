@@ -31,6 +31,7 @@ test-files:
 # Without ROS 2 and MuJoCo, as on a computer that has neither.
 test-core:
 	cargo test --locked
+	for example in train predict evaluate; do cargo run --quiet --locked --example $$example || exit 1; done
 
 # Real ROS 2 processes over DDS, MuJoCo in the loop, recorded data.
 test-ros:

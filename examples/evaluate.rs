@@ -5,7 +5,7 @@ use learned_control::evaluation::prediction::{EvaluationConfig, page, prediction
 use std::path::{Path, PathBuf};
 
 fn main() -> anyhow::Result<()> {
-    let bag = std::env::args_os().nth(1).map_or("examples/arm.mcap".into(), PathBuf::from);
+    let bag = std::env::args_os().nth(1).map_or("examples/arm.csv.gz".into(), PathBuf::from);
     let recording = Recording::read(&bag, &Selection::default())?;
 
     let mut config = EvaluationConfig { dt: Some(0.02), ..Default::default() };

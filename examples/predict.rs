@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let bag = arguments.next().unwrap_or("examples/arm.mcap".into());
+    let bag = arguments.next().unwrap_or("examples/arm.csv.gz".into());
     let file = arguments.next().unwrap_or("target/predictor.safetensors".into());
 
     let (card, tensors) = checkpoint::load(&file)?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let bag = arguments.next().unwrap_or("examples/arm.mcap".into());
+    let bag = arguments.next().unwrap_or("examples/arm.csv.gz".into());
     let out = arguments.next().unwrap_or("target/predictor.safetensors".into());
 
     let recording = Recording::read(&bag, &Selection::default())?;
