@@ -709,8 +709,9 @@ fn a_recorded_panda_is_played_and_predicted() {
             assert!(numbers(&point["positions"]).iter().all(|position| position.is_finite()));
         }
     }
-    // Constant velocity at 500 ms over the last 30 % of this bag: 0.0678 rad; over all of it about as much.
-    assert!((0.04..0.10).contains(&error), "{error}");
+    // Constant velocity at 500 ms over the last 30 % of this bag: 0.0678 rad; over all of it about as much. From
+    // nothing the linear path learns in its 24 s to do better.
+    assert!((0.01..0.05).contains(&error), "{error}");
 }
 
 #[test]

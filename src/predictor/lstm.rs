@@ -417,11 +417,11 @@ mod tests {
                 predictor.predict(&mut out);
                 realised.remember(state, &out);
             }
-            for step in [1, steps / 5, steps / 2, steps] {
+            for step in [1, steps / 5, steps.div_ceil(2), steps] {
                 let skill = realised.errors(step).unwrap().skill().unwrap();
                 println!("{file}, {step} steps ahead: skill {skill:.3}");
                 // learning costs a little where there is hardly anything to gain
-                let least = if step == 1 { -0.05 } else { 0.3 };
+                let least = if 2 * step < steps { -0.05 } else { 0.3 };
                 assert!(skill > least, "{file}, {step} steps ahead: skill {skill}");
             }
         }
