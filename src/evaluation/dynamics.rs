@@ -4,8 +4,10 @@
 mod correction;
 mod linear;
 mod motion;
+mod page;
 mod split;
 
+pub use page::page;
 pub use split::Split;
 
 use crate::dataset::Recording;

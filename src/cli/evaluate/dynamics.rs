@@ -1,7 +1,7 @@
 //! `learned_control evaluate dynamics`: how well efforts are explained by motion.
 
 use crate::cli::DataArgs;
-use crate::evaluation::dynamics::{DynamicsConfig, Split, dynamics_report};
+use crate::evaluation::dynamics::{DynamicsConfig, Split, dynamics_report, page};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -29,8 +29,11 @@ pub struct DynamicsArgs {
     #[arg(long, value_name = "FILE")]
     urdf: Option<PathBuf>,
     /// Also write the figures here
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write a page with plots here
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,6 +73,9 @@ pub fn run(args: &DynamicsArgs) -> Result<()> {
     }
     if let Some(path) = &args.json {
         crate::files::replace(path, serde_json::to_string_pretty(&reports)?.as_bytes())?;
+    }
+    if let Some(path) = &args.html {
+        page(&reports).write(path)?;
     }
     Ok(())
 }

@@ -48,6 +48,8 @@ fn a_linear_robot_is_explained_by_the_linear_model() {
     let report = dynamics_report(&[recording], &quick(BLOCKS)).unwrap();
     assert!(mean(&report, LINEAR) < 1e-3, "{report}");
     assert!(mean(&report, WHOLE) < 1e-2, "{report}");
+    let html = page(&[report]).html().unwrap();
+    assert!(html.contains("<svg") && html.contains(WHOLE), "{html}");
 }
 
 #[test]
