@@ -15,7 +15,6 @@
 
 pub mod error;
 pub mod files;
-pub mod interrupt;
 
 pub mod state;
 pub mod trajectory;
@@ -40,6 +39,7 @@ pub mod training;
 pub mod report;
 pub mod evaluation;
 pub mod config;
+pub mod interrupt;
 pub mod replay;
 pub mod cli;
 #[cfg(feature = "ros")]
