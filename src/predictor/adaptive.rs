@@ -2,7 +2,7 @@
 //! from it, and is believed as far as it has earned.
 
 use super::linear::{LinearPath, knots};
-use super::mixture::{EXPERTS, Evidence, Experts, Mixture};
+use super::mixture::{Evidence, Experts, Made, Mixture};
 use super::model::PredictorModel;
 use super::recursive::RecursiveLeastSquares;
 use crate::error::{Error, Result};
@@ -34,14 +34,6 @@ pub(crate) struct Adaptive {
     output: Vec<f64>,
     targets: Vec<f64>,
     local: [Vec<f64>; 2],
-}
-
-/// A prediction of one coordinate at one knot.
-#[derive(Clone, Copy, Debug, Default)]
-struct Made {
-    experts: [f64; EXPERTS],
-    whole: f64,
-    variance: f64,
 }
 
 impl Adaptive {
@@ -144,8 +136,7 @@ impl Adaptive {
                 let outcome = (moved[coordinate] - expected[coordinate]) / self.spread[index];
                 self.outcomes[knot * coordinates + coordinate] = outcome;
                 if adapt {
-                    let Made { experts, whole, variance } = self.made[slot * of_slot + index];
-                    self.mixture.add(index, &experts, outcome, outcome - whole, variance);
+                    self.mixture.add(index, &self.made[slot * of_slot + index], outcome);
                 }
             }
         }
@@ -197,10 +188,8 @@ impl Adaptive {
         for (index, made) in self.made[self.slot * of_slot..][..of_slot].iter_mut().enumerate() {
             let head = &heads[index / count * 2 * steps..][..2 * steps];
             let step = self.knots[index % count] - 1;
-            let (weights, ratio) = self.mixture.at(index);
             made.experts[2] = f64::from(head[step]);
-            made.whole = weights.iter().zip(made.experts).map(|(weight, expert)| weight * expert).sum();
-            made.variance = f64::from(head[steps + step]).exp() * ratio;
+            self.mixture.combine(index, made, f64::from(head[steps + step]).exp());
         }
     }
 

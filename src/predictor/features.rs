@@ -6,7 +6,9 @@ use crate::state::{Space, State};
 /// Per coordinate, in this order: the velocity; then for each block of past samples the mean acceleration since the
 /// block's middle, and by how much the mean velocity that the positions tell of the block is above the measured one.
 /// Means over blocks that widen into the past tell of slow and fast motion alike and average noise out. Units of
-/// the coordinate per s and s². Samples before the start count as the first, moving on as it moves.
+/// the coordinate per s and s². Of a base also how far its arc at constant velocity leads away from the straight line in a
+/// quarter, a half and the whole of the horizon, so that what is linear in the features can take an arc back. Samples
+/// before the start count as the first, moving on as it moves.
 #[derive(Clone, Debug)]
 pub struct Features {
     space: Space,
@@ -14,6 +16,8 @@ pub struct Features {
     dt: f64,
     /// Last sample before now of each block, in steps; the blocks lie end to end.
     blocks: Vec<usize>,
+    /// Times of the arcs, s; none of joints.
+    arcs: Vec<f64>,
     coordinates: usize,
     /// Velocities of the last samples, [slot][coordinate], a ring.
     velocities: Vec<f64>,
@@ -24,13 +28,15 @@ pub struct Features {
 }
 
 impl Features {
-    /// `dt` in s; `blocks` in steps of dt, rising.
-    pub fn new(space: Space, dt: f64, blocks: &[usize], coordinates: usize) -> Self {
+    /// `dt` in s; `blocks` and the horizon `steps` in steps of dt, the former rising.
+    pub fn new(space: Space, dt: f64, blocks: &[usize], steps: usize, coordinates: usize) -> Self {
+        let arcs = ARCS.iter().map(|share| share * steps as f64 * dt).filter(|_| space == Space::PlanarBase);
         let slots = blocks.last().copied().unwrap_or(0) + 1;
         Self {
             space,
             dt,
             blocks: blocks.to_vec(),
+            arcs: arcs.collect(),
             coordinates,
             velocities: vec![0.0; slots * coordinates],
             rates: vec![0.0; slots * coordinates],
@@ -41,7 +47,7 @@ impl Features {
 
     /// Number of features of one coordinate.
     pub fn count(&self) -> usize {
-        count(&self.blocks)
+        count(self.space, &self.blocks)
     }
 
     /// Begins a motion at `sample`.
@@ -67,8 +73,15 @@ impl Features {
     pub fn write(&self, coordinate: usize, out: &mut [f64]) {
         let velocity = self.velocities[self.index(coordinate, 0)];
         out[0] = velocity;
+        let (blocks, arcs) = out[1..].split_at_mut(2 * self.blocks.len());
+        let newest = &self.velocities[self.slot * self.coordinates..][..self.coordinates];
+        for (out, time) in arcs.iter_mut().zip(&self.arcs) {
+            let mut arc = [0.0; 3];
+            self.space.displacement(newest, *time, &mut arc);
+            *out = arc[coordinate] - velocity * time;
+        }
         let mut from = 0;
-        for (out, &to) in out[1..].chunks_exact_mut(2).zip(&self.blocks) {
+        for (out, &to) in blocks.chunks_exact_mut(2).zip(&self.blocks) {
             let (mut measured, mut moved) = (0.0, 0.0);
             for lag in from..to {
                 measured += self.velocities[self.index(coordinate, lag + 1)];
@@ -92,9 +105,13 @@ impl Features {
     }
 }
 
+/// Shares of the horizon at which arcs are told.
+const ARCS: [f64; 3] = [0.25, 0.5, 1.0];
+
 /// Number of features of one coordinate with such blocks.
-pub fn count(blocks: &[usize]) -> usize {
-    1 + 2 * blocks.len()
+pub fn count(space: Space, blocks: &[usize]) -> usize {
+    let arcs = if space == Space::PlanarBase { ARCS.len() } else { 0 };
+    1 + 2 * blocks.len() + arcs
 }
 
 #[cfg(test)]
@@ -104,7 +121,7 @@ mod tests {
 
     #[test]
     fn accelerations_and_what_positions_tell_by_block() {
-        let mut features = Features::new(Space::Joints, 0.1, &[1, 3], 2);
+        let mut features = Features::new(Space::Joints, 0.1, &[1, 3], 5, 2);
         let mut out = [0.0; 5];
         // joint 1: v = t², at t = 0, 0.1, ...; q = v/2 so that positions disagree with v
         for step in 0..6i32 {
@@ -132,7 +149,7 @@ mod tests {
 
     #[test]
     fn before_the_start_it_went_on_as_at_the_first() {
-        let mut features = Features::new(Space::Joints, 0.1, &[4], 1);
+        let mut features = Features::new(Space::Joints, 0.1, &[4], 5, 1);
         let sample = |q, v| State { stamp: Stamp(0), position: vec![q], velocity: vec![v] };
         let mut out = [0.0; 3];
         features.start(&sample(0.0, 2.0));
@@ -146,18 +163,20 @@ mod tests {
     #[test]
     fn a_base_that_drives_straight_has_the_same_features_in_every_direction() {
         for yaw in [0.0, 1.0, -2.5f64] {
-            let mut features = Features::new(Space::PlanarBase, 0.1, &[2], 3);
+            let mut features = Features::new(Space::PlanarBase, 0.1, &[2], 20, 3);
             let at = |x: f64| State {
                 stamp: Stamp(0),
                 position: vec![x * yaw.cos(), x * yaw.sin(), yaw],
-                velocity: vec![1.0, 0.0, 0.0],
+                velocity: vec![1.0, 0.0, 0.2],
             };
             features.start(&at(0.0));
             features.advance(&at(0.2));
             features.advance(&at(0.3));
-            let mut out = [0.0; 3];
+            let mut out = [0.0; 6];
             features.write(0, &mut out);
             assert!((out[2] - 0.5).abs() < 1e-12, "{out:?}"); // 2 m/s, then 1 m/s, beside 1 m/s measured
+            features.write(1, &mut out);
+            assert!((out[5] - (1.0 - 0.4f64.cos()) / 0.2).abs() < 1e-12, "{out:?}"); // to the side in 2 s
         }
     }
 }

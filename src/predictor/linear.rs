@@ -13,7 +13,7 @@ pub const MAX_REGRESSORS: usize = 320;
 
 /// Penalty on the weights of the regressions on own and on all coordinates, in units of one sample whose regressors
 /// are all at their scale: hardly any for the few weights of the first, some for the many of the second.
-pub const PENALTIES: [f64; 2] = [0.01, 1.0];
+const PENALTIES: [f64; 2] = [0.01, 1.0];
 /// Time that counts when the linear path adapts, s, but no fewer samples than these.
 const MEMORY: f64 = 60.0;
 const MIN_MEMORY: f64 = 2000.0;
@@ -57,6 +57,13 @@ pub fn shapes(config: &PredictorConfig, coordinates: usize) -> ([usize; 2], Opti
     ([width * features, width], has_all.then_some([coordinates * features, coordinates]))
 }
 
+/// Penalties on the regression of a group of coupled coordinates and on that of all. Of a base it is one sample for each
+/// step of the horizon: its horizons are long, and outcomes that overlap in all but one step tell of one thing only.
+pub fn penalties(config: &PredictorConfig, coordinates: usize) -> [f64; 2] {
+    let [single, many] = PENALTIES;
+    [if config.space.coupled(coordinates) > 1 { config.steps as f64 } else { single }, many]
+}
+
 /// Samples that count when the linear path adapts, with one every `dt` [s].
 pub fn memory(dt: f64) -> f64 {
     (MEMORY / dt).max(MIN_MEMORY)
@@ -72,11 +79,12 @@ impl LinearPath {
             Seed { regressors, outputs, weights: vec![0.0; knots * outputs * regressors], factor }
         };
         let (own, all) = shapes(config, coordinates);
+        let penalties = penalties(config, coordinates);
         Self {
             memory: memory(dt),
-            penalties: PENALTIES,
-            own: vec![seed(own, PENALTIES[0]); coordinates / own[1].max(1)],
-            all: all.map(|shape| seed(shape, PENALTIES[1])),
+            penalties,
+            own: vec![seed(own, penalties[0]); coordinates / own[1].max(1)],
+            all: all.map(|shape| seed(shape, penalties[1])),
             evidence: vec![Evidence::default(); coordinates * knots],
         }
     }

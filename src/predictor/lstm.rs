@@ -117,7 +117,7 @@ impl Encoder {
         let streams = coordinates / config.space.coupled(coordinates);
         let network = model.lstm()?.freeze(streams)?;
         Ok(Self {
-            features: Features::new(config.space, model.dt, &config.blocks, coordinates),
+            features: Features::new(config.space, model.dt, &config.blocks, config.steps, coordinates),
             normalizer: model.features.clone(),
             output: vec![0.0; network.config().outputs],
             network,

@@ -56,7 +56,7 @@ impl Default for PredictorConfig {
 impl PredictorConfig {
     /// Features of one coordinate at one time.
     pub fn features(&self) -> usize {
-        features::count(&self.blocks)
+        features::count(self.space, &self.blocks)
     }
 
     /// The network of one stream: of a joint, or of the coordinates of a base together. The head gives, coordinate

@@ -5,7 +5,7 @@ use super::sequence::Sequence;
 use super::validation::{HeldOut, gather_evidence};
 use crate::error::{Error, Result};
 use crate::predictor::PredictorModel;
-use crate::predictor::linear::{LinearPath, PENALTIES, knots, memory, shapes};
+use crate::predictor::linear::{LinearPath, knots, memory, penalties, shapes};
 use crate::predictor::mixture::Evidence;
 use crate::predictor::recursive::Seed;
 use nalgebra::DMatrix;
@@ -138,10 +138,11 @@ impl Sums {
                 factor: factor.transpose().iter().map(kept).collect(),
             })
         };
-        let [own, all] = PENALTIES;
+        let penalties = penalties(&model.config, model.joints.len());
+        let [own, all] = penalties;
         Ok(LinearPath {
             memory: f64::from(self.memory as f32),
-            penalties: PENALTIES.map(|penalty| f64::from(penalty as f32)),
+            penalties: penalties.map(|penalty| f64::from(penalty as f32)),
             own: self.own.iter().map(|sums| solve(sums, own)).collect::<Result<_>>()?,
             all: self.all.as_ref().map(|sums| solve(sums, all)).transpose()?,
             evidence: vec![Evidence::default(); model.joints.len() * knots],

@@ -27,7 +27,7 @@ impl Sequence {
     pub fn new(episode: &Episode, config: &PredictorConfig) -> Self {
         let coordinates = episode.states.first().map_or(0, |state| state.position.len());
         let count = config.features();
-        let mut features = Features::new(config.space, episode.dt, &config.blocks, coordinates);
+        let mut features = Features::new(config.space, episode.dt, &config.blocks, config.steps, coordinates);
         let mut inputs = vec![vec![0.0; episode.states.len() * count]; coordinates];
         for (time, state) in episode.states.iter().enumerate() {
             if time == 0 {
@@ -298,8 +298,8 @@ mod tests {
         let targets = batches.targets(&streams, &[0]).unwrap().to_vec3::<f32>().unwrap();
         for (row, mirrored) in streams.mirrored.iter().enumerate() {
             let sign = if *mirrored { -1.0 } else { 1.0 };
-            let [vx, .., wz, _, _] = inputs[row][1][..] else { panic!("{inputs:?}") };
-            assert_eq!((vx, inputs[row][1][3], wz), (1.0, sign * 0.2, sign * 0.3));
+            let [vx, .., wz, _, _, _, _, _] = inputs[row][1][..] else { panic!("{inputs:?}") };
+            assert_eq!((vx, inputs[row][1][6], wz), (1.0, sign * 0.2, sign * 0.3));
             // turned by 0.1 each step beside 0.3 at the rate measured
             assert!((targets[row][0][6] + sign * 0.2).abs() < 1e-6, "{targets:?}");
         }
