@@ -292,21 +292,17 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_it_worse_is_not_trusted_and_can_earn_trust_again() {
-        let mut all = Mixture::new(vec![Evidence::default(); 2], &[4], 200.0, Experts::ALL);
-        run(&mut all, 500);
-        assert_eq!(all.trust, [1.0]);
-        // what the experts say has nothing to do with what comes, as its sign changes whenever it is believed
-        for _ in 0..500 {
-            for index in 0..2 {
-                let mut made = Made { experts: [1.0; 3], ..Default::default() };
-                all.combine(index, &mut made, 1.0);
-                all.add(index, &made, -made.untrusted.signum());
-            }
-            all.weigh();
-        }
-        assert!(all.trust[0] < 0.2, "{:?}", all.trust);
-        run(&mut all, 2000);
-        assert!(all.trust[0] > 0.9, "{:?}", all.trust);
+    fn what_made_it_worse_is_not_given_out() {
+        let trust = |error: f64, count: f64| {
+            let mut evidence = Evidence { square: count, error: error * count, count, ..Default::default() };
+            evidence.products = Matrix3::identity() * count;
+            evidence.outcome = Vector3::repeat(0.3 * count);
+            let all = Mixture::new(vec![evidence; 2], &[4], 1e4, Experts::ALL);
+            assert_eq!(all.at(0).0 == [0.0; 3], all.trust[0] == 0.0);
+            all.trust[0]
+        };
+        assert_eq!([trust(0.5, 100.0), trust(1.0, 100.0), trust(1.2, 100.0)], [1.0, 1.0, 0.0]);
+        assert!((trust(1.05, 1e6) - 0.5).abs() < 1e-3);
+        assert!(trust(2.0, 0.1) > 0.5, "a single outcome says little");
     }
 }
