@@ -11,6 +11,7 @@ mod summary;
 use crate::error::{Error, Result};
 use crate::learner::LearnerConfig;
 use crate::nn::checkpoint;
+use crate::predictor::PredictorModel;
 use crate::{config, robot};
 use clap::Args;
 use monitor::{Arm, Monitor};
@@ -87,7 +88,10 @@ fn predictor_model(args: &DemoArgs) -> Result<PathBuf> {
     let digest = robot::urdf_sha256(&urdf);
     let path = args.output.join(format!("predictor-{}.safetensors", &digest[..12]));
     // One of an earlier version of this program may have another format.
-    if checkpoint::load(&path).is_ok() {
+    let origin = path.display().to_string();
+    let kept = checkpoint::load(&path)
+        .and_then(|(card, tensors)| PredictorModel::from_checkpoint(&card, tensors, &origin));
+    if kept.is_ok() {
         println!("Predictor: {} (delete it to train anew).", path.display());
     } else {
         println!("Predictor: training an LSTM on simulated motion, once for this robot.");
