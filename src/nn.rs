@@ -5,3 +5,4 @@ pub mod checkpoint;
 pub mod lstm;
 pub mod mlp;
 pub mod normalizer;
+pub mod variables;

@@ -1,5 +1,8 @@
 //! Recordings of real robots are read, or refused with a reason; what is written is opened by other tools.
 
+mod common;
+
+use common::data_folder;
 use learned_control::dataset::mcap_writer::McapWriter;
 use learned_control::dataset::messages::{
     Duration, Float64MultiArray, Header, JointState, JointTrajectory, JointTrajectoryPoint,
@@ -9,17 +12,6 @@ use learned_control::dataset::{Recording, Selection};
 use learned_control::state::{Space, Stamp};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn data_folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("LEARNED_CONTROL_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    if !folder.is_dir() {
-        println!("skipped: no data in {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
 
 /// Files and folders of recordings below `folder`.
 fn recordings(folder: &Path) -> Vec<PathBuf> {

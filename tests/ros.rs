@@ -10,7 +10,7 @@ mod replay;
 #[path = "ros/world.rs"]
 mod world;
 
-use common::{CENTRE, JOINTS, weights};
+use common::{CENTRE, JOINTS, data_folder, weights};
 use learned_control::closed_loop::ClosedLoop;
 use learned_control::command::{Command, Mode};
 use learned_control::config::read_text;
@@ -674,11 +674,7 @@ fn predict_recording(
     joints: &str,
     dt: f64,
 ) -> Option<(String, Vec<Value>, f64)> {
-    let folder = std::env::var_os("LEARNED_CONTROL_DATA").map_or(root().join("../shared/data"), Into::into);
-    if !folder.is_dir() {
-        println!("skipped: no data in {}", folder.display());
-        return None;
-    }
+    let folder = data_folder()?;
     let mut world = World::new(index);
     world.record("/predictor/predicted_trajectory", TRAJECTORY);
     world.subscribe("/predictor/realised_error", ARRAY);

@@ -10,15 +10,15 @@ use crate::dataset::Recording;
 use crate::error::Error;
 use crate::interrupt;
 use crate::predictor::PredictorParameters;
-use crate::robot::Robot;
 use crate::state::Space;
 use crate::training::TrainingConfig;
 use crate::training::controller::{ControllerTrainingConfig, TrainingRule};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Train a predictor on recordings and, where they have efforts and there is a robot description, a controller's network.
 ///
@@ -104,20 +104,13 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             recordings[0].joints.join(", ")
         );
     }
-    settings.choose(args, parameters.as_ref(), &recordings[0]);
+    let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
+    let dt = dt.unwrap_or(recordings[0].summary.interval);
+    settings.choose(args, parameters.as_ref(), &recordings[0], dt);
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out))?;
     let interrupted = interrupt::flag()?;
     if args.only != Some(Model::Controller) {
-        let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
-        let dt = dt.unwrap_or(recordings[0].summary.interval);
-        predictor::train(
-            args,
-            &settings.predictor,
-            &robot(args, &recordings[0])?,
-            &recordings,
-            dt,
-            &interrupted,
-        )?;
+        predictor::train(args, &settings.predictor, &recordings, dt, &interrupted)?;
     }
     if args.only == Some(Model::Predictor) || interrupted.load(Ordering::Relaxed) {
         return Ok(());
@@ -133,8 +126,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 }
 
 impl TrainingSettings {
-    /// Settles what the arguments, the parameters of the predictor and the recordings say.
-    fn choose(&mut self, args: &TrainArgs, parameters: Option<&PredictorParameters>, recording: &Recording) {
+    /// Settles what the arguments, the parameters of the predictor and the recordings say; `dt` [s] is the predictor's.
+    fn choose(
+        &mut self,
+        args: &TrainArgs,
+        parameters: Option<&PredictorParameters>,
+        recording: &Recording,
+        dt: f64,
+    ) {
         let Self { predictor, controller } = self;
         predictor.seed = args.seed.unwrap_or(predictor.seed);
         predictor.steps = args.steps.unwrap_or(predictor.steps);
@@ -150,21 +149,16 @@ impl TrainingSettings {
             Space::Joints => 0.5,
             Space::PlanarBase => 5.0,
         };
-        let dt = args.data.dt.or(parameters.map(|parameters| parameters.dt));
         let horizon = args.horizon.or(parameters.map(|parameters| parameters.dt * parameters.steps as f64));
-        let steps = horizon.unwrap_or(usual) / dt.unwrap_or(recording.summary.interval);
-        predictor.predictor.steps = steps.round() as usize;
+        predictor.predictor.steps = (horizon.unwrap_or(usual) / dt).round() as usize;
         predictor.predictor.space = recording.space;
     }
 }
 
-/// The robot of the description, or one of which no more is known than the names in the recordings.
-fn robot(args: &TrainArgs, recording: &Recording) -> Result<Robot> {
-    Ok(match &args.urdf {
-        Some(path) => {
-            let urdf = std::fs::read_to_string(path).map_err(Error::io(path))?;
-            Robot::from_urdf(&urdf)?.select(&recording.joints)?
-        }
-        None => Robot { space: recording.space, ..Robot::of_joints(&recording.joints) },
-    })
+/// Ends a training at its next validation once there was an interrupt.
+fn unless(interrupted: &AtomicBool) -> ControlFlow<()> {
+    match interrupted.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
 }

@@ -33,9 +33,11 @@ impl Recording {
         });
         let widened = Self {
             joints: self.joints.iter().chain(&self.joints).cloned().collect(),
+            origin: self.origin.clone(),
+            space: self.space,
             states: states.collect(),
             efforts: None,
-            ..self.clone()
+            summary: self.summary.clone(),
         };
         let episodes = widened.episodes(dt)?.into_iter().map(|episode| {
             let split = |mut state: State| {

@@ -7,6 +7,7 @@ use crate::learner::replay::{Example, Replay};
 use crate::learner::sample::Sample;
 use crate::nn::checkpoint::{Card, JointRange, ModelKind, to_bytes};
 use crate::nn::mlp::{Mlp, MlpConfig};
+use crate::nn::variables::{gradient_norm, snapshot};
 use crate::robot::Robot;
 use crate::state::Stamp;
 use candle_core::backprop::GradStore;
@@ -168,7 +169,7 @@ impl Learner {
         let optimizer = AdamW::new(sorted_variables(&variables), parameters)?;
         let capacity = (config.memory * SAMPLE_RATE) as usize;
         let replay = Replay::new(capacity, config.mean_age * SAMPLE_RATE);
-        let sent = snapshot(&variables)?;
+        let sent = snapshot(&named_variables(&variables))?;
         let output_scale = robot.effort_scale();
         Ok(Self {
             labeller: Labeller::new(output_scale.clone()),
@@ -306,7 +307,7 @@ impl Learner {
         let probes: Vec<&Example> = self.tracking_error.newest(WARM_UP).step_by(WARM_UP / PROBES).collect();
         let (features, _) = stack(&probes)?;
         let before = self.outputs(&self.sent, &features)?;
-        let goal = snapshot(&self.variables)?;
+        let goal = snapshot(&named_variables(&self.variables))?;
         let mut share = 1.0;
         loop {
             let candidate = interpolate(&self.sent, &goal, share)?;
@@ -354,13 +355,6 @@ fn sorted_variables(variables: &VarMap) -> Vec<candle_core::Var> {
     named_variables(variables).into_values().collect()
 }
 
-fn snapshot(variables: &VarMap) -> Result<BTreeMap<String, Tensor>> {
-    named_variables(variables)
-        .into_iter()
-        .map(|(name, variable)| Ok((name, variable.as_tensor().detach().copy()?)))
-        .collect()
-}
-
 fn interpolate(
     from: &BTreeMap<String, Tensor>,
     to: &BTreeMap<String, Tensor>,
@@ -392,11 +386,7 @@ fn mean_squared_error(outputs: &Tensor, labels: &Tensor) -> Result<Tensor> {
 /// and are of no use.
 fn clip_gradients(variables: &VarMap, gradients: &mut GradStore, largest: f64) -> Result<bool> {
     let variables = sorted_variables(variables);
-    let mut sum = 0.0;
-    for gradient in variables.iter().filter_map(|variable| gradients.get(variable)) {
-        sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-    }
-    let norm = sum.sqrt();
+    let norm = gradient_norm(&variables, gradients)?;
     if norm <= largest || !norm.is_finite() {
         return Ok(norm.is_finite());
     }

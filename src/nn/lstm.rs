@@ -252,12 +252,5 @@ impl Layer {
     }
 }
 
-/// The values of `variables` as they are now.
-pub fn snapshot(variables: &BTreeMap<String, Var>) -> Result<Tensors> {
-    let copied =
-        variables.iter().map(|(name, variable)| Ok((name.clone(), variable.as_tensor().copy()?.detach())));
-    copied.collect()
-}
-
 #[cfg(test)]
 mod tests;

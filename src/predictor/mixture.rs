@@ -3,17 +3,10 @@
 
 use nalgebra::{Matrix3, Vector3};
 
-/// What constant velocity is corrected by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expert {
-    /// Linear auto-regression on the coordinate's own past (of a base: on that of all three).
-    Own,
-    /// Linear auto-regression on the past of all coordinates.
-    All,
-    Lstm,
-}
-
+/// What constant velocity is corrected by, in this order: linear auto-regression on the coordinate's own past (of a base:
+/// on that of all three), on the past of all coordinates, and the LSTM.
 pub const EXPERTS: usize = 3;
+const LSTM: usize = 2;
 
 /// Which experts may take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +19,7 @@ impl Experts {
     pub const ALL: Self = Self { linear: true, lstm: true };
 
     fn has(self, expert: usize) -> bool {
-        if expert == Expert::Lstm as usize { self.lstm } else { self.linear }
+        if expert == LSTM { self.lstm } else { self.linear }
     }
 }
 

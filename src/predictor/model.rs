@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
-use crate::nn::lstm::{Lstm, LstmConfig, snapshot};
+use crate::nn::lstm::{Lstm, LstmConfig};
 use crate::nn::normalizer::{LIMIT, Normalizer};
+use crate::nn::variables::snapshot;
 use crate::predictor::features;
 use crate::predictor::linear::{LinearPath, MAX_REGRESSORS, knots};
 use crate::robot::Robot;

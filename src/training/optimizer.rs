@@ -2,6 +2,7 @@
 //! a training could not be resumed; this one does the same steps and gives them out.
 
 use crate::error::{Error, Result};
+use crate::nn::variables::gradient_norm;
 use candle_core::{Tensor, Var};
 
 /// Share of the steps over which the step size rises from zero.
@@ -54,11 +55,7 @@ impl ClippedAdamW {
     /// is not finite is left out; the answer is whether the step was taken.
     pub fn step(&mut self, loss: &Tensor, progress: f64) -> Result<bool> {
         let gradients = loss.backward()?;
-        let mut square = 0.0;
-        for gradient in self.variables.iter().filter_map(|variable| gradients.get(variable)) {
-            square += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-        }
-        let norm = square.sqrt();
+        let norm = gradient_norm(&self.variables, &gradients)?;
         if !norm.is_finite() {
             return Ok(false);
         }

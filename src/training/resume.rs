@@ -4,6 +4,7 @@
 use super::{Progress, Report, Run, Standing, TrainingConfig};
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
+use crate::files::hexadecimal;
 use crate::nn::checkpoint::Tensors;
 use crate::nn::lstm::LstmState;
 use crate::training::sequence::Streams;
@@ -47,7 +48,7 @@ pub fn fingerprint(joints: &[String], episodes: &[Episode]) -> String {
             values.for_each(|value| hash.update(value.to_le_bytes()));
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(hash.finalize().as_slice())
 }
 
 pub fn to_bytes(standing: &Standing) -> Result<Vec<u8>> {

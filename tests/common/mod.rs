@@ -11,6 +11,19 @@ use learned_control::predictor::linear::LinearPath;
 use learned_control::predictor::{PredictorConfig, PredictorModel};
 use learned_control::robot::{Dynamics, Robot};
 use learned_control::state::{Stamp, State};
+use std::path::{Path, PathBuf};
+
+/// The folder of recorded data, or a plain word that the test is skipped.
+pub fn data_folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("LEARNED_CONTROL_DATA")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
+    if !folder.is_dir() {
+        println!("skipped: no data in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
 
 pub const JOINTS: usize = 7;
 const URDF: &str = include_str!("../../urdf/arm.urdf");

@@ -1,6 +1,6 @@
 //! What the live nodes give on the messages of a recording is what `learned_control replay` gives, bit for bit.
 
-use crate::common::{arm, predictor_for, weights_for};
+use crate::common::{arm, data_folder, predictor_for, weights_for};
 use crate::world::{World, root, wait};
 use crate::{ARRAY, COMMANDS, JOINT_STATE, TRAJECTORY, gravity, numbers};
 use learned_control::nn::checkpoint;
@@ -196,12 +196,8 @@ fn a_replay_is_what_the_live_nodes_do_bit_for_bit() {
 
 #[test]
 fn a_recorded_panda_is_replayed_as_the_live_nodes_take_it() {
-    let folder = std::env::var_os("LEARNED_CONTROL_DATA").map_or(root().join("../shared/data"), Into::into);
+    let Some(folder) = data_folder() else { return };
     let bag = folder.join("bags_unisa/panda_exciting_trajectory.db3");
-    if !bag.exists() {
-        println!("skipped: no data in {}", folder.display());
-        return;
-    }
     let mut world = World::new(81);
     let (files, _) = files(world.folder(), "fer_joint", 30.0);
     assert_equal(&mut world, &files, &bag);

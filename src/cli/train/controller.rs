@@ -1,6 +1,6 @@
 //! The controller's network of `learned_control train`.
 
-use super::TrainArgs;
+use super::{TrainArgs, unless};
 use crate::cli::progress::Display;
 use crate::dataset::Recording;
 use crate::error::Error;
@@ -8,8 +8,7 @@ use crate::nn::checkpoint::{self, JointRange};
 use crate::robot::{Dynamics, Robot};
 use crate::training::controller::{ControllerTrainingConfig, label, train_controller};
 use anyhow::{Context, Result};
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 const MODEL: &str = "controller.safetensors";
 
@@ -48,10 +47,7 @@ pub fn train(
     let mut display = Display::new(config.steps);
     let trained = train_controller(config, &episodes, |progress| {
         display.show(progress);
-        match interrupted.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        unless(interrupted)
     });
     display.end();
     let (model, report) = trained?;

@@ -1,6 +1,6 @@
 //! The predictor of `learned_control train`.
 
-use super::TrainArgs;
+use super::{TrainArgs, unless};
 use crate::cli::progress::Display;
 use crate::dataset::{Episode, Recording};
 use crate::error::Error;
@@ -10,7 +10,6 @@ use crate::robot::Robot;
 use crate::training::{TrainingConfig, resume_predictor};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MODEL: &str = "predictor.safetensors";
@@ -20,11 +19,11 @@ const SAVED: &str = "predictor.training.safetensors";
 pub fn train(
     args: &TrainArgs,
     config: &TrainingConfig,
-    robot: &Robot,
     recordings: &[Recording],
     dt: f64,
     interrupted: &AtomicBool,
 ) -> Result<()> {
+    let robot = robot(args, &recordings[0])?;
     let episodes = recordings.iter().map(|recording| recording.episodes(dt));
     let episodes: Vec<Episode> = episodes.collect::<crate::Result<Vec<_>>>()?.into_iter().flatten().collect();
     let (out, saved) = (args.out.join(MODEL), args.out.join(SAVED));
@@ -37,16 +36,13 @@ pub fn train(
         resume_predictor(config, &robot.joints, &episodes, start.as_deref(), |progress, standing| {
             display.show(progress);
             files::replace(&saved, &standing.to_bytes()?)?;
-            Ok(match interrupted.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            })
+            Ok(unless(interrupted))
         });
     display.end();
     let (model, report) = trained?;
     let evaluation = BTreeMap::from([("held_out_error".to_owned(), report.best_validation)]);
     let (mut card, tensors) = model.to_checkpoint(evaluation, "trained by learned_control train")?;
-    card.describe(robot)?;
+    card.describe(&robot)?;
     card.seed = config.seed;
     card.ranges = JointRange::of_states(episodes.iter().flat_map(|episode| &episode.states));
     card.data = args.data.hashes()?;
@@ -58,4 +54,15 @@ pub fn train(
         std::fs::remove_file(&saved).map_err(Error::io(&saved))?;
     }
     Ok(())
+}
+
+/// The robot of the description, or one of which no more is known than the names in the recordings.
+fn robot(args: &TrainArgs, recording: &Recording) -> Result<Robot> {
+    Ok(match &args.urdf {
+        Some(path) => {
+            let urdf = std::fs::read_to_string(path).map_err(Error::io(path))?;
+            Robot::from_urdf(&urdf)?.select(&recording.joints)?
+        }
+        None => Robot { space: recording.space, ..Robot::of_joints(&recording.joints) },
+    })
 }

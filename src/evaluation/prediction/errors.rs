@@ -97,9 +97,9 @@ impl<'a> Bench<'a> {
             steps,
             tests,
             fitted: steps.iter().map(|_| sums()).collect(),
-            learned: vec![steps.iter().map(|_| std::array::from_fn(|_| Sums::new(coordinates))).collect()],
+            learned: Vec::new(),
             within: vec![([0, 0], 0); steps.len()],
-            average: ([0.0; 2], vec![0.0]),
+            average: ([0.0; 2], Vec::new()),
             average_count: 0,
         };
         for horizon in 0..steps.len() {
@@ -112,9 +112,8 @@ impl<'a> Bench<'a> {
     fn run_fitted(&mut self, horizon: usize, training: &[Episode]) -> Result<()> {
         let (space, step) = (self.space, self.steps[horizon]);
         let seen: Vec<&[State]> = training.iter().map(|episode| episode.states.as_slice()).collect();
-        let ridges = [Inputs::All, Inputs::Own].map(|inputs| Ridge::fit(&seen, space, step, inputs));
-        let [all, own] = ridges;
-        let (all, own) = (all?, own?);
+        let all = Ridge::fit(&seen, space, step, Inputs::All)?;
+        let own = Ridge::fit(&seen, space, step, Inputs::Own)?;
         let coordinates = self.fitted[horizon][0].squares.len();
         let time_ahead = step as f64 * self.dt;
         let mut predictions = vec![vec![0.0; coordinates]; FITTED];
@@ -201,17 +200,15 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// What follows is of another seed.
-    pub fn end_seed(&mut self) {
+    /// What follows is of the next seed.
+    pub fn begin_seed(&mut self) {
         let coordinates = self.fitted[0][0].squares.len();
         let sums = || std::array::from_fn(|_| Sums::new(coordinates));
         self.learned.push(self.steps.iter().map(|_| sums()).collect());
         self.average.1.push(0.0);
     }
 
-    pub fn finish(mut self) -> Result<(Vec<HorizonErrors>, AverageDisplacement)> {
-        self.learned.pop(); // begun after the last seed
-        self.average.1.pop();
+    pub fn finish(&self) -> (Vec<HorizonErrors>, AverageDisplacement) {
         let coordinates = self.fitted[0][0].squares.len();
         let row = |horizon: usize| {
             let (within, count) = self.within[horizon];
@@ -233,7 +230,7 @@ impl<'a> Bench<'a> {
             constant_velocity: mean(&self.average.0[1]),
             learned: OverSeeds::of(self.average.1.iter().map(mean).collect()),
         };
-        Ok(((0..self.steps.len()).map(row).collect(), average))
+        ((0..self.steps.len()).map(row).collect(), average)
     }
 
     fn errors(&self, horizon: usize, figure: impl Fn(&Sums) -> f64) -> Errors {

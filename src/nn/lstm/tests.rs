@@ -1,5 +1,6 @@
 use super::*;
 use crate::nn::checkpoint::var_builder;
+use crate::nn::variables::snapshot;
 use candle_core::safetensors::load_buffer;
 
 // tests/fixtures/lstm.safetensors, from PyTorch 2.15 (pip install torch safetensors):
