@@ -8,6 +8,9 @@
 //! them. Friction is kept apart. All buffers are made at construction.
 
 mod body;
+mod regressor;
+
+pub use regressor::LOAD_PARAMETERS;
 
 use crate::error::{Error, Result};
 use crate::robot::{Robot, urdf};
@@ -192,13 +195,7 @@ impl Dynamics {
         a: &[f64],
         out: &mut [f64],
     ) {
-        let base = Motion { acceleration: base_acceleration, ..Motion::default() };
-        for i in 0..self.bodies.len() {
-            let (before, rest) = self.bodies.split_at_mut(i);
-            let body = &mut rest[0];
-            let parent = body.parent.map_or(&base, |parent| &before[parent].motion);
-            body.move_with(parent, q[body.joint], v[body.joint], a[body.joint]);
-        }
+        self.move_bodies(base_acceleration, q, v, a);
         for i in (0..self.bodies.len()).rev() {
             let (before, rest) = self.bodies.split_at_mut(i);
             let body = &rest[0];
@@ -206,6 +203,17 @@ impl Dynamics {
             if let Some(parent) = body.parent {
                 body.push(&mut before[parent].motion);
             }
+        }
+    }
+
+    /// The way outwards: what every body does, and the force and moment that this takes.
+    fn move_bodies(&mut self, base_acceleration: Vector3<f64>, q: &[f64], v: &[f64], a: &[f64]) {
+        let base = Motion { acceleration: base_acceleration, ..Motion::default() };
+        for i in 0..self.bodies.len() {
+            let (before, rest) = self.bodies.split_at_mut(i);
+            let body = &mut rest[0];
+            let parent = body.parent.map_or(&base, |parent| &before[parent].motion);
+            body.move_with(parent, q[body.joint], v[body.joint], a[body.joint]);
         }
     }
 
@@ -325,7 +333,7 @@ mod tests {
           <limit effort="50" velocity="5"/><dynamics damping="0.5" friction="0.3"/></joint></robot>"#;
 
     /// Four joints, skew axes, turned origins, a slide in between, products of inertia, a lumped tool.
-    const TREE: &str = r#"<robot name="tree"><link name="base"/>
+    pub const TREE: &str = r#"<robot name="tree"><link name="base"/>
         <link name="a"><inertial><origin xyz="0.1 -0.02 0.2" rpy="0.3 0.1 -0.7"/><mass value="3"/>
           <inertia ixx="0.05" ixy="0.004" ixz="-0.003" iyy="0.06" iyz="0.002" izz="0.04"/></inertial></link>
         <link name="b"><inertial><origin xyz="0 0.1 0.05"/><mass value="2"/>
@@ -418,7 +426,7 @@ mod tests {
         assert!(Dynamics::from_urdf(&two_roots).unwrap_err().to_string().contains("root"));
     }
 
-    fn posture() -> impl Strategy<Value = [f64; 4]> {
+    pub fn posture() -> impl Strategy<Value = [f64; 4]> {
         prop::array::uniform4(-1.0..1.0_f64)
     }
 

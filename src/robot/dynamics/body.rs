@@ -95,7 +95,11 @@ impl Body {
 
     /// The share of force or moment that the joint bears along its axis.
     pub fn effort(&self) -> f64 {
-        let load = if self.kind == JointKind::Prismatic { self.motion.force } else { self.motion.moment };
-        self.axis.dot(&load)
+        self.along_axis(&self.motion.force, &self.motion.moment)
+    }
+
+    /// The share of `force` or `moment`, about the body's origin, that the joint bears along its axis.
+    pub fn along_axis(&self, force: &Vector3<f64>, moment: &Vector3<f64>) -> f64 {
+        self.axis.dot(if self.kind == JointKind::Prismatic { force } else { moment })
     }
 }
