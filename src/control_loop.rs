@@ -13,7 +13,10 @@ pub use motion::{Motion, ReferenceConfig};
 pub use verdict::{Fault, Verdict};
 
 use crate::command::{Command, Mode};
-use crate::controller::{Baseline, BaselineConfig, Feedforward, Gains, Residual, ResidualModel};
+use crate::controller::{
+    Baseline, BaselineConfig, DisturbanceObserver, Feedforward, Gains, Head, HeadConfig, ObserverConfig,
+    Residual, ResidualModel,
+};
 use crate::error::{Error, Result};
 use crate::learner::Sample;
 use crate::reference::{ReferencePoint, SplineTrajectory};
@@ -32,6 +35,12 @@ pub struct ControllerConfig {
     /// Ticks a second.
     pub update_rate: f64,
     pub feedforward: Feedforward,
+    /// Inertia of the motors seen at the joints [kg m², or kg], in the robot's order; empty: none.
+    pub rotor_inertia: Vec<f64>,
+    /// Compensates at once what the model does not explain.
+    pub observer: ObserverConfig,
+    /// Learns in the tick.
+    pub head: HeadConfig,
     /// One entry for each joint of the robot.
     pub gains: BTreeMap<String, Gains>,
     /// What is tracked until a trajectory arrives on ~/joint_trajectory.
@@ -82,6 +91,9 @@ impl Default for ControllerConfig {
         Self {
             update_rate: 500.0,
             feedforward: Feedforward::Gravity,
+            rotor_inertia: Vec::new(),
+            observer: ObserverConfig::default(),
+            head: HeadConfig::default(),
             gains: BTreeMap::new(),
             reference: ReferenceConfig::default(),
             learning: false,
@@ -125,7 +137,11 @@ impl ControllerConfig {
                 return Err(Error::mismatch(key, value, "a number, 0 or above"));
             }
         }
-        Ok(())
+        if let Some(value) = self.rotor_inertia.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
+            return Err(Error::mismatch("rotor_inertia", value, "numbers, 0 or above"));
+        }
+        self.observer.validate(self.update_rate)?;
+        self.head.validate(self.update_rate)
     }
 }
 
@@ -134,6 +150,8 @@ pub struct ControlLoop {
     config: ControllerConfig,
     robot: Robot,
     baseline: Baseline,
+    observer: Option<DisturbanceObserver>,
+    head: Option<Head>,
     residual: Residual,
     authority: Authority,
     governor: Governor,
@@ -142,6 +160,10 @@ pub struct ControlLoop {
     residual_effort: Vec<f64>,
     /// Efforts of the baseline, before the residual is added.
     baseline_effort: Vec<f64>,
+    /// Of the last command, what the observer's model explains.
+    explained: Vec<f64>,
+    head_effort: Vec<f64>,
+    last_feedforward: Vec<f64>,
     sample: Sample,
     /// Stamp of the state of the last tick, and the last state that could be used.
     last: Option<Stamp>,
@@ -153,12 +175,21 @@ pub struct ControlLoop {
 }
 
 impl ControlLoop {
-    pub fn new(config: ControllerConfig, robot: Robot, dynamics: Dynamics) -> Result<Self> {
+    pub fn new(config: ControllerConfig, robot: Robot, mut dynamics: Dynamics) -> Result<Self> {
         config.validate()?;
         let joints = robot.degrees_of_freedom();
+        if !config.rotor_inertia.is_empty() {
+            dynamics.set_rotor_inertia(&config.rotor_inertia)?;
+        }
+        let head = config.head.enabled.then(|| Head::new(&config.head, &robot, dynamics.clone(), config.update_rate));
         let baseline_config = BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
         let limit = robot.limits.effort.iter().map(|effort| config.residual_limit * effort).collect();
         Ok(Self {
+            observer: DisturbanceObserver::new(&config.observer, &robot, dynamics.clone()),
+            head,
+            explained: vec![0.0; joints],
+            head_effort: vec![0.0; joints],
+            last_feedforward: vec![0.0; joints],
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
             residual: Residual::new(limit, config.fade_time),
             authority: Authority::new(config.authority),
@@ -210,6 +241,10 @@ impl ControlLoop {
 
     pub fn residual(&self) -> &Residual {
         &self.residual
+    }
+
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
     }
 
     pub fn baseline(&self) -> &Baseline {
@@ -350,13 +385,26 @@ impl ControlLoop {
         let dt = self.advance(state);
         let slowed = self.governor.scaling() < 1.0;
         self.motion.sample(&mut self.reference, self.governor.scaling());
+        let undisturbed = self.verdict.is_undisturbed();
+        if let Some(head) = &mut self.head {
+            head.observe(state, &self.sample.effort, &self.last_feedforward, dt, undisturbed);
+        }
         self.baseline.command(state, &self.reference, dt, &mut self.baseline_effort);
+        if let Some(observer) = &mut self.observer {
+            observer.observe(state, &self.explained, dt);
+            for (effort, disturbance) in self.baseline_effort.iter_mut().zip(observer.disturbance()) {
+                *effort -= disturbance;
+            }
+        }
         out.stamp = state.stamp;
         out.values.copy_from_slice(&self.baseline_effort);
         let retired = self.residual.advance(dt);
-        let clipped = self.residual.evaluate(&self.reference, &mut self.residual_effort);
+        if let Some(head) = &mut self.head {
+            head.effort(&self.reference, &self.baseline.feedforward_effort, &mut self.head_effort);
+        }
+        let clipped = self.residual.evaluate(&self.reference, &self.head_effort, &mut self.residual_effort);
         let fault = self.learned_part_fault(now, state);
-        let authority = self.authority.update(fault, self.residual.card().is_some(), dt);
+        let authority = self.authority.update(fault, self.head.is_some() || self.residual.card().is_some(), dt);
         if authority > 0.0 {
             for (effort, residual) in out.values.iter_mut().zip(&self.residual_effort) {
                 *effort += authority * residual;
@@ -372,6 +420,12 @@ impl ControlLoop {
             None if limited || clipped || slowed => Verdict::Limited,
             None => Verdict::Tracking,
         };
+        for (joint, explained) in self.explained.iter_mut().enumerate() {
+            *explained = out.values[joint]
+                - self.baseline.friction_effort[joint]
+                - authority * self.residual_effort[joint];
+        }
+        self.last_feedforward.copy_from_slice(&self.baseline.feedforward_effort);
         self.record(state, out);
         retired
     }
@@ -386,6 +440,8 @@ impl ControlLoop {
         } else if matches!(self.verdict, Verdict::Holding(_)) {
             self.motion.restart(&self.robot, state);
             self.baseline.reset();
+            self.observer.iter_mut().for_each(DisturbanceObserver::reset);
+            self.head.iter_mut().for_each(Head::interrupt);
             self.authority.drop_to_zero();
         }
         self.governor.advance(dt);

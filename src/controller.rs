@@ -4,7 +4,11 @@
 
 pub mod baseline;
 pub mod features;
+pub mod head;
+pub mod observer;
 pub mod residual;
 
 pub use baseline::{Baseline, BaselineConfig, Feedforward, Gains};
+pub use head::{Head, HeadConfig};
+pub use observer::{DisturbanceObserver, ObserverConfig};
 pub use residual::{Residual, ResidualModel};

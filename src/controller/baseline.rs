@@ -53,7 +53,8 @@ pub struct Baseline {
     gains: Vec<Gains>,
     dynamics: Dynamics,
     integral: Vec<f64>,
-    friction: Vec<f64>,
+    /// What of the feedforward is friction.
+    pub friction_effort: Vec<f64>,
     pub feedback_effort: Vec<f64>,
     pub feedforward_effort: Vec<f64>,
 }
@@ -75,7 +76,7 @@ impl Baseline {
             gains,
             dynamics,
             integral: zeros.clone(),
-            friction: zeros.clone(),
+            friction_effort: zeros.clone(),
             feedback_effort: zeros.clone(),
             feedforward_effort: zeros,
         })
@@ -113,8 +114,8 @@ impl Baseline {
             Feedforward::InverseDynamics => {
                 let ReferencePoint { position, velocity, acceleration } = reference;
                 self.dynamics.inverse_dynamics(position, velocity, acceleration, out);
-                self.dynamics.friction(velocity, &mut self.friction);
-                out.iter_mut().zip(&self.friction).for_each(|(effort, friction)| *effort += friction);
+                self.dynamics.friction(velocity, &mut self.friction_effort);
+                out.iter_mut().zip(&self.friction_effort).for_each(|(effort, friction)| *effort += friction);
             }
         }
     }

@@ -114,9 +114,9 @@ impl Residual {
         std::mem::replace(&mut self.current, self.incoming.take())
     }
 
-    /// Writes the clipped residual for `reference` into `out`, Nm or N; zero when there is no network.
+    /// Writes the clipped sum of the network's output for `reference`, zero without one, and of `more`, Nm or N.
     /// Returns whether it had to be clipped. An effort that overflowed becomes NaN: clipping would hide it.
-    pub fn evaluate(&mut self, reference: &ReferencePoint, out: &mut [f64]) -> bool {
+    pub fn evaluate(&mut self, reference: &ReferencePoint, more: &[f64], out: &mut [f64]) -> bool {
         let ReferencePoint { position, velocity, acceleration } = reference;
         write_features(position, velocity, acceleration, &mut self.features);
         out.fill(0.0);
@@ -129,6 +129,7 @@ impl Residual {
                 *effort += self.fade * (incoming - *effort);
             }
         }
+        out.iter_mut().zip(more).for_each(|(effort, more)| *effort += more);
         let mut clipped = false;
         for (effort, limit) in out.iter_mut().zip(&self.limit) {
             clipped |= effort.abs() > *limit;

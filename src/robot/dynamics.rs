@@ -110,6 +110,10 @@ impl Dynamics {
         Ok(())
     }
 
+    pub fn rotor_inertia(&self) -> &[f64] {
+        &self.rotor_inertia
+    }
+
     /// Adds a point mass, kg, that is fixed to `link` at `position`, m in the link's frame.
     pub fn add_point_mass(&mut self, link: &str, mass: f64, position: Vector3<f64>) -> Result<()> {
         let carrier = *self.links.get(link).ok_or_else(|| Error::Urdf {

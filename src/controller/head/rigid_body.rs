@@ -1,0 +1,84 @@
+//! The part of the effort that a robot's description gets wrong, as a linear model of few weights a joint: the scale of
+//! every link (its mass and all that goes with it), a load on the last link, friction, rotor inertia and an offset. A gain
+//! that a drive has lost, too, is a scale of all links at its joint. Rigid-body dynamics is linear in them, so they are
+//! found from a second of motion, where a network takes minutes; what they cannot say is the network's part
+//! (semi-parametric learning: Nguyen-Tuong and Peters, ICRA 2010).
+
+use crate::robot::dynamics::LOAD_PARAMETERS;
+use crate::robot::{Dynamics, Robot};
+use nalgebra::DMatrix;
+
+/// Two widths of Coulomb friction, viscous friction, rotor inertia, offset.
+const OWN: usize = 5;
+/// Speeds below which Coulomb friction changes its sign smoothly, rad/s or m/s.
+const FRICTION_VELOCITIES: [f64; 2] = [0.01, 0.05];
+/// How wrong a description is taken to be, as standard deviations: scale of a link; mass, first moment and inertia of a
+/// load in kg, kg m, kg m²; the joint's own terms as shares of its effort limit.
+const LINK_SCALE: f64 = 0.3;
+const LOAD: [f64; 3] = [1.5, 0.2, 0.05];
+const FRICTION: f64 = 0.02;
+const DAMPING: f64 = 0.01; // at 1 rad/s
+const ROTOR_INERTIA: f64 = 0.002; // at 1 rad/s²
+const OFFSET: f64 = 0.01;
+
+/// Regressors of every joint for a motion, each scaled to a prior of N(0, 1) on its weight.
+#[derive(Clone, Debug)]
+pub struct RigidBody {
+    dynamics: Dynamics,
+    effort_limit: Vec<f64>,
+    links: DMatrix<f64>,
+    load: DMatrix<f64>,
+    friction: Vec<f64>,
+}
+
+impl RigidBody {
+    pub fn new(robot: &Robot, dynamics: Dynamics) -> Self {
+        let joints = robot.degrees_of_freedom();
+        Self {
+            dynamics,
+            effort_limit: robot.limits.effort.clone(),
+            links: DMatrix::zeros(joints, joints),
+            load: DMatrix::zeros(joints, LOAD_PARAMETERS),
+            friction: vec![0.0; joints],
+        }
+    }
+
+    /// Regressors of one joint.
+    pub fn size(&self) -> usize {
+        self.effort_limit.len() + LOAD_PARAMETERS + OWN
+    }
+
+    /// Writes the regressors [joint][regressor] of a motion, and what the description says of its effort, Nm or N.
+    pub fn write(&mut self, q: &[f64], v: &[f64], a: &[f64], regressors: &mut [f64], described: &mut [f64]) {
+        let joints = q.len();
+        self.dynamics.link_efforts(q, v, a, &mut self.links);
+        self.dynamics.load_efforts(&mut self.load);
+        self.dynamics.friction(v, &mut self.friction);
+        let size = self.size();
+        for (joint, row) in regressors.chunks_exact_mut(size).enumerate() {
+            let mut sum = 0.0;
+            for link in 0..joints {
+                sum += self.links[(joint, link)];
+                row[link] = LINK_SCALE * self.links[(joint, link)];
+            }
+            for parameter in 0..LOAD_PARAMETERS {
+                let scale = LOAD[match parameter {
+                    0 => 0,
+                    1..=3 => 1,
+                    _ => 2,
+                }];
+                row[joints + parameter] = scale * self.load[(joint, parameter)];
+            }
+            let own = &mut row[joints + LOAD_PARAMETERS..];
+            let limit = self.effort_limit[joint];
+            for (term, width) in own.iter_mut().zip(FRICTION_VELOCITIES) {
+                *term = FRICTION * limit * (v[joint] / width).tanh();
+            }
+            own[2] = DAMPING * limit * v[joint];
+            own[3] = ROTOR_INERTIA * limit * a[joint];
+            own[4] = OFFSET * limit;
+            described[joint] =
+                sum + self.dynamics.rotor_inertia()[joint] * a[joint] + self.friction[joint];
+        }
+    }
+}

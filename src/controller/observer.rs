@@ -1,0 +1,170 @@
+//! A generalized-momentum disturbance observer: what pushes the robot that its model does not know (De Luca,
+//! Albu-Schäffer, Haddadin, Hirzinger, *Collision detection and safe reaction with the DLR-III lightweight manipulator
+//! arm*, IROS 2006; Haddadin, De Luca, Albu-Schäffer, *Robot collisions: a survey*, IEEE T-RO 2017).
+//!
+//! ṗ = τ + C(q, v)ᵀ v − g(q) − τ_f + d with p = M(q) v. Between two measurements the change of p less what the model
+//! explains of it is the impulse of the disturbance; a first-order low-pass of the given bandwidth makes d̂ of it. No
+//! acceleration is measured.
+
+use crate::error::{Error, Result};
+use crate::robot::{Dynamics, Robot};
+use crate::state::State;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObserverConfig {
+    /// Of the estimate, rad/s; 0: no observer. Lower it with noisy velocities.
+    pub bandwidth: f64,
+    /// Largest disturbance that is compensated, as a share of a joint's effort limit, 0 to 1.
+    pub limit: f64,
+}
+
+impl Default for ObserverConfig {
+    fn default() -> Self {
+        Self { bandwidth: 0.0, limit: 0.5 }
+    }
+}
+
+impl ObserverConfig {
+    pub fn validate(&self, update_rate: f64) -> Result<()> {
+        // beyond it the estimate would overshoot within a tick
+        let highest = 0.5 * update_rate;
+        if !(0.0..=highest).contains(&self.bandwidth) {
+            let expected = format!("a number from 0 to half the update rate, {highest} rad/s");
+            return Err(Error::mismatch("observer.bandwidth", self.bandwidth, expected));
+        }
+        if !(0.0..=1.0).contains(&self.limit) {
+            return Err(Error::mismatch("observer.limit", self.limit, "a number from 0 to 1"));
+        }
+        Ok(())
+    }
+}
+
+/// See the module. Vectors are in the robot's order, Nm or N.
+#[derive(Clone, Debug)]
+pub struct DisturbanceObserver {
+    bandwidth: f64,
+    limit: Vec<f64>,
+    dynamics: Dynamics,
+    /// M(q) v and Cᵀ v − g of the last measurement.
+    momentum: Vec<f64>,
+    bias: Vec<f64>,
+    has_last: bool,
+    new_momentum: Vec<f64>,
+    new_bias: Vec<f64>,
+    estimate: Vec<f64>,
+}
+
+impl DisturbanceObserver {
+    /// None if the bandwidth is zero.
+    pub fn new(config: &ObserverConfig, robot: &Robot, dynamics: Dynamics) -> Option<Self> {
+        if config.bandwidth <= 0.0 {
+            return None;
+        }
+        let zeros = vec![0.0; robot.degrees_of_freedom()];
+        Some(Self {
+            bandwidth: config.bandwidth,
+            limit: robot.limits.effort.iter().map(|effort| config.limit * effort).collect(),
+            dynamics,
+            momentum: zeros.clone(),
+            bias: zeros.clone(),
+            has_last: false,
+            new_momentum: zeros.clone(),
+            new_bias: zeros.clone(),
+            estimate: zeros,
+        })
+    }
+
+    /// Forgets the disturbance, and where the robot was.
+    pub fn reset(&mut self) {
+        self.estimate.fill(0.0);
+        self.has_last = false;
+    }
+
+    /// Takes the measurement `dt` [s] after the last one; in between, `explained` acted: the effort that was commanded,
+    /// less what friction and the learned residual are known to take.
+    pub fn observe(&mut self, state: &State, explained: &[f64], dt: f64) {
+        self.dynamics.momentum(&state.position, &state.velocity, &mut self.new_momentum);
+        self.dynamics.momentum_bias(&state.position, &state.velocity, &mut self.new_bias);
+        if self.has_last && dt > 0.0 {
+            let share = 1.0 - (-self.bandwidth * dt).exp();
+            for joint in 0..self.estimate.len() {
+                let change = (self.new_momentum[joint] - self.momentum[joint]) / dt;
+                let bias = 0.5 * (self.new_bias[joint] + self.bias[joint]);
+                let disturbance = change - bias - explained[joint];
+                let estimate = &mut self.estimate[joint];
+                *estimate += share * (disturbance - *estimate);
+                *estimate = estimate.clamp(-self.limit[joint], self.limit[joint]);
+                if !estimate.is_finite() {
+                    *estimate = 0.0;
+                }
+            }
+        }
+        std::mem::swap(&mut self.momentum, &mut self.new_momentum);
+        std::mem::swap(&mut self.bias, &mut self.new_bias);
+        self.has_last = true;
+    }
+
+    /// The disturbance d̂ that pushes the robot along each joint, [joint].
+    pub fn disturbance(&self) -> &[f64] {
+        &self.estimate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+
+    /// 2 kg that slide without friction.
+    const SLIDE: &str = r#"<robot name="slide"><link name="base"/>
+        <link name="cart"><inertial><mass value="2"/><inertia ixx="1" ixy="0" ixz="0" iyy="1" iyz="0" izz="1"/></inertial></link>
+        <joint name="rail" type="prismatic"><parent link="base"/><child link="cart"/><axis xyz="1 0 0"/>
+          <limit lower="-9" upper="9" effort="10" velocity="9"/></joint></robot>"#;
+
+    fn observer(bandwidth: f64) -> DisturbanceObserver {
+        let robot = Robot::from_urdf(SLIDE).unwrap();
+        let config = ObserverConfig { bandwidth, limit: 0.5 };
+        DisturbanceObserver::new(&config, &robot, Dynamics::from_urdf(SLIDE).unwrap()).unwrap()
+    }
+
+    /// Moves under `effort` and a disturbance for so many milliseconds.
+    fn run(observer: &mut DisturbanceObserver, effort: f64, disturbance: f64, milliseconds: i64) -> f64 {
+        let dt = 1e-3;
+        for k in 0..=milliseconds {
+            let velocity = (effort + disturbance) / 2.0 * k as f64 * dt;
+            let state = State { stamp: Stamp(k * 1_000_000), position: vec![0.0], velocity: vec![velocity] };
+            observer.observe(&state, &[effort], if k == 0 { 0.0 } else { dt });
+        }
+        observer.disturbance()[0]
+    }
+
+    #[test]
+    fn a_constant_push_is_found_with_the_time_constant_of_the_bandwidth() {
+        let found = run(&mut observer(50.0), 3.0, 1.5, 20);
+        assert!((found - 1.5 * (1.0 - f64::exp(-1.0))).abs() < 1e-9, "{found}");
+        assert!((run(&mut observer(50.0), 3.0, 1.5, 400) - 1.5).abs() < 1e-6);
+        assert!(run(&mut observer(50.0), 3.0, 0.0, 100).abs() < 1e-9);
+    }
+
+    #[test]
+    fn it_is_bounded_and_can_forget() {
+        let mut observer = observer(50.0);
+        assert_eq!(run(&mut observer, 0.0, -80.0, 400), -5.0);
+        observer.observe(&State { velocity: vec![f64::NAN], ..State::zeros(1) }, &[0.0], 1e-3);
+        assert!(observer.disturbance()[0].is_finite());
+        observer.reset();
+        assert_eq!(observer.disturbance(), [0.0]);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let refused = |bandwidth, limit| ObserverConfig { bandwidth, limit }.validate(500.0).is_err();
+        assert!(refused(-1.0, 0.5) && refused(251.0, 0.5) && refused(f64::NAN, 0.5) && refused(60.0, 1.5));
+        assert!(!refused(60.0, 0.5));
+        let robot = Robot::from_urdf(SLIDE).unwrap();
+        let dynamics = Dynamics::from_urdf(SLIDE).unwrap();
+        assert!(DisturbanceObserver::new(&ObserverConfig::default(), &robot, dynamics).is_none());
+    }
+}
