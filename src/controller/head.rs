@@ -55,9 +55,17 @@ const LEAST_ERROR: f64 = 1e-4;
 const LARGEST_ERROR: f64 = 3.0;
 /// Time over which the usual error is averaged, s.
 const USUAL_TIME: f64 = 3.0;
+/// What is assumed of it at first counts as so many seconds.
+const FIRST: f64 = 0.05;
 /// Time over which a sign of change is averaged, s, and its threshold in variances.
 const CHANGE_TIME: f64 = 0.06;
 const CHANGE: f64 = 12.0;
+/// Time over which errors are compared with those of former beliefs, s, and the ratio at which one is taken up again.
+const RECENT_TIME: f64 = 0.03;
+const FITS: f64 = 0.1;
+/// Beliefs kept, and the time that one must have lasted, s.
+const FORMER: usize = 2;
+const WORTH_KEEPING: f64 = 1.0;
 /// Share of the prior that a change brings back.
 const WIDENING: f64 = 0.3;
 /// No second change within this time, s.
@@ -75,13 +83,30 @@ struct Joint {
     belief: Belief,
     /// Mean square of the error.
     usual: f64,
+    /// Time over which it was averaged, s.
+    learned: f64,
     /// Mean of the squared error over its variance, of late.
     surprise: f64,
     /// Time since the last change, s.
     settled: f64,
+    /// Mean squared error of late.
+    recent: f64,
+    /// What was believed before the last changes, to be taken up again at once when it fits again: a payload that is set
+    /// down, a push that ends (Narendra and Balakrishnan, *Adaptive control using multiple models*, 1997).
+    former: [Former; FORMER],
     /// Means of (unexplained by the baseline) × (learned), and of (learned)².
     evidence: [f64; 2],
     changes: u64,
+    /// Whether the last change was to something new.
+    lost: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Former {
+    weights: Vec<f64>,
+    belief: Belief,
+    usual: f64,
+    recent: f64,
 }
 
 /// See the module. Efforts in Nm or N.
@@ -119,10 +144,19 @@ impl Head {
             weights: vec![0.0; size],
             belief: Belief::new(size),
             usual: (100.0 * LEAST_ERROR * limit).powi(2),
+            learned: FIRST,
             surprise: 1.0,
+            recent: f64::INFINITY,
+            former: std::array::from_fn(|_| Former {
+                weights: vec![0.0; size],
+                belief: Belief::new(size),
+                usual: (100.0 * LEAST_ERROR * limit).powi(2),
+                recent: f64::INFINITY,
+            }),
             settled: 0.0,
             evidence: [0.0; 2],
             changes: 0,
+            lost: false,
         };
         let signals = n * size + 3 * n;
         let zeros = vec![0.0; n];
@@ -205,14 +239,22 @@ impl Head {
             let share = dt / CHANGE_TIME;
             let rests = 1.0 + STICTION_PENALTY * resting.clamp(0.0, 1.0);
             joint.surprise += share * (error * error / (rests * (joint.usual + variance)) - joint.surprise);
+            average(&mut joint.recent, error * error, dt / RECENT_TIME);
+            for former in &mut joint.former {
+                let error = outcome - dot(&former.weights, x);
+                average(&mut former.recent, error * error, dt / RECENT_TIME);
+            }
+            if joint.settled > SETTLING && joint.take_up_former() {
+                if std::env::var("DBG").is_ok() { eprintln!("{:.3} j{} RESTORED recent {:.4}", self.last.stamp.seconds(), j, joint.recent.sqrt()); }
+                continue;
+            }
             if joint.surprise > CHANGE && joint.settled > SETTLING {
-                joint.belief.forget(WIDENING);
-                joint.surprise = 1.0;
-                joint.settled = 0.0;
-                joint.changes += 1;
+                if std::env::var("DBG").is_ok() { eprintln!("{:.3} j{} change surprise {:.1} settled {:.2} usual {:.4} err {:.3} var {:.4}", self.last.stamp.seconds(), j, joint.surprise, joint.settled, joint.usual.sqrt(), error, variance.sqrt()); }
+                joint.change();
             } else if resting < 0.1 && joint.settled > SETTLING {
                 let bounded = (error * error).min(LARGEST_ERROR * LARGEST_ERROR * joint.usual);
-                joint.usual += dt / USUAL_TIME * (bounded - joint.usual);
+                joint.learned += dt;
+                joint.usual += dt / joint.learned.min(USUAL_TIME) * (bounded - joint.usual);
                 joint.usual = joint.usual.max(self.least[j]);
             }
             let learned = unexplained - error;
@@ -246,7 +288,61 @@ impl Head {
     }
 }
 
+/// Moves `mean` towards `value`; the first value is the first mean.
+fn average(mean: &mut f64, value: f64, share: f64) {
+    *mean = if mean.is_finite() { *mean + share.min(1.0) * (value - *mean) } else { value };
+}
+
 impl Joint {
+    /// The robot is no longer what it was: widens what is believed, and keeps what was, if it had been settled.
+    fn change(&mut self) {
+        if self.settled > WORTH_KEEPING {
+            self.keep();
+        }
+        self.belief.forget(WIDENING);
+        self.surprise = 1.0;
+        self.settled = 0.0;
+        self.lost = true;
+        self.changes += 1;
+    }
+
+    fn keep(&mut self) {
+        self.former.rotate_right(1);
+        let former = &mut self.former[0];
+        former.weights.copy_from_slice(&self.weights);
+        former.belief.copy_from(&self.belief);
+        former.usual = self.usual;
+        former.recent = self.recent;
+    }
+
+    /// Goes back to what was believed before a change if that explains the last outcomes much better.
+    fn take_up_former(&mut self) -> bool {
+        let young = self.settled < WORTH_KEEPING;
+        let fits = |former: &Former| {
+            former.recent < if young { 2.0 } else { FITS } * self.recent && former.recent < 4.0 * former.usual.min(self.usual)
+        };
+        if !(self.surprise > 3.0 || young && self.lost) { return false; }
+        let Some(index) = self.former.iter().position(fits) else { return false };
+        if self.settled > WORTH_KEEPING {
+            self.keep();
+            let index = (index + 1).min(FORMER - 1);
+            return self.restore(index);
+        }
+        self.restore(index)
+    }
+
+    fn restore(&mut self, index: usize) -> bool {
+        let former = &self.former[index];
+        self.weights.copy_from_slice(&former.weights);
+        self.belief.copy_from(&former.belief);
+        self.usual = self.usual.min(former.usual);
+        self.recent = former.recent;
+        self.surprise = 1.0;
+        self.settled = 0.0;
+        self.lost = false;
+        true
+    }
+
     /// The share of the learned effort that has earned its place: the factor on it that explains the most of what the
     /// feedforward left, by least squares.
     fn share(&self, least: f64) -> f64 {

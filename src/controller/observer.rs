@@ -5,6 +5,10 @@
 //! ṗ = τ + C(q, v)ᵀ v − g(q) − τ_f + d with p = M(q) v. Between two measurements the change of p less what the model
 //! explains of it is the impulse of the disturbance; a first-order low-pass of the given bandwidth makes d̂ of it. No
 //! acceleration is measured.
+//!
+//! An estimate that does not stand out of the noise of the velocities is not fed back: the variance of that noise is
+//! measured on the way, and the estimate counts by 1 − 2σ²/d̂² (mean squares of the last half second), as a Wiener filter
+//! would have it. So the observer costs nothing where there is nothing to observe, and meets a push at once.
 
 use crate::error::{Error, Result};
 use crate::robot::{Dynamics, Robot};
@@ -16,13 +20,15 @@ use serde::{Deserialize, Serialize};
 pub struct ObserverConfig {
     /// Of the estimate, rad/s; 0: no observer. Lower it with noisy velocities.
     pub bandwidth: f64,
+    /// Feed back only what stands out of the noise.
+    pub noise_gate: bool,
     /// Largest disturbance that is compensated, as a share of a joint's effort limit, 0 to 1.
     pub limit: f64,
 }
 
 impl Default for ObserverConfig {
     fn default() -> Self {
-        Self { bandwidth: 0.0, limit: 0.5 }
+        Self { bandwidth: 0.0, noise_gate: false, limit: 0.5 }
     }
 }
 
@@ -41,11 +47,31 @@ impl ObserverConfig {
     }
 }
 
+/// Time over which the noise is measured, and time over which the estimate is compared with it, s.
+const NOISE_TIME: f64 = 1.0;
+const SIGNIFICANCE_TIME: f64 = 0.5;
+/// Mean square, in variances of the noise, at which the estimate begins to count.
+const SIGNIFICANT: f64 = 2.0;
+
+/// What is known of one joint, Nm or N.
+#[derive(Clone, Copy, Debug, Default)]
+struct Joint {
+    estimate: f64,
+    /// Mean square of the estimate.
+    square: f64,
+    /// Disturbance that the last step alone would tell, less the estimate.
+    last_innovation: f64,
+    /// Minus the mean product of two successive innovations: the variance of the momentum's noise over dt².
+    noise: f64,
+}
+
 /// See the module. Vectors are in the robot's order, Nm or N.
 #[derive(Clone, Debug)]
 pub struct DisturbanceObserver {
     bandwidth: f64,
+    noise_gate: bool,
     limit: Vec<f64>,
+    joints: Vec<Joint>,
     dynamics: Dynamics,
     /// M(q) v and Cᵀ v − g of the last measurement.
     momentum: Vec<f64>,
@@ -65,6 +91,8 @@ impl DisturbanceObserver {
         let zeros = vec![0.0; robot.degrees_of_freedom()];
         Some(Self {
             bandwidth: config.bandwidth,
+            noise_gate: config.noise_gate,
+            joints: vec![Joint::default(); robot.degrees_of_freedom()],
             limit: robot.limits.effort.iter().map(|effort| config.limit * effort).collect(),
             dynamics,
             momentum: zeros.clone(),
@@ -79,6 +107,7 @@ impl DisturbanceObserver {
     /// Forgets the disturbance, and where the robot was.
     pub fn reset(&mut self) {
         self.estimate.fill(0.0);
+        self.joints.fill(Joint::default());
         self.has_last = false;
     }
 
@@ -89,16 +118,11 @@ impl DisturbanceObserver {
         self.dynamics.momentum_bias(&state.position, &state.velocity, &mut self.new_bias);
         if self.has_last && dt > 0.0 {
             let share = 1.0 - (-self.bandwidth * dt).exp();
-            for joint in 0..self.estimate.len() {
-                let change = (self.new_momentum[joint] - self.momentum[joint]) / dt;
-                let bias = 0.5 * (self.new_bias[joint] + self.bias[joint]);
-                let disturbance = change - bias - explained[joint];
-                let estimate = &mut self.estimate[joint];
-                *estimate += share * (disturbance - *estimate);
-                *estimate = estimate.clamp(-self.limit[joint], self.limit[joint]);
-                if !estimate.is_finite() {
-                    *estimate = 0.0;
-                }
+            for (index, joint) in self.joints.iter_mut().enumerate() {
+                let change = (self.new_momentum[index] - self.momentum[index]) / dt;
+                let bias = 0.5 * (self.new_bias[index] + self.bias[index]);
+                joint.observe(change - bias - explained[index], share, dt);
+                self.estimate[index] = joint.bounded(self.limit[index], self.noise_gate.then_some(share));
             }
         }
         std::mem::swap(&mut self.momentum, &mut self.new_momentum);
@@ -109,6 +133,31 @@ impl DisturbanceObserver {
     /// The disturbance d̂ that pushes the robot along each joint, [joint].
     pub fn disturbance(&self) -> &[f64] {
         &self.estimate
+    }
+}
+
+impl Joint {
+    /// Takes the `disturbance` that the last `dt` [s] alone would tell; the low-pass moves by `share`.
+    fn observe(&mut self, disturbance: f64, share: f64, dt: f64) {
+        let innovation = disturbance - self.estimate;
+        self.estimate += share * innovation;
+        // noise of a momentum comes twice, with opposite signs; a disturbance does not
+        self.noise += dt / NOISE_TIME * (-innovation * self.last_innovation - self.noise);
+        self.last_innovation = innovation;
+        self.square += dt / SIGNIFICANCE_TIME * (self.estimate * self.estimate - self.square);
+    }
+
+    /// The estimate within ±`limit`, through the gate where the `share` of the low-pass is given. One that is not finite
+    /// begins anew.
+    fn bounded(&mut self, limit: f64, gate: Option<f64>) -> f64 {
+        if !(self.estimate.is_finite() && self.noise.is_finite() && self.square.is_finite()) {
+            *self = Self::default();
+        }
+        self.estimate = self.estimate.clamp(-limit, limit);
+        let Some(share) = gate else { return self.estimate };
+        // of a low-pass on differences of white noise
+        let noise = self.noise.max(0.0) * share * share * (1.0 + share / (2.0 - share));
+        self.estimate * (1.0 - SIGNIFICANT * noise / self.square.max(f64::MIN_POSITIVE)).max(0.0)
     }
 }
 
@@ -125,7 +174,7 @@ mod tests {
 
     fn observer(bandwidth: f64) -> DisturbanceObserver {
         let robot = Robot::from_urdf(SLIDE).unwrap();
-        let config = ObserverConfig { bandwidth, limit: 0.5 };
+        let config = ObserverConfig { bandwidth, ..Default::default() };
         DisturbanceObserver::new(&config, &robot, Dynamics::from_urdf(SLIDE).unwrap()).unwrap()
     }
 
@@ -160,7 +209,7 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_refused() {
-        let refused = |bandwidth, limit| ObserverConfig { bandwidth, limit }.validate(500.0).is_err();
+        let refused = |bandwidth, limit| ObserverConfig { bandwidth, limit, ..Default::default() }.validate(500.0).is_err();
         assert!(refused(-1.0, 0.5) && refused(251.0, 0.5) && refused(f64::NAN, 0.5) && refused(60.0, 1.5));
         assert!(!refused(60.0, 0.5));
         let robot = Robot::from_urdf(SLIDE).unwrap();

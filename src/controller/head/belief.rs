@@ -22,6 +22,10 @@ impl Belief {
         belief
     }
 
+    pub fn copy_from(&mut self, other: &Self) {
+        self.covariance.copy_from_slice(&other.covariance);
+    }
+
     /// Back to the prior.
     pub fn reset(&mut self) {
         self.covariance.fill(0.0);
