@@ -162,7 +162,6 @@ pub struct ControlLoop {
     baseline_effort: Vec<f64>,
     /// Of the last command, what the observer's model explains.
     explained: Vec<f64>,
-    head_effort: Vec<f64>,
     last_feedforward: Vec<f64>,
     sample: Sample,
     /// Stamp of the state of the last tick, and the last state that could be used.
@@ -181,14 +180,16 @@ impl ControlLoop {
         if !config.rotor_inertia.is_empty() {
             dynamics.set_rotor_inertia(&config.rotor_inertia)?;
         }
-        let head = config.head.enabled.then(|| Head::new(&config.head, &robot, dynamics.clone(), config.update_rate));
+        let head = config
+            .head
+            .enabled
+            .then(|| Head::new(&config.head, &robot, dynamics.clone(), config.update_rate));
         let baseline_config = BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
         let limit = robot.limits.effort.iter().map(|effort| config.residual_limit * effort).collect();
         Ok(Self {
             observer: DisturbanceObserver::new(&config.observer, &robot, dynamics.clone()),
             head,
             explained: vec![0.0; joints],
-            head_effort: vec![0.0; joints],
             last_feedforward: vec![0.0; joints],
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
             residual: Residual::new(limit, config.fade_time),
@@ -387,7 +388,8 @@ impl ControlLoop {
         self.motion.sample(&mut self.reference, self.governor.scaling());
         let undisturbed = self.verdict.is_undisturbed();
         if let Some(head) = &mut self.head {
-            head.observe(state, &self.sample.effort, &self.last_feedforward, dt, undisturbed);
+            let efforts = [&self.sample.effort[..], &self.last_feedforward];
+            head.observe(state, efforts, dt, undisturbed, self.residual.settled());
         }
         self.baseline.command(state, &self.reference, dt, &mut self.baseline_effort);
         if let Some(observer) = &mut self.observer {
@@ -399,12 +401,15 @@ impl ControlLoop {
         out.stamp = state.stamp;
         out.values.copy_from_slice(&self.baseline_effort);
         let retired = self.residual.advance(dt);
+        self.residual.evaluate(&self.reference, &mut self.residual_effort);
         if let Some(head) = &mut self.head {
-            head.effort(&self.reference, &self.baseline.feedforward_effort, &mut self.head_effort);
+            let feedforward = &self.baseline.feedforward_effort;
+            head.add_effort(&self.reference, feedforward, &mut self.residual_effort);
         }
-        let clipped = self.residual.evaluate(&self.reference, &self.head_effort, &mut self.residual_effort);
+        let clipped = self.residual.clip(&mut self.residual_effort);
         let fault = self.learned_part_fault(now, state);
-        let authority = self.authority.update(fault, self.head.is_some() || self.residual.card().is_some(), dt);
+        let authority =
+            self.authority.update(fault, self.head.is_some() || self.residual.card().is_some(), dt);
         if authority > 0.0 {
             for (effort, residual) in out.values.iter_mut().zip(&self.residual_effort) {
                 *effort += authority * residual;

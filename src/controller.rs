@@ -3,12 +3,13 @@
 //! u = limit(u_baseline + α · clip(u_residual, ±r_max)); [`crate::control_loop`] puts the two together.
 
 pub mod baseline;
+mod belief;
 pub mod features;
 pub mod head;
 pub mod observer;
 pub mod residual;
 
 pub use baseline::{Baseline, BaselineConfig, Feedforward, Gains};
-pub use head::{Head, HeadConfig};
+pub use head::{Head, HeadConfig, HeadReport};
 pub use observer::{DisturbanceObserver, ObserverConfig};
 pub use residual::{Residual, ResidualModel};

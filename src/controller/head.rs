@@ -5,15 +5,16 @@
 //! same low-pass, so that the noise of velocities averages out and what is linear stays so. Every outcome narrows what is
 //! believed of the weights; a change of the robot, seen as an error far beyond the usual one, widens it again.
 
-mod belief;
 mod low_pass;
 mod rigid_body;
 
+use crate::controller::belief::{Belief, dot};
+use crate::controller::features::{FEATURES_PER_JOINT, write_features};
+use crate::controller::residual::ResidualModel;
 use crate::error::{Error, Result};
 use crate::reference::ReferencePoint;
 use crate::robot::{Dynamics, Robot};
 use crate::state::State;
-use belief::{Belief, dot};
 use low_pass::LowPass;
 use rigid_body::RigidBody;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
 pub struct HeadConfig {
     /// Learn in the tick.
     pub enabled: bool,
+    /// Learn what the robot's description gets wrong, beside the last layer of a network.
+    pub rigid_body: bool,
     /// Corner of the low-pass on efforts and regressors, Hz.
     pub bandwidth: f64,
     /// Time in which what was learned without a sign of change is forgotten, s.
@@ -31,7 +34,7 @@ pub struct HeadConfig {
 
 impl Default for HeadConfig {
     fn default() -> Self {
-        Self { enabled: false, bandwidth: 8.0, memory: 300.0 }
+        Self { enabled: false, rigid_body: true, bandwidth: 8.0, memory: 1000.0 }
     }
 }
 
@@ -66,6 +69,11 @@ const FITS: f64 = 0.1;
 /// Beliefs kept, and the time that one must have lasted, s.
 const FORMER: usize = 2;
 const WORTH_KEEPING: f64 = 1.0;
+/// Surprise at which former beliefs are looked at, and how far beyond the usual one their errors may be.
+const DOUBTED: f64 = 3.0;
+const AS_EVER: f64 = 4.0;
+/// Errors teach up to so many standard deviations.
+const KNOCK: f64 = 5.0;
 /// Share of the prior that a change brings back.
 const WIDENING: f64 = 0.3;
 /// No second change within this time, s.
@@ -76,6 +84,17 @@ const EVIDENCE_TIME: f64 = 2.0;
 const STICTION: f64 = 0.01;
 /// How much less a sample tells of a joint at rest.
 const STICTION_PENALTY: f64 = 100.0;
+
+/// How the learning of one joint stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadReport {
+    /// Of the learned effort, the share that has earned its place, 0 to 1.
+    pub share: f64,
+    /// Root mean square of the effort that is left unexplained, Nm or N.
+    pub usual_error: f64,
+    /// How often the robot was noticed to be no longer what it was.
+    pub changes: u64,
+}
 
 #[derive(Clone, Debug)]
 struct Joint {
@@ -94,11 +113,11 @@ struct Joint {
     /// What was believed before the last changes, to be taken up again at once when it fits again: a payload that is set
     /// down, a push that ends (Narendra and Balakrishnan, *Adaptive control using multiple models*, 1997).
     former: [Former; FORMER],
-    /// Means of (unexplained by the baseline) × (learned), and of (learned)².
+    /// Mean squares of what the feedforward leaves unexplained, and of what the learned effort still leaves of it.
     evidence: [f64; 2],
     changes: u64,
     /// Whether the last change was to something new.
-    lost: bool,
+    is_lost: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -113,13 +132,14 @@ struct Former {
 #[derive(Clone, Debug)]
 pub struct Head {
     rate: f64,
+    /// Regressors of a joint.
+    size: usize,
     config: HeadConfig,
     robot: RigidBody,
     least: Vec<f64>,
     joints: Vec<Joint>,
     filter: LowPass,
-    /// Signals before and after the low-pass: [joint][regressor], then per joint: effort less the described one, effort
-    /// less the feedforward, whether the joint rests.
+    /// Signals before and after the low-pass: [joint][regressor], then for each joint those of [`Signals`].
     raw: Vec<f64>,
     filtered: Vec<f64>,
     last: State,
@@ -132,14 +152,23 @@ pub struct Head {
     acceleration: Vec<f64>,
     described: Vec<f64>,
     regressors: Vec<f64>,
+    /// Inputs of the network, its effort, and the variances of the outcomes.
+    features: Vec<f32>,
+    network: Vec<f64>,
+    totals: Vec<f64>,
+    shares: Vec<f64>,
 }
+
+/// Signals of a joint beside its regressors: effort less the described one, effort less the feedforward, whether it rests,
+/// position, velocity, acceleration.
+const SIGNALS: usize = 6;
 
 impl Head {
     pub fn new(config: &HeadConfig, robot: &Robot, dynamics: Dynamics, rate: f64) -> Self {
         let n = robot.degrees_of_freedom();
         let limit = &robot.limits.effort;
         let rigid_body = RigidBody::new(robot, dynamics);
-        let size = rigid_body.size();
+        let size = if config.rigid_body { rigid_body.size() } else { 0 };
         let joint = |limit: &f64| Joint {
             weights: vec![0.0; size],
             belief: Belief::new(size),
@@ -156,12 +185,13 @@ impl Head {
             settled: 0.0,
             evidence: [0.0; 2],
             changes: 0,
-            lost: false,
+            is_lost: false,
         };
-        let signals = n * size + 3 * n;
+        let signals = n * (size + SIGNALS);
         let zeros = vec![0.0; n];
         Self {
             rate,
+            size,
             config: *config,
             joints: limit.iter().map(joint).collect(),
             least: limit.iter().map(|limit| (LEAST_ERROR * limit).powi(2)).collect(),
@@ -176,6 +206,10 @@ impl Head {
             acceleration: zeros.clone(),
             described: zeros,
             regressors: vec![0.0; n * size],
+            features: vec![0.0; FEATURES_PER_JOINT * n],
+            network: vec![0.0; n],
+            totals: vec![0.0; n],
+            shares: vec![0.0; n],
             robot: rigid_body,
         }
     }
@@ -188,9 +222,15 @@ impl Head {
     }
 
     /// Learns from the time between the last measurement and `state`, in which `effort` acted, of it `feedforward` the
-    /// baseline's; `undisturbed` if nothing limited it.
-    pub fn observe(&mut self, state: &State, effort: &[f64], feedforward: &[f64], dt: f64, undisturbed: bool) {
-        let n = self.joints.len();
+    /// baseline's; `undisturbed` if nothing limited it. `network` is what else adds to the effort.
+    pub fn observe(
+        &mut self,
+        state: &State,
+        [effort, feedforward]: [&[f64]; 2],
+        dt: f64,
+        undisturbed: bool,
+        network: Option<&mut ResidualModel>,
+    ) {
         let period = 1.0 / self.rate;
         if !self.has_last || !(0.5 * period..=1.5 * period).contains(&dt) {
             self.interrupt();
@@ -198,93 +238,118 @@ impl Head {
             self.has_last = true;
             return;
         }
-        for joint in 0..n {
+        for joint in 0..self.joints.len() {
             self.position[joint] = 0.5 * (state.position[joint] + self.last.position[joint]);
             self.velocity[joint] = 0.5 * (state.velocity[joint] + self.last.velocity[joint]);
             self.acceleration[joint] = (state.velocity[joint] - self.last.velocity[joint]) / dt;
         }
         self.last.copy_from(state);
-        let size = self.robot.size();
-        let (regressors, outcomes) = self.raw.split_at_mut(n * size);
-        self.robot.write(&self.position, &self.velocity, &self.acceleration, regressors, &mut self.described);
-        for joint in 0..n {
-            outcomes[3 * joint] = effort[joint] - self.described[joint];
-            outcomes[3 * joint + 1] = effort[joint] - feedforward[joint];
-            outcomes[3 * joint + 2] = f64::from(self.velocity[joint].abs() < STICTION);
-        }
-        self.filter.apply(&self.raw, &mut self.filtered);
+        self.take_signals(effort, feedforward);
         self.undisturbed = if undisturbed { self.undisturbed + dt } else { 0.0 };
         // the low-pass has to have forgotten what was before
         if self.undisturbed > 0.5 / self.config.bandwidth {
-            self.learn(dt);
+            self.learn(dt, network);
         }
     }
 
-    fn learn(&mut self, dt: f64) {
+    fn take_signals(&mut self, effort: &[f64], feedforward: &[f64]) {
         let n = self.joints.len();
-        let size = self.robot.size();
+        let (regressors, signals) = self.raw.split_at_mut(n * self.size);
+        if self.config.rigid_body {
+            let Self { robot, position, velocity, acceleration, described, .. } = self;
+            robot.write(position, velocity, acceleration, regressors, described);
+        } else {
+            self.described.copy_from_slice(feedforward);
+        }
+        for (joint, signals) in signals.chunks_exact_mut(SIGNALS).enumerate() {
+            signals.copy_from_slice(&[
+                effort[joint] - self.described[joint],
+                effort[joint] - feedforward[joint],
+                f64::from(self.velocity[joint].abs() < STICTION),
+                self.position[joint],
+                self.velocity[joint],
+                self.acceleration[joint],
+            ]);
+        }
+        self.filter.apply(&self.raw, &mut self.filtered);
+    }
+
+    fn learn(&mut self, dt: f64, mut network: Option<&mut ResidualModel>) {
+        let (n, size) = (self.joints.len(), self.size);
         // samples within the time constant of the low-pass tell one thing
         let repeated = (self.rate / (2.0 * self.config.bandwidth)).max(1.0);
-        let (regressors, outcomes) = self.filtered.split_at(n * size);
+        let (regressors, signals) = self.filtered.split_at(n * size);
+        let mut shared = 0.0;
+        self.network.fill(0.0);
+        if let Some(network) = &mut network {
+            // a network is not linear in the motion: it sees the smooth one
+            for (joint, signals) in signals.chunks_exact(SIGNALS).enumerate() {
+                (self.position[joint], self.velocity[joint], self.acceleration[joint]) =
+                    (signals[3], signals[4], signals[5]);
+            }
+            write_features(&self.position, &self.velocity, &self.acceleration, &mut self.features);
+            network.evaluate(&self.features, &mut self.network);
+            network.forget(dt / self.config.memory);
+            shared = network.project();
+        }
+        let mut changed = false;
         for (j, joint) in self.joints.iter_mut().enumerate() {
             let x = &regressors[j * size..][..size];
-            let [outcome, unexplained, resting] = outcomes[3 * j..3 * j + 3] else { continue };
+            let signals = &signals[j * SIGNALS..][..SIGNALS];
+            let (outcome, unexplained, rests) = (signals[0] - self.network[j], signals[1], signals[2]);
             let error = outcome - dot(&joint.weights, x);
             if !error.is_finite() {
+                self.totals[j] = f64::INFINITY;
                 continue;
             }
+            average(&mut joint.evidence[0], unexplained * unexplained, dt / EVIDENCE_TIME);
+            average(&mut joint.evidence[1], error * error, dt / EVIDENCE_TIME);
+            let of_network = network.as_ref().map_or(0.0, |network| network.variance_of(j, shared));
+            changed |= joint.notice(x, outcome, error, of_network, rests, dt);
+            joint.usual = joint.usual.max(self.least[j]);
             joint.belief.forget(dt / self.config.memory);
-            let variance = joint.belief.project(x);
-            joint.settled += dt;
-            let share = dt / CHANGE_TIME;
-            let rests = 1.0 + STICTION_PENALTY * resting.clamp(0.0, 1.0);
-            joint.surprise += share * (error * error / (rests * (joint.usual + variance)) - joint.surprise);
-            average(&mut joint.recent, error * error, dt / RECENT_TIME);
-            for former in &mut joint.former {
-                let error = outcome - dot(&former.weights, x);
-                average(&mut former.recent, error * error, dt / RECENT_TIME);
-            }
-            if joint.settled > SETTLING && joint.take_up_former() {
-                if std::env::var("DBG").is_ok() { eprintln!("{:.3} j{} RESTORED recent {:.4}", self.last.stamp.seconds(), j, joint.recent.sqrt()); }
-                continue;
-            }
-            if joint.surprise > CHANGE && joint.settled > SETTLING {
-                if std::env::var("DBG").is_ok() { eprintln!("{:.3} j{} change surprise {:.1} settled {:.2} usual {:.4} err {:.3} var {:.4}", self.last.stamp.seconds(), j, joint.surprise, joint.settled, joint.usual.sqrt(), error, variance.sqrt()); }
-                joint.change();
-            } else if resting < 0.1 && joint.settled > SETTLING {
-                let bounded = (error * error).min(LARGEST_ERROR * LARGEST_ERROR * joint.usual);
-                joint.learned += dt;
-                joint.usual += dt / joint.learned.min(USUAL_TIME) * (bounded - joint.usual);
-                joint.usual = joint.usual.max(self.least[j]);
-            }
-            let learned = unexplained - error;
-            let share = dt / EVIDENCE_TIME;
-            joint.evidence[0] += share * (unexplained * learned - joint.evidence[0]);
-            joint.evidence[1] += share * (learned * learned - joint.evidence[1]);
-            let noise = joint.usual * repeated * rests;
-            let total = noise + variance;
+            let variance = joint.belief.project(x) + of_network;
+            let rests = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
+            let total = joint.usual * repeated * rests + variance;
             // what is far beyond the usual is no noise, but it may be a knock
-            let largest = 5.0 * (joint.usual + variance).sqrt();
-            joint.belief.learn(&mut joint.weights, error.clamp(-largest, largest), total);
+            let largest = KNOCK * (joint.usual + variance).sqrt();
+            let error = error.clamp(-largest, largest);
+            joint.belief.learn(&mut joint.weights, error, total);
             joint.belief.narrow(total);
+            if let Some(network) = &mut network {
+                network.learn(j, error, total);
+            }
+            self.totals[j] = total;
+        }
+        if let Some(network) = network {
+            network.narrow(&self.totals);
+            if changed && !self.config.rigid_body {
+                network.forget(WIDENING);
+            }
         }
     }
 
-    /// Writes the effort that is learned to be lacking in `feedforward` for the motion of `reference`, [joint].
-    pub fn effort(&mut self, reference: &ReferencePoint, feedforward: &[f64], out: &mut [f64]) {
-        let ReferencePoint { position, velocity, acceleration } = reference;
-        self.robot.write(position, velocity, acceleration, &mut self.regressors, &mut self.described);
-        let size = self.robot.size();
+    /// Adds to `out` [joint] the effort that is learned to be lacking in `feedforward` for the motion of `reference`, and
+    /// takes the share of the sum that has earned its place.
+    pub fn add_effort(&mut self, reference: &ReferencePoint, feedforward: &[f64], out: &mut [f64]) {
+        if self.config.rigid_body {
+            let ReferencePoint { position, velocity, acceleration } = reference;
+            self.robot.write(position, velocity, acceleration, &mut self.regressors, &mut self.described);
+            for (j, joint) in self.joints.iter().enumerate() {
+                let x = &self.regressors[j * self.size..][..self.size];
+                out[j] += self.described[j] - feedforward[j] + dot(&joint.weights, x);
+            }
+        }
         for (j, joint) in self.joints.iter().enumerate() {
-            let x = &self.regressors[j * size..][..size];
-            out[j] = joint.share(self.least[j]) * (self.described[j] - feedforward[j] + dot(&joint.weights, x));
+            self.shares[j] = joint.share(self.least[j]);
+            out[j] *= self.shares[j];
         }
     }
 
-    /// What is reported of each joint: share, usual error, surprise, changes.
-    pub fn report(&self, joint: usize) -> [f64; 4] {
+    /// How the learning of joint `joint` stands.
+    pub fn report(&self, joint: usize) -> HeadReport {
         let j = &self.joints[joint];
-        [j.share(self.least[joint]), j.usual.sqrt(), j.surprise, j.changes as f64]
+        HeadReport { share: self.shares[joint], usual_error: j.usual.sqrt(), changes: j.changes }
     }
 }
 
@@ -294,58 +359,101 @@ fn average(mean: &mut f64, value: f64, share: f64) {
 }
 
 impl Joint {
-    /// The robot is no longer what it was: widens what is believed, and keeps what was, if it had been settled.
-    fn change(&mut self) {
-        if self.settled > WORTH_KEEPING {
-            self.keep();
+    /// Looks at an error for a sign that the robot is no longer what it was, widens what is believed if so, or goes back
+    /// to an earlier belief that fits again; averages the usual error. True for a change.
+    fn notice(&mut self, x: &[f64], outcome: f64, error: f64, of_network: f64, rests: f64, dt: f64) -> bool {
+        self.settled += dt;
+        let square = error * error;
+        let penalty = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
+        let expected = penalty * (self.usual + self.belief.variance(x) + of_network);
+        average(&mut self.surprise, square / expected, dt / CHANGE_TIME);
+        average(&mut self.recent, square, dt / RECENT_TIME);
+        for former in &mut self.former {
+            let error = outcome - dot(&former.weights, x);
+            average(&mut former.recent, error * error, dt / RECENT_TIME);
         }
+        if self.settled <= SETTLING || self.go_back() {
+            return false;
+        }
+        if self.surprise > CHANGE {
+            self.change();
+            return true;
+        }
+        if rests < 0.1 {
+            self.learned += dt;
+            let bounded = square.min(LARGEST_ERROR * LARGEST_ERROR * self.usual);
+            self.usual += dt / self.learned.min(USUAL_TIME) * (bounded - self.usual);
+        }
+        false
+    }
+
+    fn change(&mut self) {
+        self.keep();
         self.belief.forget(WIDENING);
-        self.surprise = 1.0;
-        self.settled = 0.0;
-        self.lost = true;
+        self.begin(true);
         self.changes += 1;
     }
 
-    fn keep(&mut self) {
-        self.former.rotate_right(1);
-        let former = &mut self.former[0];
-        former.weights.copy_from_slice(&self.weights);
-        former.belief.copy_from(&self.belief);
-        former.usual = self.usual;
-        former.recent = self.recent;
-    }
-
-    /// Goes back to what was believed before a change if that explains the last outcomes much better.
-    fn take_up_former(&mut self) -> bool {
-        let young = self.settled < WORTH_KEEPING;
-        let fits = |former: &Former| {
-            former.recent < if young { 2.0 } else { FITS } * self.recent && former.recent < 4.0 * former.usual.min(self.usual)
-        };
-        if !(self.surprise > 3.0 || young && self.lost) { return false; }
-        let Some(index) = self.former.iter().position(fits) else { return false };
-        if self.settled > WORTH_KEEPING {
-            self.keep();
-            let index = (index + 1).min(FORMER - 1);
-            return self.restore(index);
+    /// Goes back to what was believed before a change if that explains the last outcomes as well as ever: much better
+    /// than the present belief, or nearly as well as one that is still new.
+    fn go_back(&mut self) -> bool {
+        let is_new = self.is_lost && self.settled < WORTH_KEEPING;
+        if !(is_new || self.surprise > DOUBTED) {
+            return false;
         }
-        self.restore(index)
-    }
-
-    fn restore(&mut self, index: usize) -> bool {
-        let former = &self.former[index];
-        self.weights.copy_from_slice(&former.weights);
-        self.belief.copy_from(&former.belief);
-        self.usual = self.usual.min(former.usual);
-        self.recent = former.recent;
-        self.surprise = 1.0;
-        self.settled = 0.0;
-        self.lost = false;
+        let (factor, usual) = (if is_new { 2.0 } else { FITS }, self.usual);
+        let fits = |f: &Former| f.recent < factor * self.recent && f.recent < AS_EVER * f.usual.min(usual);
+        let Some(index) = self.former.iter().position(fits) else { return false };
+        // the present belief takes the place of the one that is taken up
+        if self.settled > WORTH_KEEPING {
+            self.former[index].swap_with(&mut self.weights, &mut self.belief, &mut self.recent);
+        } else {
+            self.former[index].copy_to(&mut self.weights, &mut self.belief, &mut self.recent);
+        }
+        self.usual = usual.min(self.former[index].usual);
+        self.begin(false);
         true
     }
 
-    /// The share of the learned effort that has earned its place: the factor on it that explains the most of what the
-    /// feedforward left, by least squares.
+    fn begin(&mut self, is_lost: bool) {
+        (self.surprise, self.settled, self.is_lost) = (1.0, 0.0, is_lost);
+    }
+
+    /// Keeps the present belief in the place of the oldest, if it was settled.
+    fn keep(&mut self) {
+        if self.settled > WORTH_KEEPING {
+            self.former.rotate_right(1);
+            self.former[0].copy_from(&self.weights, &self.belief, self.usual, self.recent);
+        }
+    }
+
+    /// The share of the learned effort that has earned its place by what it explains of the effort that the feedforward
+    /// left: all from a half on, none if that is less than nothing.
     fn share(&self, least: f64) -> f64 {
-        (self.evidence[0] / (self.evidence[1] + least)).clamp(0.0, 1.0)
+        let [without, with] = self.evidence;
+        (2.0 * (1.0 - with / without.max(least))).clamp(0.0, 1.0)
     }
 }
+
+impl Former {
+    fn copy_from(&mut self, weights: &[f64], belief: &Belief, usual: f64, recent: f64) {
+        self.weights.copy_from_slice(weights);
+        self.belief.copy_from(belief);
+        (self.usual, self.recent) = (usual, recent);
+    }
+
+    fn copy_to(&self, weights: &mut [f64], belief: &mut Belief, recent: &mut f64) {
+        weights.copy_from_slice(&self.weights);
+        belief.copy_from(&self.belief);
+        *recent = self.recent;
+    }
+
+    fn swap_with(&mut self, weights: &mut Vec<f64>, belief: &mut Belief, recent: &mut f64) {
+        std::mem::swap(&mut self.weights, weights);
+        std::mem::swap(&mut self.belief, belief);
+        std::mem::swap(&mut self.recent, recent);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ pub struct ObserverConfig {
 
 impl Default for ObserverConfig {
     fn default() -> Self {
-        Self { bandwidth: 0.0, noise_gate: false, limit: 0.5 }
+        Self { bandwidth: 0.0, noise_gate: true, limit: 0.5 }
     }
 }
 
@@ -52,6 +52,8 @@ const NOISE_TIME: f64 = 1.0;
 const SIGNIFICANCE_TIME: f64 = 0.5;
 /// Mean square, in variances of the noise, at which the estimate begins to count.
 const SIGNIFICANT: f64 = 2.0;
+/// A single square of so many variances counts at once.
+const OBVIOUS: f64 = 16.0;
 
 /// What is known of one joint, Nm or N.
 #[derive(Clone, Copy, Debug, Default)]
@@ -157,6 +159,10 @@ impl Joint {
         let Some(share) = gate else { return self.estimate };
         // of a low-pass on differences of white noise
         let noise = self.noise.max(0.0) * share * share * (1.0 + share / (2.0 - share));
+        let square = self.estimate * self.estimate;
+        if square > OBVIOUS * noise {
+            self.square = self.square.max(square);
+        }
         self.estimate * (1.0 - SIGNIFICANT * noise / self.square.max(f64::MIN_POSITIVE)).max(0.0)
     }
 }
@@ -174,7 +180,7 @@ mod tests {
 
     fn observer(bandwidth: f64) -> DisturbanceObserver {
         let robot = Robot::from_urdf(SLIDE).unwrap();
-        let config = ObserverConfig { bandwidth, ..Default::default() };
+        let config = ObserverConfig { bandwidth, noise_gate: false, ..Default::default() };
         DisturbanceObserver::new(&config, &robot, Dynamics::from_urdf(SLIDE).unwrap()).unwrap()
     }
 
@@ -208,8 +214,44 @@ mod tests {
     }
 
     #[test]
+    fn noise_is_not_fed_back_and_a_push_is_met_at_once() {
+        use rand::SeedableRng;
+        use rand_distr::Distribution;
+        let robot = Robot::from_urdf(SLIDE).unwrap();
+        let run = |noise_gate: bool| {
+            let config = ObserverConfig { bandwidth: 50.0, noise_gate, ..Default::default() };
+            let dynamics = Dynamics::from_urdf(SLIDE).unwrap();
+            let mut observer = DisturbanceObserver::new(&config, &robot, dynamics).unwrap();
+            let mut random = rand_pcg::Pcg64::seed_from_u64(1);
+            let noise = rand_distr::Normal::new(0.0, 1e-2).unwrap();
+            let (mut velocity, mut quiet, mut pushed) = (0.0, 0.0, 0.0);
+            for k in 0..6100 {
+                let push = if k < 6000 { 0.0 } else { 4.0 };
+                velocity += 1e-3 * push / 2.0;
+                let state = State {
+                    stamp: Stamp(k * 1_000_000),
+                    position: vec![0.0],
+                    velocity: vec![velocity + noise.sample(&mut random)],
+                };
+                observer.observe(&state, &[0.0], 1e-3);
+                let found = observer.disturbance()[0];
+                if (3000..6000).contains(&k) {
+                    quiet += found * found / 3000.0;
+                }
+                pushed = found;
+            }
+            [f64::sqrt(quiet), pushed]
+        };
+        let ([quiet, pushed], [gated_quiet, gated_pushed]) = (run(false), run(true));
+        assert!(gated_quiet < 0.3 * quiet, "{gated_quiet} {quiet}");
+        assert!((pushed - gated_pushed).abs() < 1.0 && gated_pushed > 2.5, "{gated_pushed} {pushed}");
+    }
+
+    #[test]
     fn settings_out_of_range_are_refused() {
-        let refused = |bandwidth, limit| ObserverConfig { bandwidth, limit, ..Default::default() }.validate(500.0).is_err();
+        let refused = |bandwidth, limit| {
+            ObserverConfig { bandwidth, limit, ..Default::default() }.validate(500.0).is_err()
+        };
         assert!(refused(-1.0, 0.5) && refused(251.0, 0.5) && refused(f64::NAN, 0.5) && refused(60.0, 1.5));
         assert!(!refused(60.0, 0.5));
         let robot = Robot::from_urdf(SLIDE).unwrap();

@@ -1,5 +1,6 @@
 //! The learned part of the command: an MLP of the reference motion, clipped, and exchanged without a jump.
 
+use crate::controller::belief::{Belief, dot};
 use crate::controller::features::{FEATURES_PER_JOINT, LARGEST_FEATURE, write_features};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::{self, Card, ModelKind, Tensors, from_bytes};
@@ -15,6 +16,35 @@ pub struct ResidualModel {
     network: FrozenMlp,
     /// Effort per unit of network output, Nm or N.
     output_scale: Vec<f64>,
+    last_layer: LastLayer,
+}
+
+/// What is learned in the tick of the network's output layer: corrections of its weights, believed with one covariance for
+/// all joints, because all see the same units.
+#[derive(Clone, Debug)]
+pub struct LastLayer {
+    belief: Belief,
+    /// [joint][unit], the last one the bias's, in units of the output.
+    weights: Vec<f64>,
+    /// Units and one, scaled to a prior of N(0, 1) on the weights.
+    regressors: Vec<f64>,
+}
+
+/// The root mean square of what the corrections may amount to before anything is known, in units of the output.
+const CORRECTION: f64 = 0.3;
+
+impl LastLayer {
+    fn new(units: usize, joints: usize) -> Self {
+        let size = units + 1;
+        Self { belief: Belief::new(size), weights: vec![0.0; joints * size], regressors: vec![0.0; size] }
+    }
+
+    fn look(&mut self, units: &[f32]) {
+        let scale = CORRECTION / (self.regressors.len() as f64).sqrt();
+        for (regressor, unit) in self.regressors.iter_mut().zip(units.iter().chain([&1.0])) {
+            *regressor = scale * f64::from(*unit);
+        }
+    }
 }
 
 impl ResidualModel {
@@ -47,15 +77,51 @@ impl ResidualModel {
             return Err(Error::mismatch(format!("output_scale of {origin}"), wrong, "numbers above 0"));
         }
         let output_scale = output_scale.into_iter().map(f64::from).collect();
-        Ok(Self { card, network, output_scale })
+        let last_layer = LastLayer::new(config.hidden.last().copied().unwrap_or(0), joints);
+        Ok(Self { card, network, output_scale, last_layer })
     }
 
     /// Writes the effort for `features` into `out`.
-    fn evaluate(&mut self, features: &[f32], out: &mut [f64]) {
+    pub fn evaluate(&mut self, features: &[f32], out: &mut [f64]) {
         let network_output = self.network.forward(features);
         for ((effort, value), scale) in out.iter_mut().zip(network_output).zip(&self.output_scale) {
             *effort = f64::from(*value) * scale;
         }
+        let layer = &mut self.last_layer;
+        layer.look(self.network.features());
+        let corrections = layer.weights.chunks_exact(layer.regressors.len());
+        for ((effort, weights), scale) in out.iter_mut().zip(corrections).zip(&self.output_scale) {
+            *effort += scale * dot(weights, &layer.regressors);
+        }
+    }
+
+    /// The variance of joint `joint`'s effort, Nm² or N², of a last layer with variance `shared`.
+    pub fn variance_of(&self, joint: usize, shared: f64) -> f64 {
+        shared * self.output_scale[joint].powi(2)
+    }
+
+    /// The variance that all joints share, of the effort that [`Self::evaluate`] has just written.
+    pub fn project(&mut self) -> f64 {
+        self.last_layer.belief.project(&self.last_layer.regressors)
+    }
+
+    /// Takes what joint `joint` lacked of effort; `total` is the variance of the outcome, as in [`Belief::learn`].
+    pub fn learn(&mut self, joint: usize, error: f64, total: f64) {
+        let LastLayer { belief, weights, regressors } = &mut self.last_layer;
+        let scale = self.output_scale[joint];
+        let weights = &mut weights[joint * regressors.len()..][..regressors.len()];
+        belief.learn(weights, error / scale, total / scale.powi(2));
+    }
+
+    /// Narrows what is believed of all joints; `total` [joint] are the variances of the outcomes.
+    pub fn narrow(&mut self, total: &[f64]) {
+        let sum: f64 = total.iter().zip(&self.output_scale).map(|(total, scale)| total / scale.powi(2)).sum();
+        self.last_layer.belief.narrow(sum / total.len() as f64);
+    }
+
+    /// Mixes in a share of the prior, as [`Belief::forget`].
+    pub fn forget(&mut self, share: f64) {
+        self.last_layer.belief.forget(share);
     }
 }
 
@@ -114,9 +180,13 @@ impl Residual {
         std::mem::replace(&mut self.current, self.incoming.take())
     }
 
-    /// Writes the clipped sum of the network's output for `reference`, zero without one, and of `more`, Nm or N.
-    /// Returns whether it had to be clipped. An effort that overflowed becomes NaN: clipping would hide it.
-    pub fn evaluate(&mut self, reference: &ReferencePoint, more: &[f64], out: &mut [f64]) -> bool {
+    /// The network in use while no other is faded in.
+    pub fn settled(&mut self) -> Option<&mut ResidualModel> {
+        if self.incoming.is_some() { None } else { self.current.as_deref_mut() }
+    }
+
+    /// Writes the network's output for `reference`, Nm or N; zero without a network.
+    pub fn evaluate(&mut self, reference: &ReferencePoint, out: &mut [f64]) {
         let ReferencePoint { position, velocity, acceleration } = reference;
         write_features(position, velocity, acceleration, &mut self.features);
         out.fill(0.0);
@@ -129,9 +199,13 @@ impl Residual {
                 *effort += self.fade * (incoming - *effort);
             }
         }
-        out.iter_mut().zip(more).for_each(|(effort, more)| *effort += more);
+    }
+
+    /// Brings `efforts` within the limits of a residual and says whether that was necessary. An effort that overflowed
+    /// becomes NaN: clipping would hide it.
+    pub fn clip(&self, efforts: &mut [f64]) -> bool {
         let mut clipped = false;
-        for (effort, limit) in out.iter_mut().zip(&self.limit) {
+        for (effort, limit) in efforts.iter_mut().zip(&self.limit) {
             clipped |= effort.abs() > *limit;
             *effort = if effort.is_finite() { effort.clamp(-limit, *limit) } else { f64::NAN };
         }

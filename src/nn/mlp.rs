@@ -153,6 +153,14 @@ impl FrozenMlp {
         }
         &self.layers[last].output
     }
+
+    /// What the output layer saw in the last [`Self::forward`]: the units of the last hidden layer, or none.
+    pub fn features(&self) -> &[f32] {
+        match self.layers.len() {
+            0 | 1 => &[],
+            layers => &self.layers[layers - 2].output,
+        }
+    }
 }
 
 impl FrozenLayer {

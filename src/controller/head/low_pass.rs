@@ -17,8 +17,7 @@ impl LowPass {
         let w = TAU * (frequency / rate).min(0.45);
         let alpha = w.sin() * FRAC_1_SQRT_2;
         let a0 = 1.0 + alpha;
-        let coefficients =
-            [0.5 * (1.0 - w.cos()) / a0, -2.0 * w.cos() / a0, (1.0 - alpha) / a0];
+        let coefficients = [0.5 * (1.0 - w.cos()) / a0, -2.0 * w.cos() / a0, (1.0 - alpha) / a0];
         Self { coefficients, states: vec![[0.0; 2]; signals] }
     }
 

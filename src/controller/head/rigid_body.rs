@@ -12,10 +12,10 @@ use nalgebra::DMatrix;
 const OWN: usize = 5;
 /// Speeds below which Coulomb friction changes its sign smoothly, rad/s or m/s.
 const FRICTION_VELOCITIES: [f64; 2] = [0.01, 0.05];
-/// How wrong a description is taken to be, as standard deviations: scale of a link; mass, first moment and inertia of a
+/// How wrong a description is taken to be, as standard deviations: scale of a link; mass, first moments and inertias of a
 /// load in kg, kg m, kg m²; the joint's own terms as shares of its effort limit.
 const LINK_SCALE: f64 = 0.3;
-const LOAD: [f64; 3] = [1.5, 0.2, 0.05];
+const LOAD: [f64; LOAD_PARAMETERS] = [1.5, 0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05];
 const FRICTION: f64 = 0.02;
 const DAMPING: f64 = 0.01; // at 1 rad/s
 const ROTOR_INERTIA: f64 = 0.002; // at 1 rad/s²
@@ -56,20 +56,15 @@ impl RigidBody {
         self.dynamics.friction(v, &mut self.friction);
         let size = self.size();
         for (joint, row) in regressors.chunks_exact_mut(size).enumerate() {
-            let mut sum = 0.0;
-            for link in 0..joints {
-                sum += self.links[(joint, link)];
-                row[link] = LINK_SCALE * self.links[(joint, link)];
+            let (of_links, rest) = row.split_at_mut(joints);
+            let (of_load, own) = rest.split_at_mut(LOAD_PARAMETERS);
+            for (regressor, effort) in of_links.iter_mut().zip(self.links.row(joint).iter()) {
+                *regressor = LINK_SCALE * effort;
             }
-            for parameter in 0..LOAD_PARAMETERS {
-                let scale = LOAD[match parameter {
-                    0 => 0,
-                    1..=3 => 1,
-                    _ => 2,
-                }];
-                row[joints + parameter] = scale * self.load[(joint, parameter)];
+            for ((regressor, effort), scale) in of_load.iter_mut().zip(self.load.row(joint).iter()).zip(LOAD)
+            {
+                *regressor = scale * effort;
             }
-            let own = &mut row[joints + LOAD_PARAMETERS..];
             let limit = self.effort_limit[joint];
             for (term, width) in own.iter_mut().zip(FRICTION_VELOCITIES) {
                 *term = FRICTION * limit * (v[joint] / width).tanh();
@@ -77,8 +72,9 @@ impl RigidBody {
             own[2] = DAMPING * limit * v[joint];
             own[3] = ROTOR_INERTIA * limit * a[joint];
             own[4] = OFFSET * limit;
-            described[joint] =
-                sum + self.dynamics.rotor_inertia()[joint] * a[joint] + self.friction[joint];
+            described[joint] = self.links.row(joint).sum()
+                + self.dynamics.rotor_inertia()[joint] * a[joint]
+                + self.friction[joint];
         }
     }
 }

@@ -92,8 +92,8 @@ mod tests {
             let (mut whole, mut links) = ([0.0; 4], DMatrix::zeros(4, 4));
             dynamics.inverse_dynamics(&q, &v, &a, &mut whole);
             dynamics.link_efforts(&q, &v, &a, &mut links);
-            for joint in 0..4 {
-                prop_assert!((links.row(joint).sum() - whole[joint]).abs() < 1e-12);
+            for (joint, whole) in whole.iter().enumerate() {
+                prop_assert!((links.row(joint).sum() - whole).abs() < 1e-12);
             }
             // "side" hangs beside "slide" and "wrist" and bears nothing of theirs
             prop_assert_eq!((links[(3, 0)], links[(3, 2)]), (0.0, 0.0));
