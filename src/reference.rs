@@ -1,9 +1,11 @@
 //! What the robot shall do: a motion as a function of time since it began.
 
 pub mod multi_sine;
+pub mod point_to_point;
 pub mod spline;
 
 pub use multi_sine::{MultiSine, MultiSineConfig};
+pub use point_to_point::{PointToPoint, PointToPointConfig};
 pub use spline::{JointTrajectory, JointTrajectoryPoint, MissingJoints, SplineTrajectory};
 
 /// The wanted motion at one time, in the robot's order: q_r [rad or m], v_r [rad/s or m/s], a_r [rad/s² or m/s²].

@@ -99,7 +99,7 @@ fn mj_inverse_agrees_where_nothing_touches() {
         };
         let (q, v, a) = (near(&READY, 0.4), near(&[0.0; 7], 1.5), near(&[0.0; 7], 8.0));
         arm.put(&q, &v);
-        arm.inverse_dynamics(&a, &mut expected);
+        arm.inverse_dynamics(&a, &mut expected).unwrap();
         ours.inverse_dynamics(&q, &v, &a, &mut found);
         assert!(greatest_difference(&expected, &found) < 1e-6, "{expected:?} {found:?}");
     }
@@ -206,6 +206,59 @@ fn a_wrench_acts_at_the_tool_in_the_world_frame() {
     assert!(greatest_difference(&free, &[0.0; 7]) < 1e-6, "{free:?}");
     assert!(greatest_difference(&loaded, &[0.0; 7]) > 1.0, "{loaded:?}");
     assert!(greatest_difference(&carried, &[0.0; 7]) < 1e-6, "{carried:?}");
+}
+
+#[test]
+fn inverse_dynamics_counts_wrench_friction_gains_of_mass_and_payload() {
+    // A step under the efforts that it gives changes the velocity as asked, whatever acts on the arm.
+    let scenario = Scenario {
+        payload: 1.5,
+        friction_scale: 3.0,
+        damping_scale: 2.0,
+        mass_scale: vec![0.8, 1.2, 0.9, 1.1, 1.2, 0.85, 1.15],
+        wrench: [20.0, -15.0, 10.0, 0.5, -0.3, 0.2],
+        ..Default::default()
+    };
+    let config = ArmConfig {
+        initial_position: READY.to_vec(),
+        integrator: Integrator::RungeKutta,
+        ..Default::default()
+    };
+    let mut arm = Arm::new(&urdf(), config).unwrap();
+    arm.set_scenario(scenario).unwrap();
+    let mut random = Pcg64::seed_from_u64(11);
+    for _ in 0..20 {
+        let v: Vec<f64> = (0..7).map(|_| random.random_range(0.2..0.6)).collect();
+        let wanted: Vec<f64> = (0..7).map(|_| random.random_range(-2.0..2.0)).collect();
+        arm.put(&READY, &v);
+        let mut efforts = vec![0.0; 7];
+        arm.inverse_dynamics(&wanted, &mut efforts).unwrap();
+        arm.step(&effort(&efforts), MS).unwrap();
+        let found: Vec<f64> =
+            arm.true_state().velocity.iter().zip(&v).map(|(after, v)| (after - v) / 1e-3).collect();
+        assert!(greatest_difference(&found, &wanted) < 0.05, "{found:?} {wanted:?}");
+    }
+}
+
+#[test]
+fn links_have_the_mass_that_the_scenario_gives_them() {
+    let (mut arm, mut ours) = (arm(), dynamics());
+    let mut links = DMatrix::zeros(7, 7);
+    ours.link_efforts(&READY, &[0.0; 7], &[0.0; 7], &mut links);
+    let mut expected = vec![0.0; 7];
+    ours.gravity(&READY, &mut expected);
+    let mut before = vec![0.0; 7];
+    arm.bias_force(&mut before);
+    let heavier = Scenario { mass_scale: vec![1.0, 1.0, 1.0, 1.5, 1.0, 1.0, 1.0], ..Default::default() };
+    arm.set_scenario(heavier).unwrap();
+    let mut after = vec![0.0; 7];
+    arm.bias_force(&mut after);
+    for joint in 0..7 {
+        assert!(
+            (after[joint] - before[joint] - 0.5 * links[(joint, 3)]).abs() < 1e-6,
+            "{before:?} {after:?}"
+        );
+    }
 }
 
 #[test]

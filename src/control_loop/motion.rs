@@ -1,7 +1,9 @@
 //! What the robot should do now: hold, follow the built-in test motion, or follow a trajectory that was sent.
 
 use crate::error::{Error, Result};
-use crate::reference::{MultiSine, MultiSineConfig, Reference, ReferencePoint, SplineTrajectory};
+use crate::reference::{
+    MultiSine, MultiSineConfig, PointToPoint, PointToPointConfig, Reference, ReferencePoint, SplineTrajectory,
+};
 use crate::robot::Robot;
 use crate::state::State;
 use serde::{Deserialize, Serialize};
@@ -15,11 +17,35 @@ pub enum ReferenceConfig {
     Hold,
     /// A seeded sum of sines on every joint, to learn and to measure on.
     MultiSine(MultiSineConfig),
+    /// From one random posture to the next, with rests.
+    PointToPoint(PointToPointConfig),
+}
+
+/// The motion of a [`ReferenceConfig`] that is more than holding.
+enum BuiltIn {
+    MultiSine(MultiSine),
+    PointToPoint(PointToPoint),
+}
+
+impl BuiltIn {
+    fn start_from(&mut self, robot: &Robot, start: &[f64], velocity: &[f64]) {
+        match self {
+            Self::MultiSine(motion) => motion.start_from(robot, start, velocity),
+            Self::PointToPoint(motion) => motion.start_from(robot, start, velocity),
+        }
+    }
+
+    fn sample(&self, time: f64, out: &mut ReferencePoint) {
+        match self {
+            Self::MultiSine(motion) => motion.sample(time, out),
+            Self::PointToPoint(motion) => motion.sample(time, out),
+        }
+    }
 }
 
 /// The reference and its own clock, which the governor may slow down.
 pub struct Motion {
-    built_in: Option<MultiSine>,
+    built_in: Option<BuiltIn>,
     /// The posture to rest in.
     hold: ReferencePoint,
     source: Source,
@@ -41,7 +67,12 @@ impl Motion {
                 let expected = format!("a posture of the joints {:?}", robot.joints);
                 return Err(Error::mismatch("controller.reference.centre", "nothing", expected));
             }
-            ReferenceConfig::MultiSine(config) => Some(MultiSine::new(robot, &config.centre, config)?),
+            ReferenceConfig::MultiSine(config) => {
+                Some(BuiltIn::MultiSine(MultiSine::new(robot, &config.centre, config)?))
+            }
+            ReferenceConfig::PointToPoint(config) => {
+                Some(BuiltIn::PointToPoint(PointToPoint::new(robot, config)?))
+            }
         };
         let hold = ReferencePoint::zeros(robot.degrees_of_freedom());
         Ok(Self { built_in, hold, source: Source::Hold, time: 0.0 })

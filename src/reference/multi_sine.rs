@@ -12,9 +12,9 @@ use std::f64::consts::TAU;
 
 const SINES: usize = 4;
 /// Time constant in which the velocity at the start dies out, s.
-const STOPPING_TIME: f64 = 0.2;
+pub(super) const STOPPING_TIME: f64 = 0.2;
 /// Distance kept from the position limits, rad or m.
-const MARGIN: f64 = 0.1;
+pub(super) const MARGIN: f64 = 0.1;
 /// Share of the velocity limit that the sines may use.
 const VELOCITY_SHARE: f64 = 0.5;
 
@@ -212,7 +212,7 @@ fn draw(random: &mut Pcg64, [lowest, highest]: [f64; 2], greatest: [f64; 3]) -> 
 }
 
 /// 10 x³ - 15 x⁴ + 6 x⁵ with its first and second derivative; constant outside [0, 1].
-fn quintic(x: f64) -> [f64; 3] {
+pub(super) fn quintic(x: f64) -> [f64; 3] {
     if x >= 1.0 {
         return [1.0, 0.0, 0.0];
     }

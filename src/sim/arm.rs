@@ -81,6 +81,8 @@ pub struct Arm {
     random: Pcg64,
     measured: State,
     truth: State,
+    /// What the wrench does at the joints, in MuJoCo's order.
+    external_effort: Vec<f64>,
 }
 
 impl Arm {
@@ -106,6 +108,7 @@ impl Arm {
             random: Pcg64::seed_from_u64(config.seed),
             measured: State::zeros(n),
             truth: State::zeros(n),
+            external_effort: vec![0.0; n],
             robot,
         };
         arm.set_scenario(Scenario::default())?;
@@ -128,6 +131,10 @@ impl Arm {
         let mut model = self.nominal.mujoco.clone();
         model.body_mass_mut()[payload] = scenario.payload;
         model.body_inertia_mut()[payload] = [0.0; 3];
+        for (body, scale) in self.nominal.body_index.iter().zip(&scenario.mass_scale) {
+            model.body_mass_mut()[*body] *= scale;
+            model.body_inertia_mut()[*body].iter_mut().for_each(|inertia| *inertia *= scale);
+        }
         model.dof_damping_mut().iter_mut().for_each(|damping| *damping *= scenario.damping_scale);
         model.dof_frictionloss_mut().iter_mut().for_each(|friction| *friction *= scenario.friction_scale);
         // No `set_const` afterwards: it would move the robot to its zero posture.
@@ -187,15 +194,23 @@ impl Arm {
     }
 
     /// Efforts that cause `acceleration` here and now, friction and wrench included (`mj_inverse`); for tests, as
-    /// [`Arm::bias_force`].
-    pub fn inverse_dynamics(&mut self, acceleration: &[f64], out: &mut [f64]) {
+    /// [`Arm::bias_force`], and for a model of the plant that is exact.
+    pub fn inverse_dynamics(&mut self, acceleration: &[f64], out: &mut [f64]) -> Result<()> {
         for (index, value) in self.nominal.velocity_index.iter().zip(acceleration) {
             self.data.qacc_mut()[*index] = *value;
         }
         self.data.inverse();
+        let payload = self.nominal.payload_body;
+        let [fx, fy, fz, tx, ty, tz] = self.scenario.wrench;
+        let place = self.data.xipos()[payload];
+        self.external_effort.fill(0.0);
+        self.data
+            .apply_ft(&[fx, fy, fz], &[tx, ty, tz], &place, payload, &mut self.external_effort)
+            .map_err(failure)?;
         for (index, value) in self.nominal.velocity_index.iter().zip(out) {
-            *value = self.data.qfrc_inverse()[*index];
+            *value = self.data.qfrc_inverse()[*index] - self.external_effort[*index];
         }
+        Ok(())
     }
 
     fn check(&self, command: &Command) -> Result<()> {

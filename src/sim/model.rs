@@ -22,6 +22,8 @@ pub struct Model {
     pub position_index: Vec<usize>,
     /// Of each joint in the robot's order: place in `qvel` and all other generalized forces and velocities.
     pub velocity_index: Vec<usize>,
+    /// Of each joint in the robot's order: the body that it moves.
+    pub body_index: Vec<usize>,
     /// Body of the payload; its centre of mass is the origin of the tool.
     pub payload_body: usize,
 }
@@ -61,6 +63,7 @@ impl Model {
         Ok(Self {
             position_index: joints.iter().map(|id| mujoco.jnt_qposadr()[*id] as usize).collect(),
             velocity_index: joints.iter().map(|id| mujoco.jnt_dofadr()[*id] as usize).collect(),
+            body_index: joints.iter().map(|id| mujoco.jnt_bodyid()[*id] as usize).collect(),
             payload_body: payload_body.ok_or_else(|| Error::Simulator("the payload got lost".into()))?,
             mujoco,
         })

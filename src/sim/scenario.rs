@@ -14,6 +14,8 @@ pub struct Scenario {
     pub friction_scale: f64,
     /// Viscous friction, times that of the description.
     pub damping_scale: f64,
+    /// Mass and inertia of the link that each joint moves, times those of the description; empty: 1 for all.
+    pub mass_scale: Vec<f64>,
     /// Effort that arrives at each joint, times the effort commanded; empty: 1 for all.
     pub gain: Vec<f64>,
     /// Time from a command to its effect, s in files; rounded to whole steps of the simulation.
@@ -33,6 +35,7 @@ impl Default for Scenario {
             payload: 0.0,
             friction_scale: 1.0,
             damping_scale: 1.0,
+            mass_scale: Vec::new(),
             gain: Vec::new(),
             delay: Duration::ZERO,
             wrench: [0.0; 6],
@@ -55,8 +58,9 @@ impl Scenario {
             ("position_noise", self.position_noise),
             ("velocity_noise", self.velocity_noise),
         ];
-        let gains = self.gain.iter().map(|gain| ("gain", *gain));
-        for (what, value) in amounts.into_iter().chain(gains) {
+        let lists = [("gain", &self.gain), ("mass_scale", &self.mass_scale)];
+        let entries = lists.iter().flat_map(|(what, list)| list.iter().map(|value| (*what, *value)));
+        for (what, value) in amounts.into_iter().chain(entries) {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(refusal(what, value, "a number that is not negative"));
             }
@@ -64,8 +68,13 @@ impl Scenario {
         if let Some(value) = self.wrench.iter().find(|value| !value.is_finite()) {
             return Err(refusal("wrench", value, "finite numbers"));
         }
-        if !self.gain.is_empty() && self.gain.len() != degrees_of_freedom {
-            return Err(refusal("gain", self.gain.len(), format!("none or {degrees_of_freedom} values")));
+        for (what, list) in lists {
+            if !list.is_empty() && list.len() != degrees_of_freedom {
+                return Err(refusal(what, list.len(), format!("none or {degrees_of_freedom} values")));
+            }
+        }
+        if self.mass_scale.contains(&0.0) {
+            return Err(refusal("mass_scale", 0, "numbers above 0"));
         }
         if self.delay > Self::LONGEST_DELAY {
             return Err(refusal(
@@ -124,6 +133,11 @@ mod tests {
             (Scenario { friction_scale: f64::NAN, ..Default::default() }, "friction_scale"),
             (Scenario { gain: vec![1.0; 3], ..Default::default() }, "gain: found 3, expected none or 2"),
             (Scenario { gain: vec![1.0, -1.0], ..Default::default() }, "gain"),
+            (
+                Scenario { mass_scale: vec![1.0], ..Default::default() },
+                "mass_scale: found 1, expected none or 2",
+            ),
+            (Scenario { mass_scale: vec![1.0, 0.0], ..Default::default() }, "mass_scale"),
             (Scenario { delay: Duration::from_secs(2), ..Default::default() }, "delay: found 2s"),
             (Scenario { wrench: [f64::INFINITY; 6], ..Default::default() }, "wrench"),
         ];
