@@ -36,7 +36,10 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().take_while(|argument| argument != "--ros-args");
     let outcome: anyhow::Result<()> = match Cli::parse_from(arguments).command {
         Command::Train(args) => learned_control::cli::train::run(&args),
-        Command::Evaluate(args) => learned_control::cli::evaluate::run(&args),
+        Command::Evaluate(args) => match learned_control::cli::evaluate::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Replay(args) => learned_control::cli::replay::run(&args),
         Command::Inspect(args) => learned_control::cli::inspect::run(&args),
         #[cfg(feature = "sim")]

@@ -1,12 +1,15 @@
 //! `learned_control evaluate prediction`: errors of the predictor and of its baselines on recordings.
 
 mod dynamics;
+#[cfg(feature = "sim")]
+mod tracking;
 
 use super::DataArgs;
 use crate::evaluation::prediction::{EvaluationConfig, page, prediction_report};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
@@ -20,6 +23,9 @@ enum What {
     Prediction(PredictionArgs),
     /// Explain the efforts of recordings by their motion, with time or a recording held out, beside simpler models
     Dynamics(dynamics::DynamicsArgs),
+    /// Track references with a simulated arm that changes, with learning and without, beside classical controllers
+    #[cfg(feature = "sim")]
+    Tracking(tracking::TrackingArgs),
 }
 
 #[derive(Args, Debug)]
@@ -46,11 +52,14 @@ struct PredictionArgs {
     html: Option<PathBuf>,
 }
 
-pub fn run(args: &EvaluateArgs) -> Result<()> {
+pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     match &args.what {
-        What::Prediction(args) => prediction(args),
-        What::Dynamics(args) => dynamics::run(args),
+        What::Prediction(args) => prediction(args)?,
+        What::Dynamics(args) => dynamics::run(args)?,
+        #[cfg(feature = "sim")]
+        What::Tracking(args) => return tracking::run(args),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn prediction(args: &PredictionArgs) -> Result<()> {

@@ -1,0 +1,257 @@
+//! What happens to the arm in a run, drawn from its seed, and when errors are counted.
+
+use crate::control_loop::ReferenceConfig;
+use crate::reference::{MultiSineConfig, PointToPointConfig};
+use crate::sim::Scenario;
+use clap::ValueEnum;
+use rand::RngExt;
+use rand_distr::{Distribution, UnitSphere};
+use rand_pcg::Pcg64;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Which of the disjoint sets of seeds a run is from. Training draws from `Pcg64::new(seed, episode)`; these are other
+/// streams of that generator, so that no seed gives the motion or noise of another purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Suite,
+    Tuning,
+}
+
+/// How the robot departs from its description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ScenarioKind {
+    Nominal,
+    Payload,
+    PayloadSwitch,
+    Friction,
+    GainLoss,
+    Delay,
+    MassError,
+    Wrench,
+    Noise,
+    NoisePayload,
+}
+
+/// The kinds of motion, by seed in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceKind {
+    MultiSine,
+    PointToPoint,
+    Fast,
+}
+
+/// One run's reference, what changes when, and what counts.
+#[derive(Clone, Debug)]
+pub struct Course {
+    pub reference_kind: ReferenceKind,
+    pub reference: ReferenceConfig,
+    /// Of the sensor noise and of a learner's first weights.
+    pub seed: u64,
+    /// What the robot is from which time [s] on; the first at 0, in order.
+    pub changes: Vec<(f64, Scenario)>,
+    /// Windows are counted from these times, s: the start, or the changes where there are any.
+    pub origins: Vec<f64>,
+    /// Length of the run, s.
+    pub seconds: f64,
+}
+
+const PAYLOAD: f64 = 1.5; // kg
+const CHANGE: f64 = 15.0; // s
+const CHANGE_BACK: f64 = 30.0; // s
+/// Observed after the last change, s.
+const AFTER: f64 = 10.5;
+/// Of runs without a change, s: long enough for what is slow to be learned.
+const STEADY: f64 = 20.0;
+const NOISE: [f64; 2] = [1e-5, 1e-3]; // rad, rad/s
+
+impl ScenarioKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nominal => "nominal",
+            Self::Payload => "payload",
+            Self::PayloadSwitch => "payload_switch",
+            Self::Friction => "friction",
+            Self::GainLoss => "gain_loss",
+            Self::Delay => "delay",
+            Self::MassError => "mass_error",
+            Self::Wrench => "wrench",
+            Self::Noise => "noise",
+            Self::NoisePayload => "noise_payload",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Nominal => "the arm as it is described",
+            Self::Payload => "1.5 kg at the tool from the start",
+            Self::PayloadSwitch => "1.5 kg at the tool from 15 s to 30 s",
+            Self::Friction => "Coulomb friction x 3, viscous friction x 2",
+            Self::GainLoss => "two joints, drawn, deliver 30 % less from 15 s on",
+            Self::Delay => "commands act 4 ms late",
+            Self::MassError => {
+                "the description's masses and inertias are wrong by up to 20 %, each link by its own"
+            }
+            Self::Wrench => "pushes of 20 to 40 N at the tool for 0.2 to 0.4 s, in all directions",
+            Self::Noise => "ten times the sensor noise: 1e-4 rad, 1e-2 rad/s",
+            Self::NoisePayload => "ten times the sensor noise and 1.5 kg at the tool",
+        }
+    }
+
+    pub fn is_noisy(self) -> bool {
+        matches!(self, Self::Noise | Self::NoisePayload)
+    }
+
+    /// Whether what must be learned is a lasting property of the robot.
+    pub fn is_learnable(self) -> bool {
+        matches!(
+            self,
+            Self::Payload | Self::PayloadSwitch | Self::Friction | Self::GainLoss | Self::MassError
+        )
+    }
+
+    /// Whether the robot changes on the way.
+    pub fn changes(self) -> bool {
+        matches!(self, Self::PayloadSwitch | Self::GainLoss)
+    }
+
+    /// The run of `seed` about `centre`, rad, one entry a joint.
+    pub fn course(self, purpose: Purpose, seed: u64, centre: &[f64]) -> Course {
+        let stream = match purpose {
+            Purpose::Suite => 1_u128 << 64,
+            Purpose::Tuning => 1_u128 << 65,
+        };
+        let mut random = Pcg64::new(u128::from(seed), stream + self as u128);
+        let (reference_kind, reference) = reference(seed, random.random(), centre);
+        let noise_seed = random.random();
+        let changes = self.scenarios(&mut random, centre.len());
+        let (origins, seconds) = match self {
+            Self::PayloadSwitch => (vec![CHANGE, CHANGE_BACK], CHANGE_BACK + AFTER),
+            Self::GainLoss => (vec![CHANGE], CHANGE + AFTER),
+            _ => (vec![0.0], STEADY),
+        };
+        Course { reference_kind, reference, seed: noise_seed, changes, origins, seconds }
+    }
+
+    fn scenarios(self, random: &mut Pcg64, joints: usize) -> Vec<(f64, Scenario)> {
+        let factor = if self.is_noisy() { 10.0 } else { 1.0 };
+        let nominal = Scenario {
+            position_noise: factor * NOISE[0],
+            velocity_noise: factor * NOISE[1],
+            ..Default::default()
+        };
+        let loaded = Scenario { payload: PAYLOAD, ..nominal.clone() };
+        match self {
+            Self::Nominal | Self::Noise => vec![(0.0, nominal)],
+            Self::Payload | Self::NoisePayload => vec![(0.0, loaded)],
+            Self::PayloadSwitch => vec![(0.0, nominal.clone()), (CHANGE, loaded), (CHANGE_BACK, nominal)],
+            Self::Friction => {
+                vec![(0.0, Scenario { friction_scale: 3.0, damping_scale: 2.0, ..nominal })]
+            }
+            Self::GainLoss => {
+                let first = random.random_range(0..joints);
+                let second = (first + random.random_range(1..joints.max(2))) % joints;
+                let gain = (0..joints).map(|joint| if joint == first || joint == second { 0.7 } else { 1.0 });
+                let weakened = Scenario { gain: gain.collect(), ..nominal.clone() };
+                vec![(0.0, nominal), (CHANGE, weakened)]
+            }
+            Self::Delay => vec![(0.0, Scenario { delay: Duration::from_millis(4), ..nominal })],
+            Self::MassError => {
+                let scale = (0..joints).map(|_| 1.0 / random.random_range(0.8..1.2)).collect();
+                vec![(0.0, Scenario { mass_scale: scale, ..nominal })]
+            }
+            Self::Wrench => pushes(random, &nominal),
+        }
+    }
+}
+
+/// One push about every two seconds, never two at once.
+fn pushes(random: &mut Pcg64, nominal: &Scenario) -> Vec<(f64, Scenario)> {
+    let mut changes = vec![(0.0, nominal.clone())];
+    let mut time = random.random_range(2.5..4.0);
+    while time < STEADY - 1.0 {
+        let [x, y, z]: [f64; 3] = UnitSphere.sample(random);
+        let force = random.random_range(20.0..40.0);
+        let wrench = [force * x, force * y, force * z, 0.0, 0.0, 0.0];
+        changes.push((time, Scenario { wrench, ..nominal.clone() }));
+        let duration = random.random_range(0.2..0.4);
+        changes.push((time + duration, nominal.clone()));
+        time += duration + random.random_range(1.0..3.0);
+    }
+    changes
+}
+
+fn reference(turn: u64, seed: u64, centre: &[f64]) -> (ReferenceKind, ReferenceConfig) {
+    let centre = centre.to_vec();
+    match turn % 3 {
+        0 => {
+            let config = MultiSineConfig { seed, centre, ..Default::default() };
+            (ReferenceKind::MultiSine, ReferenceConfig::MultiSine(config))
+        }
+        1 => {
+            let config = PointToPointConfig { seed, centre, ..Default::default() };
+            (ReferenceKind::PointToPoint, ReferenceConfig::PointToPoint(config))
+        }
+        _ => {
+            let config = PointToPointConfig {
+                seed,
+                centre,
+                velocity_share: 0.8,
+                acceleration: 12.0,
+                dwell: [0.1, 0.3],
+                ..Default::default()
+            };
+            (ReferenceKind::Fast, ReferenceConfig::PointToPoint(config))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CENTRE: [f64; 7] = [0.0, 0.4, 0.0, -1.4, 0.0, 1.0, 0.0];
+
+    #[test]
+    fn runs_repeat_and_differ_by_seed_scenario_and_purpose() {
+        let seed = |kind: ScenarioKind, purpose, seed| kind.course(purpose, seed, &CENTRE).seed;
+        let drawn = [
+            seed(ScenarioKind::Payload, Purpose::Suite, 0),
+            seed(ScenarioKind::Payload, Purpose::Suite, 1),
+            seed(ScenarioKind::Payload, Purpose::Tuning, 0),
+            seed(ScenarioKind::Friction, Purpose::Suite, 0),
+        ];
+        assert_eq!(drawn[0], seed(ScenarioKind::Payload, Purpose::Suite, 0));
+        let distinct: std::collections::BTreeSet<_> = drawn.iter().collect();
+        assert_eq!(distinct.len(), 4);
+    }
+
+    #[test]
+    fn every_scenario_is_one_that_the_arm_accepts() {
+        for kind in ScenarioKind::value_variants() {
+            for seed in 0..20 {
+                let course = kind.course(Purpose::Suite, seed, &CENTRE);
+                assert!(course.changes.is_sorted_by(|a, b| a.0 < b.0) && course.changes[0].0 == 0.0);
+                assert!(course.changes.iter().all(|(time, _)| *time < course.seconds));
+                course.changes.iter().for_each(|(_, scenario)| scenario.check(7).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn two_joints_weaken_and_pushes_end() {
+        let weakened = ScenarioKind::GainLoss.course(Purpose::Suite, 3, &CENTRE);
+        let gain = &weakened.changes[1].1.gain;
+        assert_eq!(gain.iter().filter(|gain| **gain == 0.7).count(), 2);
+        let pushed = ScenarioKind::Wrench.course(Purpose::Suite, 3, &CENTRE).changes;
+        assert!(pushed.len() > 8 && pushed.len() % 2 == 1);
+        for pair in pushed[1..].chunks(2) {
+            let force = pair[0].1.wrench.iter().map(|f| f * f).sum::<f64>().sqrt();
+            assert!((20.0..40.0).contains(&force) && pair[1].1.wrench == [0.0; 6]);
+            assert!((0.2..0.4).contains(&(pair[1].0 - pair[0].0)));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One controller on one course.
+
+use super::controller::ControllerKind;
+use super::course::Course;
+use super::oracle::Oracle;
+use super::slotine_li::SlotineLi;
+use super::tuning::Tuning;
+use super::{ARMATURE, BIN, TrackingConfig};
+use crate::closed_loop::ClosedLoop;
+use crate::command::{Command, Mode};
+use crate::control_loop::{ControllerConfig, Motion, Verdict};
+use crate::controller::Gains;
+use crate::error::Result;
+use crate::reference::ReferencePoint;
+use crate::robot::{Dynamics, Limits, Robot, first_non_finite};
+use crate::sim::{Arm, ArmConfig, Plant, Scenario};
+use crate::state::State;
+use std::time::Duration;
+
+/// What a run left behind.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Mean over joints and time of the squared true tracking error in each `BIN`, rad² (or m²).
+    pub squares: Vec<f64>,
+    /// Ticks in which the robot was beyond a limit of position or velocity, or was commanded more than its effort.
+    pub violations: usize,
+    /// Ticks in which the controller had to limit a command.
+    pub limited: usize,
+    /// Ticks whose command was not finite.
+    pub non_finite: usize,
+    /// Why the run ended early, if so; `squares` is infinite from there on.
+    pub fault: Option<String>,
+}
+
+/// Runs `kind` on `course`; a plant that diverges is an outcome, not an error.
+pub fn run(
+    config: &TrackingConfig,
+    kind: ControllerKind,
+    tuning: &Tuning,
+    course: &Course,
+) -> Result<Outcome> {
+    let seconds = config.longest.map_or(course.seconds, |longest| course.seconds.min(longest));
+    let mut contender = Contender::new(config, kind, tuning, course)?;
+    let mut recorder = Recorder::new(config, seconds)?;
+    let ends = course.changes.iter().skip(1).map(|(time, _)| *time).chain([course.seconds]);
+    for ((begin, scenario), end) in course.changes.iter().zip(ends) {
+        let ticks = |time: f64| (time.min(seconds) * config.controller.update_rate).round() as u64;
+        if *begin > 0.0 {
+            contender.set_scenario(scenario)?;
+        }
+        if let Err(error) = contender.run(ticks(end) - ticks(*begin), &mut recorder) {
+            recorder.fail(error.to_string());
+            break;
+        }
+    }
+    Ok(recorder.outcome())
+}
+
+/// The arm under a controller of any kind.
+enum Contender {
+    Loop(Box<ClosedLoop>),
+    Rival(Box<RivalLoop>),
+}
+
+impl Contender {
+    fn new(config: &TrackingConfig, kind: ControllerKind, tuning: &Tuning, course: &Course) -> Result<Self> {
+        let robot = Robot::from_urdf(&config.urdf)?;
+        let armature = vec![ARMATURE; robot.degrees_of_freedom()];
+        let base = ControllerConfig {
+            reference: course.reference.clone(),
+            rotor_inertia: armature.clone(),
+            ..config.controller.clone()
+        };
+        let controller = kind.configure(&base, &robot, tuning);
+        let arm = ArmConfig {
+            armature,
+            initial_position: config.centre()?.to_vec(),
+            seed: course.seed,
+            ..config.arm.clone()
+        };
+        let scenario = course.changes[0].1.clone();
+        Ok(match kind {
+            ControllerKind::SlotineLi | ControllerKind::Oracle => {
+                Self::Rival(Box::new(RivalLoop::new(config, kind, tuning, controller, arm, scenario)?))
+            }
+            _ => {
+                let learner = kind.learner(&config.learner, course.seed);
+                Self::Loop(Box::new(ClosedLoop::new(&config.urdf, arm, scenario, controller, learner)?))
+            }
+        })
+    }
+
+    fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
+        match self {
+            Self::Loop(run) => run.arm.set_scenario(scenario.clone()),
+            Self::Rival(run) => run.set_scenario(scenario),
+        }
+    }
+
+    fn run(&mut self, ticks: u64, recorder: &mut Recorder) -> Result<()> {
+        match self {
+            Self::Loop(run) => {
+                let seconds = ticks as f64 / run.control.config().update_rate;
+                run.run(seconds, |tick| {
+                    let limited = tick.control.verdict() == Verdict::Limited;
+                    recorder.take(&tick.control.reference().position, tick.actual, tick.command, limited);
+                })
+            }
+            Self::Rival(run) => (0..ticks).try_for_each(|_| run.tick(recorder)),
+        }
+    }
+}
+
+/// As [`ClosedLoop`], of the rivals that are no [`crate::control_loop::ControlLoop`].
+struct RivalLoop {
+    arm: Arm,
+    robot: Robot,
+    law: Law,
+    motion: Motion,
+    reference: ReferencePoint,
+    ahead: ReferencePoint,
+    command: Command,
+    period: Duration,
+    started: bool,
+}
+
+enum Law {
+    SlotineLi(SlotineLi),
+    Oracle(Oracle),
+}
+
+impl RivalLoop {
+    fn new(
+        config: &TrackingConfig,
+        kind: ControllerKind,
+        tuning: &Tuning,
+        controller: ControllerConfig,
+        arm: ArmConfig,
+        scenario: Scenario,
+    ) -> Result<Self> {
+        let robot = Robot::from_urdf(&config.urdf)?;
+        let joints = robot.degrees_of_freedom();
+        let gains: Vec<Gains> = robot
+            .joints
+            .iter()
+            .map(|joint| controller.gains.get(joint).copied().unwrap_or_default())
+            .collect();
+        let law = if kind == ControllerKind::Oracle {
+            let mut oracle = Oracle::new(&config.urdf, arm.clone(), gains)?;
+            oracle.set_scenario(&scenario)?;
+            Law::Oracle(oracle)
+        } else {
+            let dynamics = Dynamics::for_robot(&config.urdf, &robot)?;
+            let inertia = &controller.rotor_inertia;
+            Law::SlotineLi(SlotineLi::new(&robot, dynamics, inertia, gains, tuning.adaptation)?)
+        };
+        let mut arm = Arm::new(&config.urdf, arm)?;
+        arm.set_scenario(scenario)?;
+        Ok(Self {
+            arm,
+            law,
+            motion: Motion::new(&controller.reference, &robot)?,
+            reference: ReferencePoint::zeros(joints),
+            ahead: ReferencePoint::zeros(joints),
+            command: Command::zeros(Mode::Effort, joints),
+            period: Duration::from_secs_f64(1.0 / controller.update_rate),
+            started: false,
+            robot,
+        })
+    }
+
+    fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
+        if let Law::Oracle(oracle) = &mut self.law {
+            oracle.set_scenario(scenario)?;
+        }
+        self.arm.set_scenario(scenario.clone())
+    }
+
+    fn tick(&mut self, recorder: &mut Recorder) -> Result<()> {
+        let state = self.arm.state();
+        let dt = self.period.as_secs_f64();
+        match self.started {
+            true => self.motion.advance(dt),
+            false => self.motion.start(&self.robot, state),
+        }
+        self.started = true;
+        self.motion.sample(&mut self.reference, 1.0);
+        let values = &mut self.command.values;
+        match &mut self.law {
+            Law::SlotineLi(law) => law.command(state, &self.reference, values),
+            Law::Oracle(law) => {
+                // the command acts for a period from the end of the delay on
+                let ahead = self.arm.scenario().delay.as_secs_f64() + 0.5 * dt;
+                self.motion.sample_ahead(ahead, &mut self.ahead);
+                law.command(state, &self.reference, &self.ahead, values)?;
+            }
+        }
+        self.command.stamp = state.stamp;
+        let limited = self.robot.limits.limit_effort(&state.position, &state.velocity, values);
+        if let (Law::SlotineLi(law), false) = (&mut self.law, limited) {
+            law.adapt(dt);
+        }
+        recorder.take(&self.reference.position, self.arm.true_state(), &self.command, limited);
+        self.arm.step(&self.command, self.period)
+    }
+}
+
+/// Adds errors up in bins.
+struct Recorder {
+    limits: Limits,
+    robot: Robot,
+    difference: Vec<f64>,
+    ticks_per_bin: u64,
+    bins: usize,
+    sum: f64,
+    ticks: u64,
+    outcome: Outcome,
+}
+
+impl Recorder {
+    fn new(config: &TrackingConfig, seconds: f64) -> Result<Self> {
+        let robot = Robot::from_urdf(&config.urdf)?;
+        Ok(Self {
+            limits: robot.limits.clone(),
+            difference: vec![0.0; robot.degrees_of_freedom()],
+            robot,
+            ticks_per_bin: (BIN * config.controller.update_rate).round().max(1.0) as u64,
+            bins: (seconds / BIN).round() as usize,
+            sum: 0.0,
+            ticks: 0,
+            outcome: Outcome::default(),
+        })
+    }
+
+    fn take(&mut self, reference: &[f64], actual: &State, command: &Command, limited: bool) {
+        self.robot.difference(&actual.position, reference, &mut self.difference);
+        let joints = self.difference.len() as f64;
+        self.sum += self.difference.iter().map(|error| error * error).sum::<f64>() / joints;
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.ticks_per_bin) {
+            self.outcome.squares.push(self.sum / self.ticks_per_bin as f64);
+            self.sum = 0.0;
+        }
+        let beyond =
+            |values: &[f64], limits: &[f64]| values.iter().zip(limits).any(|(v, limit)| v.abs() > *limit);
+        let violated = self.limits.first_outside(&actual.position).is_some()
+            || beyond(&actual.velocity, &self.limits.velocity)
+            || beyond(&command.values, &self.limits.effort);
+        self.outcome.violations += usize::from(violated);
+        self.outcome.limited += usize::from(limited);
+        self.outcome.non_finite += usize::from(first_non_finite(&command.values).is_some());
+    }
+
+    fn fail(&mut self, fault: String) {
+        self.outcome.fault = Some(fault);
+        self.outcome.squares.resize(self.bins, f64::INFINITY);
+    }
+
+    fn outcome(self) -> Outcome {
+        self.outcome
+    }
+}
