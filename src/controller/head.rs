@@ -337,7 +337,8 @@ impl Head {
             self.robot.write(position, velocity, acceleration, &mut self.regressors, &mut self.described);
             for (j, joint) in self.joints.iter().enumerate() {
                 let x = &self.regressors[j * self.size..][..self.size];
-                out[j] += self.described[j] - feedforward[j] + dot(&joint.weights, x);
+                let correction = dot(&joint.weights, x);
+                out[j] += self.described[j] - feedforward[j] + joint.trust(x, correction) * correction;
             }
         }
         for (j, joint) in self.joints.iter().enumerate() {
@@ -425,6 +426,12 @@ impl Joint {
             self.former.rotate_right(1);
             self.former[0].copy_from(&self.weights, &self.belief, self.usual, self.recent);
         }
+    }
+
+    /// How far a `correction` for the motion `x` is trusted: by what it is beside its own uncertainty, m²/(m² + σ²).
+    fn trust(&self, x: &[f64], correction: f64) -> f64 {
+        let (square, variance) = (correction * correction, self.belief.variance(x));
+        if square > 0.0 { square / (square + variance) } else { 0.0 }
     }
 
     /// The share of the learned effort that has earned its place by what it explains of the effort that the feedforward
