@@ -51,6 +51,7 @@ pub struct ControllerConfig {
     pub prediction: bool,
     /// Largest share α of the learned residual, 0 to 1. 0 is the baseline alone.
     pub authority: f64,
+    pub assistance: Assistance,
     /// Largest residual as a share of a joint's effort limit, 0 to 1.
     pub residual_limit: f64,
     /// Time in which new weights take over [s].
@@ -78,6 +79,29 @@ pub enum TickTrigger {
     JointStates,
 }
 
+/// How much of the authority is used: the way up for a new robot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assistance {
+    /// None: everything is learned, computed and reported, and the command is the baseline's.
+    Shadow,
+    /// Half.
+    Assist,
+    #[default]
+    Full,
+}
+
+impl Assistance {
+    /// The part of the authority that is used.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::Shadow => 0.0,
+            Self::Assist => 0.5,
+            Self::Full => 1.0,
+        }
+    }
+}
+
 /// Tolerances of tracking.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -99,6 +123,7 @@ impl Default for ControllerConfig {
             learning: false,
             prediction: false,
             authority: 1.0,
+            assistance: Assistance::default(),
             residual_limit: 0.5,
             fade_time: 0.2,
             joint_states_timeout: 0.1,
@@ -193,7 +218,7 @@ impl ControlLoop {
             last_feedforward: vec![0.0; joints],
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
             residual: Residual::new(limit, config.fade_time),
-            authority: Authority::new(config.authority),
+            authority: Authority::new(config.authority * config.assistance.share()),
             governor: Governor::new(joints),
             motion: Motion::new(&config.reference, &robot)?,
             reference: ReferencePoint::zeros(joints),
@@ -263,8 +288,13 @@ impl ControlLoop {
     }
 
     /// Sets the largest authority at run time.
-    pub fn set_authority_ceiling(&mut self, ceiling: f64) {
-        self.authority.set_ceiling(ceiling);
+    pub fn set_authority(&mut self, authority: f64, assistance: Assistance) {
+        self.authority.set_ceiling(authority * assistance.share());
+    }
+
+    /// Stops the learning in the tick, or goes on with it; what was learned stays in use.
+    pub fn freeze_head(&mut self, frozen: bool) {
+        self.head.iter_mut().for_each(|head| head.freeze(frozen));
     }
 
     /// Accepts weights from now on and expects the learner to be alive, or freezes those in use.
@@ -500,6 +530,8 @@ impl ControlLoop {
         self.sample.reference_position.copy_from_slice(&self.reference.position);
         self.sample.reference_velocity.copy_from_slice(&self.reference.velocity);
         self.sample.reference_acceleration.copy_from_slice(&self.reference.acceleration);
-        self.sample.feedforward_effort.copy_from_slice(&self.baseline.feedforward_effort);
+        // a learner's network has to learn what nothing else knows
+        let known = self.head.as_ref().map_or(&self.baseline.feedforward_effort[..], Head::known);
+        self.sample.feedforward_effort.copy_from_slice(known);
     }
 }

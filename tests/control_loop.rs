@@ -5,7 +5,9 @@ mod common;
 
 use common::{ABSURD, JOINTS, arm, command, config, overflowing_weights, state_at, weights};
 use learned_control::command::Command;
-use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, ReferenceConfig, Verdict};
+use learned_control::control_loop::{
+    Assistance, ControlLoop, ControllerConfig, Fault, ReferenceConfig, Verdict,
+};
 use learned_control::controller::ResidualModel;
 use learned_control::reference::{JointTrajectory, JointTrajectoryPoint, MissingJoints, SplineTrajectory};
 use learned_control::robot::Limits;
@@ -74,7 +76,7 @@ fn with_authority_zero_the_command_is_the_baselines_bit_for_bit() {
     assert!(run(&mut plain, 1..5000, 7) == run(&mut learned, 1..5000, 7));
     assert!(learned.residual().card().is_some() && learned.authority() == 0.0);
 
-    learned.set_authority_ceiling(1.0);
+    learned.set_authority(1.0, Assistance::Full);
     assert!(run(&mut plain, 5000..6000, 7) != run(&mut learned, 5000..6000, 7), "the model does nothing");
     assert_eq!(learned.authority(), 1.0);
 }

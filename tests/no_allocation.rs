@@ -4,7 +4,7 @@ mod common;
 
 use common::{ABSURD, arm, command, config, overflowing_weights, state_at, weights};
 use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
-use learned_control::controller::ResidualModel;
+use learned_control::controller::{HeadConfig, ObserverConfig, ResidualModel};
 use learned_control::predictor::linear::LinearPath;
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel, RealisedError};
 use learned_control::state::{Stamp, State};
@@ -68,8 +68,24 @@ fn a_prediction_does_not_allocate() {
 /// hold, with absurd measurements.
 #[test]
 fn a_tick_does_not_allocate() {
+    for (enabled, bandwidth) in [(false, 0.0), (true, 60.0)] {
+        count_ticks(
+            HeadConfig { enabled, ..Default::default() },
+            ObserverConfig { bandwidth, ..Default::default() },
+        );
+    }
+}
+
+fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
     let (robot, dynamics) = arm();
-    let config = ControllerConfig { learning: true, prediction: true, learner_timeout: 1.0, ..config() };
+    let config = ControllerConfig {
+        learning: true,
+        prediction: true,
+        learner_timeout: 1.0,
+        head,
+        observer,
+        ..config()
+    };
     let model = |bytes: &[u8]| Box::new(ResidualModel::from_bytes(bytes, "test", &robot).unwrap());
     let bytes = [weights(1.0), weights(0.5), overflowing_weights(), weights(0.2)];
     let mut models = bytes.map(|bytes| model(&bytes)).into_iter();

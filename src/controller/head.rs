@@ -90,8 +90,10 @@ const STICTION_PENALTY: f64 = 100.0;
 pub struct HeadReport {
     /// Of the learned effort, the share that has earned its place, 0 to 1.
     pub share: f64,
-    /// Root mean square of the effort that is left unexplained, Nm or N.
-    pub usual_error: f64,
+    /// Root mean square of late of the effort that the baseline's feedforward leaves to its feedback, and of what the
+    /// learned effort would leave of it, Nm or N.
+    pub without: f64,
+    pub with: f64,
     /// How often the robot was noticed to be no longer what it was.
     pub changes: u64,
 }
@@ -157,6 +159,8 @@ pub struct Head {
     network: Vec<f64>,
     totals: Vec<f64>,
     shares: Vec<f64>,
+    known: Vec<f64>,
+    frozen: bool,
 }
 
 /// Signals of a joint beside its regressors: effort less the described one, effort less the feedforward, whether it rests,
@@ -210,6 +214,8 @@ impl Head {
             network: vec![0.0; n],
             totals: vec![0.0; n],
             shares: vec![0.0; n],
+            known: vec![0.0; n],
+            frozen: false,
             robot: rigid_body,
         }
     }
@@ -247,7 +253,7 @@ impl Head {
         self.take_signals(effort, feedforward);
         self.undisturbed = if undisturbed { self.undisturbed + dt } else { 0.0 };
         // the low-pass has to have forgotten what was before
-        if self.undisturbed > 0.5 / self.config.bandwidth {
+        if self.undisturbed > 0.5 / self.config.bandwidth && !self.frozen {
             self.learn(dt, network);
         }
     }
@@ -338,8 +344,11 @@ impl Head {
             for (j, joint) in self.joints.iter().enumerate() {
                 let x = &self.regressors[j * self.size..][..self.size];
                 let correction = dot(&joint.weights, x);
-                out[j] += self.described[j] - feedforward[j] + joint.trust(x, correction) * correction;
+                self.known[j] = self.described[j] + joint.trust(x, correction) * correction;
+                out[j] += self.known[j] - feedforward[j];
             }
+        } else {
+            self.known.copy_from_slice(feedforward);
         }
         for (j, joint) in self.joints.iter().enumerate() {
             self.shares[j] = joint.share(self.least[j]);
@@ -347,10 +356,21 @@ impl Head {
         }
     }
 
+    /// The effort for the last reference of [`Self::add_effort`] that is known without a network, [joint].
+    pub fn known(&self) -> &[f64] {
+        &self.known
+    }
+
+    /// Keeps what is believed as it is, or goes on learning.
+    pub fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
     /// How the learning of joint `joint` stands.
     pub fn report(&self, joint: usize) -> HeadReport {
         let j = &self.joints[joint];
-        HeadReport { share: self.shares[joint], usual_error: j.usual.sqrt(), changes: j.changes }
+        let [without, with] = j.evidence.map(|square| square.max(0.0).sqrt());
+        HeadReport { share: self.shares[joint], without, with, changes: j.changes }
     }
 }
 

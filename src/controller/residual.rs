@@ -185,18 +185,22 @@ impl Residual {
         if self.incoming.is_some() { None } else { self.current.as_deref_mut() }
     }
 
-    /// Writes the network's output for `reference`, Nm or N; zero without a network.
+    /// Writes the network's output for `reference`, Nm or N; zero without a network, and less and less the further the
+    /// reference is from the motions that the network was trained on.
     pub fn evaluate(&mut self, reference: &ReferencePoint, out: &mut [f64]) {
         let ReferencePoint { position, velocity, acceleration } = reference;
         write_features(position, velocity, acceleration, &mut self.features);
         out.fill(0.0);
         if let Some(model) = &mut self.current {
             model.evaluate(&self.features, out);
+            let familiarity = model.card.familiarity(position, velocity);
+            out.iter_mut().for_each(|effort| *effort *= familiarity);
         }
         if let Some(model) = &mut self.incoming {
             model.evaluate(&self.features, &mut self.incoming_effort);
+            let familiarity = model.card.familiarity(position, velocity);
             for (effort, incoming) in out.iter_mut().zip(&self.incoming_effort) {
-                *effort += self.fade * (incoming - *effort);
+                *effort += self.fade * (familiarity * incoming - *effort);
             }
         }
     }

@@ -108,6 +108,14 @@ impl JointRange {
         }
     }
 
+    /// How far a motion is outside, as a share of the range; 0 inside.
+    fn excess(&self, position: f64, velocity: f64) -> f64 {
+        let excess = |(least, greatest): (f64, f64), value: f64| {
+            (least - value).max(value - greatest).max(0.0) / (greatest - least).max(f64::MIN_POSITIVE)
+        };
+        excess(self.position, position).max(excess(self.velocity, velocity))
+    }
+
     fn contains(&self, position: f64, velocity: f64) -> bool {
         let within = |(least, greatest): (f64, f64), value: f64| least <= value && value <= greatest;
         within(self.position, position) && within(self.velocity, velocity)
@@ -120,7 +128,18 @@ impl JointRange {
     }
 }
 
+/// A motion outside of the ranges seen in training by this share of them is not familiar at all.
+const UNFAMILIAR: f64 = 0.25;
+
 impl Card {
+    /// 1 for a motion within what was seen in training, falling to 0 at a quarter of the range beyond; 1 if it is not known
+    /// what was seen.
+    pub fn familiarity(&self, position: &[f64], velocity: &[f64]) -> f64 {
+        let motion = position.iter().zip(velocity);
+        let excess = self.ranges.iter().zip(motion).map(|(range, (q, v))| range.excess(*q, *v));
+        (1.0 - excess.fold(0.0, f64::max) / UNFAMILIAR).max(0.0)
+    }
+
     /// A card for `robot` that says nothing yet of training and evaluation. `network` is the network's configuration.
     pub fn new(kind: ModelKind, robot: &Robot, dt: f64, network: &impl Serialize) -> Result<Self> {
         Ok(Self {

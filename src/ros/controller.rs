@@ -6,7 +6,7 @@
 
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, TickTrigger, Verdict};
-use crate::controller::ResidualModel;
+use crate::controller::{HeadReport, ResidualModel};
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
@@ -32,7 +32,7 @@ const LARGEST_WEIGHTS: usize = 16 << 20;
 const MISSED: f64 = 2.0;
 
 impl Validate for ControllerConfig {
-    const LIVE: &'static [&'static str] = &["authority", "learning"];
+    const LIVE: &'static [&'static str] = &["assistance", "authority", "learning"];
 
     fn validate(&self) -> Result<()> {
         ControllerConfig::validate(self)
@@ -67,6 +67,8 @@ struct ControllerNode {
     tick_time: Timing,
     missed_deadlines: u64,
     ticks: u64,
+    /// Of the robot, noticed by the head at each joint.
+    changes: Vec<u64>,
     diagnostics_due: Every,
     slow_topics_due: Every,
 }
@@ -93,6 +95,7 @@ struct Outputs {
 impl ControllerNode {
     fn new(mut shell: Shell<ControllerConfig>, control: ControlLoop) -> Result<Self> {
         let (config, robot) = (control.config(), control.robot());
+        let robot_joints = robot.degrees_of_freedom();
         let inputs = Inputs {
             joint_states: shell.subscribe("joint_states", joint_states_qos(config.tick))?,
             joint_trajectory: shell.subscribe("~/joint_trajectory", reliable_qos(1))?,
@@ -137,6 +140,7 @@ impl ControllerNode {
             tick_time: Timing::default(),
             missed_deadlines: 0,
             ticks: 0,
+            changes: vec![0; robot_joints],
             diagnostics_due: Every::new(1.0),
             slow_topics_due: Every::new(50.0),
         })
@@ -317,7 +321,7 @@ impl ControllerNode {
             self.follow(&message);
         }
         if let Some(config) = self.shell.changed_config() {
-            self.control.set_authority_ceiling(config.authority);
+            self.control.set_authority(config.authority, config.assistance);
             // Only its own change counts: the service ~/enable_learning may have spoken since.
             if config.learning != self.learning_parameter {
                 self.learning_parameter = config.learning;
@@ -354,7 +358,8 @@ impl ControllerNode {
         while let Some(request) = self.inputs.enable_learning.take() {
             let enabled = request.message.data;
             self.control.set_learning(enabled);
-            let message: &str = if enabled { "accepting weights" } else { "weights are frozen" };
+            self.control.freeze_head(!enabled);
+            let message: &str = if enabled { "learning" } else { "everything that was learned is frozen" };
             self.shell.info(message);
             request.respond(SetBool::Response { success: true, message: message.into() })?;
         }
@@ -418,7 +423,14 @@ impl ControllerNode {
             _ => None,
         };
         let outside = outside.map_or(String::new(), |joint| self.control.robot().joints[joint].clone());
+        let head = self.head_reports();
+        let of_head = |value: fn(&HeadReport) -> f64| {
+            head.iter().map(|report| format!("{:.3}", value(report))).collect::<Vec<_>>().join(" ")
+        };
         let values = [
+            ("head_share", of_head(|report| report.share)),
+            ("unexplained_without_head", of_head(|report| report.without)),
+            ("unexplained_with_head", of_head(|report| report.with)),
             ("authority", format!("{:.3}", self.control.authority())),
             ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
             ("model_revision", revision.to_string()),
@@ -432,6 +444,26 @@ impl ControllerNode {
         ];
         let message = verdict.describe(&self.control.robot().joints);
         self.shell.diagnose("control", level, &message, &values);
+        self.tell_changes(&head);
+    }
+
+    /// How the learning in the tick stands, one a joint; none without it.
+    fn head_reports(&self) -> Vec<HeadReport> {
+        let joints = 0..self.control.robot().degrees_of_freedom();
+        self.control.head().map_or(Vec::new(), |head| joints.map(|joint| head.report(joint)).collect())
+    }
+
+    /// Says at which joints the robot was noticed to have changed since the last time.
+    fn tell_changes(&mut self, head: &[HeadReport]) {
+        let changes: Vec<u64> = head.iter().map(|report| report.changes).collect();
+        let joints = self.control.robot().joints.iter().zip(changes.iter().zip(&self.changes));
+        let changed: Vec<&str> =
+            joints.filter(|(_, (now, before))| now > before).map(|(joint, _)| joint.as_str()).collect();
+        if !changed.is_empty() {
+            self.shell
+                .info(&format!("the robot has changed (load, friction, drive?) at {}", changed.join(", ")));
+        }
+        self.changes = changes;
     }
 }
 
