@@ -47,7 +47,7 @@ def generate_launch_description():
             description="The robot's URDF file; empty: take it from the topic robot_description"),
         DeclareLaunchArgument(
             'learning', default_value='false', choices=['true', 'false'],
-            description='Start the learner and let the controller take its weights'),
+            description='Learn in the tick, start the learner and let the controller take its weights'),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
             description='Take the time from /clock'),
@@ -58,7 +58,7 @@ def generate_launch_description():
                 'urdf', ParameterValue(urdf, value_type=str),
                 condition=IfCondition(NotEqualsSubstitution(urdf, ''))),
             node('predictor'),
-            node('controller', {'learning': learning}),
+            node('controller', {'learning': learning, 'head.enabled': learning}),
             # It may wait; the others may not.
             node('learner', condition=IfCondition(learning), prefix='nice -n 10'),
         ]),
