@@ -101,7 +101,7 @@ impl ClosedLoop {
         drop(self.control.tick(state.stamp, Some(state), &mut self.command));
         self.ticks += 1;
         let Some(paced) = &mut self.learner else { return Ok(()) };
-        if let Some(sample) = self.control.sample().filter(|_| self.control.verdict().is_undisturbed()) {
+        if let Some(sample) = self.control.sample().filter(|_| self.control.teaches()) {
             paced.learner.observe(sample.clone());
         }
         if self.ticks.is_multiple_of(paced.ticks_per_step) {

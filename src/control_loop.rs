@@ -311,6 +311,12 @@ impl ControlLoop {
         (!matches!(self.verdict, Verdict::Holding(_))).then_some(&self.sample)
     }
 
+    /// Whether a learner may learn from the last tick: nothing disturbed it, and the head, if there is one, knows the robot.
+    /// What it has not found out yet it soon will, and a network must not learn that.
+    pub fn teaches(&self) -> bool {
+        self.verdict.is_undisturbed() && self.head.as_ref().is_none_or(Head::is_settled)
+    }
+
     /// Whether new weights can be taken now.
     pub fn wants_model(&self) -> bool {
         self.config.learning && self.residual.is_settled()
@@ -419,7 +425,7 @@ impl ControlLoop {
         let undisturbed = self.verdict.is_undisturbed();
         if let Some(head) = &mut self.head {
             let efforts = [&self.sample.effort[..], &self.last_feedforward];
-            head.observe(state, efforts, dt, undisturbed, self.residual.settled());
+            head.observe(state, efforts, dt, undisturbed, self.residual.current());
         }
         self.baseline.command(state, &self.reference, dt, &mut self.baseline_effort);
         if let Some(observer) = &mut self.observer {

@@ -88,12 +88,12 @@ const STICTION_PENALTY: f64 = 100.0;
 /// How the learning of one joint stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadReport {
-    /// Of the learned effort, the share that has earned its place, 0 to 1.
+    /// Of what is learned without a network and of the network's, the shares that have earned their place, 0 to 1.
     pub share: f64,
-    /// Root mean square of late of the effort that the baseline's feedforward leaves to its feedback, and of what the
-    /// learned effort would leave of it, Nm or N.
-    pub without: f64,
-    pub with: f64,
+    pub network_share: f64,
+    /// Root mean square of late of the effort that the baseline's feedforward leaves unexplained, of what is left of it
+    /// by what is learned without a network, and with one, Nm or N.
+    pub unexplained: [f64; 3],
     /// How often the robot was noticed to be no longer what it was.
     pub changes: u64,
 }
@@ -115,8 +115,9 @@ struct Joint {
     /// What was believed before the last changes, to be taken up again at once when it fits again: a payload that is set
     /// down, a push that ends (Narendra and Balakrishnan, *Adaptive control using multiple models*, 1997).
     former: [Former; FORMER],
-    /// Mean squares of what the feedforward leaves unexplained, and of what the learned effort still leaves of it.
-    evidence: [f64; 2],
+    /// Mean squares of what the feedforward leaves unexplained, of what is left of it by what is learned without a
+    /// network, and with one.
+    evidence: [f64; 3],
     changes: u64,
     /// Whether the last change was to something new.
     is_lost: bool,
@@ -158,7 +159,7 @@ pub struct Head {
     features: Vec<f32>,
     network: Vec<f64>,
     totals: Vec<f64>,
-    shares: Vec<f64>,
+    shares: Vec<[f64; 2]>,
     known: Vec<f64>,
     frozen: bool,
 }
@@ -175,19 +176,19 @@ impl Head {
         let size = if config.rigid_body { rigid_body.size() } else { 0 };
         let joint = |limit: &f64| Joint {
             weights: vec![0.0; size],
-            belief: Belief::new(size),
+            belief: Belief::new(size.max(1)),
             usual: (100.0 * LEAST_ERROR * limit).powi(2),
             learned: FIRST,
             surprise: 1.0,
             recent: f64::INFINITY,
             former: std::array::from_fn(|_| Former {
                 weights: vec![0.0; size],
-                belief: Belief::new(size),
+                belief: Belief::new(size.max(1)),
                 usual: (100.0 * LEAST_ERROR * limit).powi(2),
                 recent: f64::INFINITY,
             }),
             settled: 0.0,
-            evidence: [0.0; 2],
+            evidence: [0.0; 3],
             changes: 0,
             is_lost: false,
         };
@@ -213,7 +214,7 @@ impl Head {
             features: vec![0.0; FEATURES_PER_JOINT * n],
             network: vec![0.0; n],
             totals: vec![0.0; n],
-            shares: vec![0.0; n],
+            shares: vec![[0.0; 2]; n],
             known: vec![0.0; n],
             frozen: false,
             robot: rigid_body,
@@ -302,30 +303,35 @@ impl Head {
         for (j, joint) in self.joints.iter_mut().enumerate() {
             let x = &regressors[j * size..][..size];
             let signals = &signals[j * SIGNALS..][..SIGNALS];
-            let (outcome, unexplained, rests) = (signals[0] - self.network[j], signals[1], signals[2]);
+            let (outcome, unexplained, rests) = (signals[0], signals[1], signals[2]);
             let error = outcome - dot(&joint.weights, x);
+            self.totals[j] = f64::INFINITY;
             if !error.is_finite() {
-                self.totals[j] = f64::INFINITY;
                 continue;
             }
-            average(&mut joint.evidence[0], unexplained * unexplained, dt / EVIDENCE_TIME);
-            average(&mut joint.evidence[1], error * error, dt / EVIDENCE_TIME);
-            let of_network = network.as_ref().map_or(0.0, |network| network.variance_of(j, shared));
-            changed |= joint.notice(x, outcome, error, of_network, rests, dt);
+            changed |= joint.notice(x, outcome, error, rests, dt);
             joint.usual = joint.usual.max(self.least[j]);
             joint.belief.forget(dt / self.config.memory);
-            let variance = joint.belief.project(x) + of_network;
-            let rests = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
-            let total = joint.usual * repeated * rests + variance;
+            let variance = joint.belief.project(x);
+            let noise = joint.usual * repeated * (1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0));
             // what is far beyond the usual is no noise, but it may be a knock
-            let largest = KNOCK * (joint.usual + variance).sqrt();
-            let error = error.clamp(-largest, largest);
-            joint.belief.learn(&mut joint.weights, error, total);
-            joint.belief.narrow(total);
-            if let Some(network) = &mut network {
-                network.learn(j, error, total);
+            let bounded = |error: f64, variance: f64| {
+                let largest = KNOCK * (joint.usual + variance).sqrt();
+                error.clamp(-largest, largest)
+            };
+            joint.belief.learn(&mut joint.weights, bounded(error, variance), noise + variance);
+            joint.belief.narrow(noise + variance);
+            let mut left = error;
+            // the network learns what that cannot say
+            if let Some(network) = &mut network
+                && self.network[j].is_finite()
+            {
+                left -= self.network[j];
+                let variance = network.variance_of(j, shared);
+                self.totals[j] = noise + variance;
+                network.learn(j, bounded(left, variance), noise + variance);
             }
-            self.totals[j] = total;
+            joint.weigh([unexplained, error, left], dt);
         }
         if let Some(network) = network {
             network.narrow(&self.totals);
@@ -335,24 +341,21 @@ impl Head {
         }
     }
 
-    /// Adds to `out` [joint] the effort that is learned to be lacking in `feedforward` for the motion of `reference`, and
-    /// takes the share of the sum that has earned its place.
+    /// Makes of the network's `out` [joint] the effort that is learned to be lacking in `feedforward` for the motion of
+    /// `reference`: what is known without a network, and the network's, each with the share that it has earned.
     pub fn add_effort(&mut self, reference: &ReferencePoint, feedforward: &[f64], out: &mut [f64]) {
         if self.config.rigid_body {
             let ReferencePoint { position, velocity, acceleration } = reference;
             self.robot.write(position, velocity, acceleration, &mut self.regressors, &mut self.described);
-            for (j, joint) in self.joints.iter().enumerate() {
-                let x = &self.regressors[j * self.size..][..self.size];
-                let correction = dot(&joint.weights, x);
-                self.known[j] = self.described[j] + joint.trust(x, correction) * correction;
-                out[j] += self.known[j] - feedforward[j];
-            }
         } else {
-            self.known.copy_from_slice(feedforward);
+            self.described.copy_from_slice(feedforward);
         }
         for (j, joint) in self.joints.iter().enumerate() {
-            self.shares[j] = joint.share(self.least[j]);
-            out[j] *= self.shares[j];
+            let x = &self.regressors[j * self.size..][..self.size];
+            let correction = dot(&joint.weights, x);
+            self.known[j] = self.described[j] + joint.trust(x, correction) * correction;
+            self.shares[j] = joint.shares(self.least[j]);
+            out[j] = self.shares[j][0] * (self.known[j] - feedforward[j]) + self.shares[j][1] * out[j];
         }
     }
 
@@ -366,11 +369,22 @@ impl Head {
         self.frozen = frozen;
     }
 
+    /// Whether no joint has changed of late.
+    pub fn is_settled(&self) -> bool {
+        self.joints.iter().all(|joint| joint.settled > WORTH_KEEPING)
+    }
+
     /// How the learning of joint `joint` stands.
     pub fn report(&self, joint: usize) -> HeadReport {
         let j = &self.joints[joint];
-        let [without, with] = j.evidence.map(|square| square.max(0.0).sqrt());
-        HeadReport { share: self.shares[joint], without, with, changes: j.changes }
+        let [feedforward, rigid_body, network] = j.evidence.map(|square| square.max(0.0).sqrt());
+        let [share, network_share] = self.shares[joint];
+        HeadReport {
+            share,
+            network_share,
+            unexplained: [feedforward, rigid_body, network],
+            changes: j.changes,
+        }
     }
 }
 
@@ -382,11 +396,11 @@ fn average(mean: &mut f64, value: f64, share: f64) {
 impl Joint {
     /// Looks at an error for a sign that the robot is no longer what it was, widens what is believed if so, or goes back
     /// to an earlier belief that fits again; averages the usual error. True for a change.
-    fn notice(&mut self, x: &[f64], outcome: f64, error: f64, of_network: f64, rests: f64, dt: f64) -> bool {
+    fn notice(&mut self, x: &[f64], outcome: f64, error: f64, rests: f64, dt: f64) -> bool {
         self.settled += dt;
         let square = error * error;
         let penalty = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
-        let expected = penalty * (self.usual + self.belief.variance(x) + of_network);
+        let expected = penalty * (self.usual + self.belief.variance(x));
         average(&mut self.surprise, square / expected, dt / CHANGE_TIME);
         average(&mut self.recent, square, dt / RECENT_TIME);
         for former in &mut self.former {
@@ -454,11 +468,21 @@ impl Joint {
         if square > 0.0 { square / (square + variance) } else { 0.0 }
     }
 
-    /// The share of the learned effort that has earned its place by what it explains of the effort that the feedforward
-    /// left: all from a half on, none if that is less than nothing.
-    fn share(&self, least: f64) -> f64 {
-        let [without, with] = self.evidence;
-        (2.0 * (1.0 - with / without.max(least))).clamp(0.0, 1.0)
+    /// Averages the squares of the three kinds of `unexplained` effort.
+    fn weigh(&mut self, unexplained: [f64; 3], dt: f64) {
+        for (mean, value) in self.evidence.iter_mut().zip(unexplained) {
+            average(mean, value * value, dt / EVIDENCE_TIME);
+        }
+    }
+
+    /// The shares that have earned their place by what they explain of what is left without them. What is linear and has
+    /// few weights: all from a half on. A network, which can learn by heart: all from a fifth on, none below a tenth.
+    fn shares(&self, least: f64) -> [f64; 2] {
+        let [feedforward, rigid_body, network] = self.evidence;
+        let explained = |before: f64, after: f64| 1.0 - after / before.max(least);
+        let of_network = explained(rigid_body, network);
+        [2.0 * explained(feedforward, rigid_body), 10.0 * (of_network - 0.1)]
+            .map(|share| share.clamp(0.0, 1.0))
     }
 }
 

@@ -115,8 +115,8 @@ impl ResidualModel {
 
     /// Narrows what is believed of all joints; `total` [joint] are the variances of the outcomes.
     pub fn narrow(&mut self, total: &[f64]) {
-        let sum: f64 = total.iter().zip(&self.output_scale).map(|(total, scale)| total / scale.powi(2)).sum();
-        self.last_layer.belief.narrow(sum / total.len() as f64);
+        let variances = total.iter().zip(&self.output_scale).map(|(total, scale)| total / scale.powi(2));
+        self.last_layer.belief.narrow(variances.sum::<f64>() / total.len() as f64);
     }
 
     /// Mixes in a share of the prior, as [`Belief::forget`].
@@ -180,9 +180,9 @@ impl Residual {
         std::mem::replace(&mut self.current, self.incoming.take())
     }
 
-    /// The network in use while no other is faded in.
-    pub fn settled(&mut self) -> Option<&mut ResidualModel> {
-        if self.incoming.is_some() { None } else { self.current.as_deref_mut() }
+    /// The network in use.
+    pub fn current(&mut self) -> Option<&mut ResidualModel> {
+        self.current.as_deref_mut()
     }
 
     /// Writes the network's output for `reference`, Nm or N; zero without a network, and less and less the further the

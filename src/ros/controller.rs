@@ -298,7 +298,9 @@ impl ControllerNode {
     fn publish_sample(&mut self) -> Result<()> {
         if let Some(sample) = self.control.sample() {
             let feedback = &self.control.baseline().feedback_effort;
-            let verdict = self.control.verdict().to_string();
+            let verdict = self.control.verdict();
+            let is_new = verdict.is_undisturbed() && !self.control.teaches();
+            let verdict = if is_new { "adapting".into() } else { verdict.to_string() };
             fill_sample(sample, feedback, &verdict, &mut self.outputs.sample_message);
             self.outputs.sample.publish(&self.outputs.sample_message)?;
         }
@@ -429,8 +431,10 @@ impl ControllerNode {
         };
         let values = [
             ("head_share", of_head(|report| report.share)),
-            ("unexplained_without_head", of_head(|report| report.without)),
-            ("unexplained_with_head", of_head(|report| report.with)),
+            ("network_share", of_head(|report| report.network_share)),
+            ("unexplained_by_feedforward", of_head(|report| report.unexplained[0])),
+            ("unexplained_by_head", of_head(|report| report.unexplained[1])),
+            ("unexplained_by_network", of_head(|report| report.unexplained[2])),
             ("authority", format!("{:.3}", self.control.authority())),
             ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
             ("model_revision", revision.to_string()),
