@@ -18,7 +18,7 @@ pub use render::page;
 pub use run::Outcome;
 pub use slotine_li::Adaptation;
 pub use statement::Statement;
-pub use tuning::{Tried, Tuning, tune};
+pub use tuning::{Condition, Tried, Tuning, tune};
 
 use crate::control_loop::{ControllerConfig, ReferenceConfig};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub fn tracking_report(
     }
     let runs = in_parallel(config.threads, &tasks, progress, |&(scenario, controller, seed)| {
         let course = scenario.course(Purpose::Suite, seed, centre);
-        let tuning = Tuning::for_noise(scenario.is_noisy());
+        let tuning = Tuning::of(scenario.condition());
         let outcome = run::run(config, controller, &tuning, &course)?;
         Ok(Run {
             scenario,

@@ -114,11 +114,15 @@ impl ControllerKind {
         config.head.enabled = matches!(self, Self::Head | Self::Learned | Self::Full);
         match self {
             Self::DisturbanceObserver => config.observer = tuning.observer,
-            Self::Full => config.observer = ObserverConfig { noise_gate: true, ..tuning.observer },
+            Self::Full => {
+                config.observer = ObserverConfig { noise_gate: base.observer.noise_gate, ..tuning.observer }
+            }
             _ => {}
         }
         for (joint, gains) in &mut config.gains {
             (gains.i, gains.i_clamp) = (0.0, 0.0);
+            gains.d *= tuning.feedback;
+            gains.p *= tuning.feedback * tuning.feedback;
             let limit = robot.index_of(joint).map_or(0.0, |index| robot.limits.effort[index]);
             if self == Self::PidGravity {
                 (gains.i, gains.i_clamp) = (tuning.integral_rate * gains.p, tuning.integral_share * limit);

@@ -1,6 +1,7 @@
 //! What happens to the arm in a run, drawn from its seed, and when errors are counted.
 
 use crate::control_loop::ReferenceConfig;
+use crate::evaluation::tracking::tuning::Condition;
 use crate::reference::{MultiSineConfig, PointToPointConfig};
 use crate::sim::Scenario;
 use clap::ValueEnum;
@@ -103,6 +104,15 @@ impl ScenarioKind {
 
     pub fn is_noisy(self) -> bool {
         matches!(self, Self::Noise | Self::NoisePayload)
+    }
+
+    /// What the rivals are tuned for.
+    pub fn condition(self) -> Condition {
+        match self {
+            Self::Delay => Condition::Delayed,
+            _ if self.is_noisy() => Condition::Noisy,
+            _ => Condition::Usual,
+        }
     }
 
     /// Whether what must be learned is a lasting property of the robot.
