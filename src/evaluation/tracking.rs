@@ -75,7 +75,7 @@ pub fn tracking_report(
     let centre = config.centre()?;
     let mut tasks = Vec::new();
     for &scenario in &config.scenarios {
-        for &controller in &config.controllers {
+        for &controller in config.controllers.iter().filter(|kind| kind.takes_part_in(scenario)) {
             for seed in 0..config.seeds {
                 tasks.push((scenario, controller, seed));
             }

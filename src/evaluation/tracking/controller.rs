@@ -2,6 +2,7 @@
 
 use crate::control_loop::ControllerConfig;
 use crate::controller::{Feedforward, HeadConfig, ObserverConfig};
+use crate::evaluation::tracking::course::ScenarioKind;
 use crate::evaluation::tracking::tuning::Tuning;
 use crate::learner::{LearnerConfig, Rule};
 use crate::robot::Robot;
@@ -86,6 +87,14 @@ impl ControllerKind {
             Self::LearnerTrackingError => Some(Some(Rule::TrackingError)),
             Self::LearnerComposite => Some(Some(Rule::Composite)),
             _ => None,
+        }
+    }
+
+    /// Whether it takes part: rules beside that of the parameter file only where the slow learner is judged.
+    pub fn takes_part_in(self, scenario: ScenarioKind) -> bool {
+        match self.rule() {
+            Some(Some(_)) => scenario.judges_slow_learners(),
+            _ => true,
         }
     }
 

@@ -123,6 +123,11 @@ impl ScenarioKind {
         )
     }
 
+    /// Whether backprop alone must have learned it by the end.
+    pub fn judges_slow_learners(self) -> bool {
+        !self.changes() && (self.is_learnable() || self == Self::Nominal)
+    }
+
     /// Whether the robot changes on the way.
     pub fn changes(self) -> bool {
         matches!(self, Self::PayloadSwitch | Self::GainLoss)

@@ -55,7 +55,7 @@ impl Tuning {
                 adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
             },
             Condition::Delayed => Self {
-                feedback: 0.5,
+                feedback: 0.6,
                 integral_rate: 4.0,
                 integral_share: 0.3,
                 observer: observer(20.0),
@@ -120,14 +120,15 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
         }
         ControllerKind::PidGravity => {
             for integral_rate in [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0] {
-                for integral_share in [0.1, 0.3] {
+                for integral_share in [0.03, 0.06, 0.1, 0.3] {
                     let setting = format!("integral_rate {integral_rate}, integral_share {integral_share}");
                     out.push((setting, Tuning { integral_rate, integral_share, ..now }));
                 }
             }
         }
         ControllerKind::DisturbanceObserver => {
-            for bandwidth in [2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 80.0, 100.0, 130.0, 160.0, 200.0] {
+            for bandwidth in [2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 80.0, 100.0, 130.0, 160.0, 200.0, 250.0]
+            {
                 for noise_gate in [false, true] {
                     let observer = ObserverConfig { bandwidth, noise_gate, ..now.observer };
                     let setting = format!("bandwidth {bandwidth}, noise_gate {noise_gate}");
