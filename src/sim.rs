@@ -1,10 +1,13 @@
 //! The simulated robot: MuJoCo behind [`Plant`], the seam that a real robot's driver would fill.
 
 pub mod scenario;
+mod delay_line;
 mod model;
 pub mod arm;
+pub mod inner_loop;
 
 pub use arm::{Arm, ArmConfig, Integrator};
+pub use inner_loop::{InnerLoop, InnerLoopConfig};
 pub use scenario::Scenario;
 
 use crate::command::Command;

@@ -18,7 +18,7 @@ pub use render::page;
 pub use run::Outcome;
 pub use slotine_li::Adaptation;
 pub use statement::Statement;
-pub use tuning::{Tried, Tuning, tune};
+pub use tuning::{Condition, Tried, Tuning, tune};
 
 use crate::control_loop::{ControllerConfig, ReferenceConfig};
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ pub fn tracking_report(
     let centre = config.centre()?;
     let mut tasks = Vec::new();
     for &scenario in &config.scenarios {
-        for &controller in &config.controllers {
+        for &controller in config.controllers.iter().filter(|kind| kind.takes_part_in(scenario)) {
             for seed in 0..config.seeds {
                 tasks.push((scenario, controller, seed));
             }
@@ -83,7 +83,7 @@ pub fn tracking_report(
     }
     let runs = in_parallel(config.threads, &tasks, progress, |&(scenario, controller, seed)| {
         let course = scenario.course(Purpose::Suite, seed, centre);
-        let tuning = Tuning::for_noise(scenario.is_noisy());
+        let tuning = Tuning::of(scenario.condition());
         let outcome = run::run(config, controller, &tuning, &course)?;
         Ok(Run {
             scenario,

@@ -70,15 +70,15 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
         let mut tried = tune(&config, progress)?;
         bar.finish_and_clear();
         tried.sort_by(|a, b| {
-            (a.controller, a.noisy, a.error)
-                .partial_cmp(&(b.controller, b.noisy, b.error))
+            (a.controller, a.condition, a.error)
+                .partial_cmp(&(b.controller, b.condition, b.error))
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
-        let mut table = Table::new("Tried", ["controller", "noise", "error [mrad]", "setting"]);
+        let mut table = Table::new("Tried", ["controller", "condition", "error [mrad]", "setting"]);
         for tried in &tried {
-            let noise = if tried.noisy { "x 10" } else { "usual" };
+            let condition = format!("{:?}", tried.condition).to_lowercase();
             let error = format!("{:.4}", 1e3 * tried.error);
-            table.row([tried.controller.name(), noise, &error, &tried.setting]);
+            table.row([tried.controller.name(), &condition, &error, &tried.setting]);
         }
         println!("{table}");
         return Ok(ExitCode::SUCCESS);

@@ -2,6 +2,7 @@
 
 use crate::control_loop::ControllerConfig;
 use crate::controller::{Feedforward, HeadConfig, ObserverConfig};
+use crate::evaluation::tracking::course::ScenarioKind;
 use crate::evaluation::tracking::tuning::Tuning;
 use crate::learner::{LearnerConfig, Rule};
 use crate::robot::Robot;
@@ -89,6 +90,14 @@ impl ControllerKind {
         }
     }
 
+    /// Whether it takes part: rules beside that of the parameter file only where the slow learner is judged.
+    pub fn takes_part_in(self, scenario: ScenarioKind) -> bool {
+        match self.rule() {
+            Some(Some(_)) => scenario.judges_slow_learners(),
+            _ => true,
+        }
+    }
+
     /// Whether backprop is all that it learns by.
     pub fn is_slow_learner(self) -> bool {
         self.rule().is_some() && !matches!(self, Self::Learned | Self::Full)
@@ -114,11 +123,15 @@ impl ControllerKind {
         config.head.enabled = matches!(self, Self::Head | Self::Learned | Self::Full);
         match self {
             Self::DisturbanceObserver => config.observer = tuning.observer,
-            Self::Full => config.observer = ObserverConfig { noise_gate: true, ..tuning.observer },
+            Self::Full => {
+                config.observer = ObserverConfig { noise_gate: base.observer.noise_gate, ..tuning.observer }
+            }
             _ => {}
         }
         for (joint, gains) in &mut config.gains {
             (gains.i, gains.i_clamp) = (0.0, 0.0);
+            gains.d *= tuning.feedback;
+            gains.p *= tuning.feedback * tuning.feedback;
             let limit = robot.index_of(joint).map_or(0.0, |index| robot.limits.effort[index]);
             if self == Self::PidGravity {
                 (gains.i, gains.i_clamp) = (tuning.integral_rate * gains.p, tuning.integral_share * limit);

@@ -1,6 +1,7 @@
 //! What happens to the arm in a run, drawn from its seed, and when errors are counted.
 
 use crate::control_loop::ReferenceConfig;
+use crate::evaluation::tracking::tuning::Condition;
 use crate::reference::{MultiSineConfig, PointToPointConfig};
 use crate::sim::Scenario;
 use clap::ValueEnum;
@@ -105,12 +106,26 @@ impl ScenarioKind {
         matches!(self, Self::Noise | Self::NoisePayload)
     }
 
+    /// What the rivals are tuned for.
+    pub fn condition(self) -> Condition {
+        match self {
+            Self::Delay => Condition::Delayed,
+            _ if self.is_noisy() => Condition::Noisy,
+            _ => Condition::Usual,
+        }
+    }
+
     /// Whether what must be learned is a lasting property of the robot.
     pub fn is_learnable(self) -> bool {
         matches!(
             self,
             Self::Payload | Self::PayloadSwitch | Self::Friction | Self::GainLoss | Self::MassError
         )
+    }
+
+    /// Whether backprop alone must have learned it by the end.
+    pub fn judges_slow_learners(self) -> bool {
+        !self.changes() && (self.is_learnable() || self == Self::Nominal)
     }
 
     /// Whether the robot changes on the way.

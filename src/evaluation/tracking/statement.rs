@@ -83,9 +83,7 @@ impl Of<'_> {
         if self.scenario == ScenarioKind::Nominal {
             self.ratio(out, Kind::Full, Kind::ComputedTorque, judged, 1.10);
         }
-        if !self.scenario.changes()
-            && (self.scenario.is_learnable() || self.scenario == ScenarioKind::Nominal)
-        {
+        if self.scenario.judges_slow_learners() {
             let learners = self.groups.keys().filter(|(scenario, _)| *scenario == self.scenario);
             for (_, learner) in learners.filter(|(_, controller)| controller.is_slow_learner()) {
                 self.ratio(out, *learner, Kind::PdGravity, Window::LATE, 0.40);

@@ -11,9 +11,22 @@ use crate::error::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What the rivals can be tuned in; their feedback gains are everyone's.
+/// What a tuning is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    Usual,
+    /// Ten times the sensor noise.
+    Noisy,
+    /// Commands act late.
+    Delayed,
+}
+
+/// What the rivals can be tuned in.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tuning {
+    /// Of everyone: share of the parameter file's gains d; p is multiplied by its square.
+    pub feedback: f64,
     /// Integral over proportional gain, 1/s, and the largest integral as a share of the effort limit.
     pub integral_rate: f64,
     pub integral_share: f64,
@@ -23,21 +36,31 @@ pub struct Tuning {
 
 impl Tuning {
     /// Found by `learned_control evaluate tracking --tune`; see docs/evaluation.md.
-    pub fn for_noise(noisy: bool) -> Self {
-        let observer = |bandwidth| ObserverConfig { bandwidth, ..Default::default() };
-        if noisy {
-            return Self {
+    pub fn of(condition: Condition) -> Self {
+        let observer =
+            |bandwidth| ObserverConfig { bandwidth, noise_gate: false, ..ObserverConfig::default() };
+        match condition {
+            Condition::Usual => Self {
+                feedback: 1.0,
+                integral_rate: 8.0,
+                integral_share: 0.3,
+                observer: observer(60.0),
+                adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
+            },
+            Condition::Noisy => Self {
+                feedback: 1.0,
                 integral_rate: 8.0,
                 integral_share: 0.3,
                 observer: observer(30.0),
-                adaptation: Adaptation { rigid_body: 1.0, friction: 1.0, leak: 0.0 },
-            };
-        }
-        Self {
-            integral_rate: 8.0,
-            integral_share: 0.3,
-            observer: observer(60.0),
-            adaptation: Adaptation { rigid_body: 1.0, friction: 1.0, leak: 0.0 },
+                adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
+            },
+            Condition::Delayed => Self {
+                feedback: 0.6,
+                integral_rate: 4.0,
+                integral_share: 0.3,
+                observer: observer(20.0),
+                adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
+            },
         }
     }
 }
@@ -46,7 +69,7 @@ impl Tuning {
 #[derive(Clone, Debug, Serialize)]
 pub struct Tried {
     pub controller: ControllerKind,
-    pub noisy: bool,
+    pub condition: Condition,
     pub setting: String,
     /// Geometric mean over scenarios and seeds of the rms error in the judged window, rad (or m).
     pub error: f64,
@@ -56,22 +79,18 @@ pub struct Tried {
 pub fn tune(config: &TrackingConfig, progress: impl Fn(usize, usize) + Sync) -> Result<Vec<Tried>> {
     let centre = config.centre()?;
     let mut settings = Vec::new();
-    for noisy in [false, true] {
-        for controller in
-            [ControllerKind::PidGravity, ControllerKind::DisturbanceObserver, ControllerKind::SlotineLi]
-        {
-            if config.controllers.contains(&controller) {
-                let of = candidates(controller, Tuning::for_noise(noisy));
-                settings.extend(of.into_iter().map(|(setting, tuning)| (controller, noisy, setting, tuning)));
-            }
+    for &condition in Condition::value_variants() {
+        for &controller in &config.controllers {
+            let tried = candidates(controller, condition);
+            settings
+                .extend(tried.into_iter().map(|(setting, tuning)| (controller, condition, setting, tuning)));
         }
     }
-    in_parallel(config.threads, &settings, progress, |(controller, noisy, setting, tuning)| {
-        let scenarios: Vec<ScenarioKind> = match noisy {
-            true => vec![ScenarioKind::Noise, ScenarioKind::NoisePayload],
-            false => {
-                ScenarioKind::value_variants().iter().copied().filter(|kind| kind.is_learnable()).collect()
-            }
+    in_parallel(config.threads, &settings, progress, |(controller, condition, setting, tuning)| {
+        let scenarios = ScenarioKind::value_variants().iter().copied();
+        let scenarios: Vec<ScenarioKind> = match condition {
+            Condition::Usual => scenarios.filter(|kind| kind.is_learnable()).collect(),
+            _ => scenarios.filter(|kind| kind.condition() == *condition).collect(),
         };
         let (mut sum, mut count) = (0.0, 0.0);
         for scenario in scenarios {
@@ -85,24 +104,31 @@ pub fn tune(config: &TrackingConfig, progress: impl Fn(usize, usize) + Sync) -> 
             }
         }
         let error = f64::exp(sum / count);
-        Ok(Tried { controller: *controller, noisy: *noisy, setting: setting.clone(), error })
+        Ok(Tried { controller: *controller, condition: *condition, setting: setting.clone(), error })
     })
 }
 
-/// What is tried of one controller.
-fn candidates(controller: ControllerKind, now: Tuning) -> Vec<(String, Tuning)> {
+/// What is tried of one controller; of PD and computed torque the feedback, which is everyone's.
+fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, Tuning)> {
+    let now = Tuning::of(condition);
     let mut out = Vec::new();
     match controller {
+        ControllerKind::PdGravity | ControllerKind::ComputedTorque if condition == Condition::Delayed => {
+            for feedback in [0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 1.0] {
+                out.push((format!("feedback {feedback}"), Tuning { feedback, ..now }));
+            }
+        }
         ControllerKind::PidGravity => {
-            for integral_rate in [1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0] {
-                for integral_share in [0.1, 0.3] {
+            for integral_rate in [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0] {
+                for integral_share in [0.03, 0.06, 0.1, 0.3] {
                     let setting = format!("integral_rate {integral_rate}, integral_share {integral_share}");
                     out.push((setting, Tuning { integral_rate, integral_share, ..now }));
                 }
             }
         }
         ControllerKind::DisturbanceObserver => {
-            for bandwidth in [5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 80.0, 100.0, 130.0, 160.0] {
+            for bandwidth in [2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 80.0, 100.0, 130.0, 160.0, 200.0, 250.0]
+            {
                 for noise_gate in [false, true] {
                     let observer = ObserverConfig { bandwidth, noise_gate, ..now.observer };
                     let setting = format!("bandwidth {bandwidth}, noise_gate {noise_gate}");
@@ -111,11 +137,11 @@ fn candidates(controller: ControllerKind, now: Tuning) -> Vec<(String, Tuning)> 
             }
         }
         ControllerKind::SlotineLi => {
-            for rigid_body in [0.1, 0.3, 1.0, 3.0, 10.0, 30.0] {
-                for friction in [1.0, 10.0, 100.0, 1000.0] {
+            for rigid_body in [3.0, 10.0, 30.0, 100.0, 300.0, 1000.0] {
+                for friction in [10.0, 100.0, 1e3, 1e4, 1e5] {
                     for leak in [0.0, 0.1] {
                         let adaptation = Adaptation { rigid_body, friction, leak };
-                        let setting = format!("{adaptation:?}");
+                        let setting = format!("rigid_body {rigid_body}, friction {friction}, leak {leak}");
                         out.push((setting, Tuning { adaptation, ..now }));
                     }
                 }
