@@ -156,7 +156,7 @@ fn update(covariance: &mut [f64], regressors: &[f64], gain: &mut [f64], forgetti
     true
 }
 
-fn dot(left: &[f64], right: &[f64]) -> f64 {
+pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
     // four sums, so that the compiler may use vector registers
     let mut sums = [0.0; 4];
     let (left_blocks, left_rest) = left.as_chunks::<4>();
