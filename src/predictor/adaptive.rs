@@ -3,7 +3,7 @@
 
 use super::constant_acceleration::{ACCELERATION_OVER, constant_acceleration};
 use super::linear::{LinearPath, knots};
-use super::mixture::{ACCELERATION, ALL, Evidence, Experts, LSTM, Made, Mixture, OWN, RIDGES};
+use super::mixture::{ACCELERATION, ADAPTING, Evidence, Experts, LSTM, Made, Mixture, RIDGES, TRAINED};
 use super::model::PredictorModel;
 use super::recursive::RecursiveLeastSquares;
 use super::ridge::{INPUTS, Ridge, WINDOW, write_window};
@@ -161,6 +161,7 @@ impl Adaptive {
         let count = self.knots.len();
         let group_features = features.len() / self.own.len().max(1);
         let made = &mut self.made[self.slot * coordinates * count..][..coordinates * count];
+        made.iter_mut().for_each(|made| made.experts = Default::default());
         for (group, own) in self.own.iter_mut().enumerate() {
             let targets = &mut self.targets[..width * count];
             for (target, outcome) in
@@ -169,24 +170,19 @@ impl Adaptive {
                 target.copy_from_slice(&outcome[group * width..(group + 1) * width]);
             }
             own.observe(&features[group * group_features..][..group_features], targets, self.history, adapt);
-            own.predict(&mut self.output[..width * count]);
-            for (knot, output) in self.output[..width * count].chunks_exact(width).enumerate() {
-                for (coordinate, output) in (group * width..).zip(output) {
-                    made[coordinate * count + knot].experts[OWN] = *output;
-                }
-            }
+            let output = &mut self.output[..width * count];
+            let made = &mut made[group * width * count..][..width * count];
+            own.predict(output);
+            take(output, ADAPTING[0], count, made);
+            own.predict_as_trained(output);
+            take(output, TRAINED[0], count, made);
         }
-        match &mut self.all {
-            Some(all) => {
-                all.observe(features, &self.outcomes, self.history, adapt);
-                all.predict(&mut self.output);
-                for (knot, output) in self.output.chunks_exact(coordinates).enumerate() {
-                    for (coordinate, output) in output.iter().enumerate() {
-                        made[coordinate * count + knot].experts[ALL] = *output;
-                    }
-                }
-            }
-            None => made.iter_mut().for_each(|made| made.experts[ALL] = 0.0),
+        if let Some(all) = &mut self.all {
+            all.observe(features, &self.outcomes, self.history, adapt);
+            all.predict(&mut self.output);
+            take(&self.output, ADAPTING[1], count, made);
+            all.predict_as_trained(&mut self.output);
+            take(&self.output, TRAINED[1], count, made);
         }
     }
 
@@ -194,16 +190,13 @@ impl Adaptive {
     /// for them.
     fn predict_by_samples(&mut self) {
         let (coordinates, slots) = (self.local[0].len(), self.samples.len());
-        let of_slot = self.outcomes.len();
-        let made = &mut self.made[self.slot * of_slot..][..of_slot];
-        made.iter_mut().for_each(|made| made.experts[RIDGES..LSTM].fill(0.0));
         if self.history >= WINDOW - 1 && self.ridges.iter().any(Option::is_some) {
             let sample = |lag: usize| &self.samples[(self.slot + slots - lag) % slots];
             write_window(self.space, sample, &mut self.window, &mut self.local[0]);
-            for index in 0..self.ridges.len() {
+            for (index, expert) in RIDGES.into_iter().enumerate() {
                 if let Some(ridge) = &self.ridges[index] {
                     ridge.predict(&self.window, &mut self.output);
-                    self.take_displacements(RIDGES + index);
+                    self.take_displacements(expert);
                 }
             }
         }
@@ -268,6 +261,15 @@ impl Adaptive {
             let [linear, lstm, ratio] = std::array::from_fn(|i| before[i] + share * (after[i] - before[i]));
             increments[step] = linear + lstm * f64::from(means[step]);
             stddevs[step] = (f64::from(log_variances[step]).exp() * ratio).sqrt();
+        }
+    }
+}
+
+/// Takes `output` [knot][coordinate] for what `expert` predicts, with `made` [coordinate][knot] of so many knots.
+fn take(output: &[f64], expert: usize, knots: usize, made: &mut [Made]) {
+    for (knot, output) in output.chunks_exact(output.len() / knots).enumerate() {
+        for (made, output) in made[knot..].iter_mut().step_by(knots).zip(output) {
+            made.experts[expert] = *output;
         }
     }
 }

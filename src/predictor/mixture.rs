@@ -4,14 +4,15 @@
 use nalgebra::{SMatrix, SVector};
 
 /// What constant velocity is corrected by, in this order: linear auto-regression on the coordinate's own past (of a base:
-/// on that of all three) and on the past of all coordinates, both adapting; ridge regression on the last samples of the
-/// coordinate itself and of all, both as they were trained; constant acceleration; the LSTM.
-pub const EXPERTS: usize = 6;
-pub const OWN: usize = 0;
-pub const ALL: usize = 1;
-pub const RIDGES: usize = 2;
-pub const ACCELERATION: usize = 4;
-pub const LSTM: usize = 5;
+/// on that of all three) and on the past of all coordinates, both adapting; the same two as they were trained; ridge
+/// regression on the last samples of the coordinate itself and of all, as they were trained; constant acceleration; the
+/// LSTM.
+pub const EXPERTS: usize = 8;
+pub const ADAPTING: [usize; 2] = [0, 1];
+pub const TRAINED: [usize; 2] = [2, 3];
+pub const RIDGES: [usize; 2] = [4, 5];
+pub const ACCELERATION: usize = 6;
+pub const LSTM: usize = 7;
 
 type Vector = SVector<f64, EXPERTS>;
 type Matrix = SMatrix<f64, EXPERTS, EXPERTS>;
@@ -32,9 +33,9 @@ impl Experts {
 }
 
 /// Doubt of all experts, and of one coordinate's weights against those of all, in samples per step ahead whose
-/// square is the error that is left: predictions k steps ahead overlap in k - 1 steps, so that k of them tell about as
-/// much as one, and weights are of the order of one.
-const DOUBT: f64 = 1.0;
+/// square is the error that is left. Predictions k steps ahead overlap in k - 1 steps, so that k of them tell about as
+/// much as one; and all weights together are of the order of one, so that each is doubted as often as there are experts.
+const DOUBT: f64 = EXPERTS as f64;
 /// The error that is left is taken as that of constant velocity in training for so many samples a step ahead.
 const FIRST_STEPS: f64 = 1.0;
 /// An outcome that is further off than so many usual errors (a knock, an emergency stop, a glitch) pulls no more than
@@ -256,7 +257,7 @@ mod tests {
     fn said(time: usize) -> [f64; EXPERTS] {
         let time = time as f64;
         let mut experts = [0.0; EXPERTS];
-        (experts[OWN], experts[LSTM]) = ((0.7 * time).sin(), (0.17 * time).sin());
+        (experts[0], experts[LSTM]) = ((0.7 * time).sin(), (0.17 * time).sin());
         experts
     }
 
@@ -273,7 +274,7 @@ mod tests {
     /// Coordinate 0 follows the first expert, coordinate 1 the mean of first and last.
     fn run(mixture: &mut Mixture, samples: usize) {
         for experts in (0..samples).map(said) {
-            step(mixture, experts, [experts[OWN], 0.5 * (experts[OWN] + experts[LSTM])]);
+            step(mixture, experts, [experts[0], 0.5 * (experts[0] + experts[LSTM])]);
         }
     }
 
@@ -284,7 +285,7 @@ mod tests {
         run(&mut all, 2000);
         for (index, [own, lstm]) in [[1.0, 0.0], [0.5, 0.5]].into_iter().enumerate() {
             let (weights, _) = all.at(index);
-            assert!((weights[OWN] - own).abs() < 0.01 && (weights[LSTM] - lstm).abs() < 0.01, "{weights:?}");
+            assert!((weights[0] - own).abs() < 0.01 && (weights[LSTM] - lstm).abs() < 0.01, "{weights:?}");
         }
         assert!(all.at(0).1 < 0.1 && all.at(1).1 < 0.1, "the variance did not follow");
         all.reset();
@@ -296,17 +297,21 @@ mod tests {
         let mut linear = mixture(Experts { lstm: false, linear: true });
         run(&mut linear, 2000);
         let (weights, _) = linear.at(1);
-        assert!((weights[OWN] - 0.5).abs() < 0.05 && weights[LSTM] == 0.0, "{weights:?}");
+        assert!((weights[0] - 0.5).abs() < 0.05 && weights[LSTM] == 0.0, "{weights:?}");
         let mut lstm = mixture(Experts { lstm: true, linear: false });
         run(&mut lstm, 2000);
-        assert!(lstm.at(0).0[OWN] == 0.0 && lstm.at(1).0[LSTM] > 0.4);
+        assert!(lstm.at(0).0[0] == 0.0 && lstm.at(1).0[LSTM] > 0.4);
     }
 
     #[test]
     fn a_single_coordinate_is_drawn_to_all_at_first() {
-        let mut all = mixture(Experts::ALL);
-        run(&mut all, 6);
-        assert!(all.weights[1][OWN] > 0.3, "{:?}", all.weights);
+        let (mut both, mut alone) = (mixture(Experts::ALL), mixture(Experts::ALL));
+        for experts in (0..6).map(said) {
+            step(&mut both, experts, [experts[0], 0.5 * experts[0]]);
+            step(&mut alone, experts, [f64::NAN, 0.5 * experts[0]]);
+        }
+        let (both, alone) = (both.at(1).0[0], alone.at(1).0[0]);
+        assert!(both > alone + 0.05, "{both} {alone}");
     }
 
     #[test]
@@ -314,11 +319,11 @@ mod tests {
         let mut all = mixture(Experts::ALL);
         run(&mut all, 200);
         for experts in (200..2000).map(said) {
-            step(&mut all, experts, [-0.3 * experts[OWN]; 2]);
+            step(&mut all, experts, [-0.3 * experts[0]; 2]);
         }
         for index in 0..2 {
             let (weights, _) = all.at(index);
-            assert!(weights[OWN] == 0.0 && weights[LSTM] < 0.1, "it would go the wrong way: {weights:?}");
+            assert!(weights[0] == 0.0 && weights[LSTM] < 0.1, "it would go the wrong way: {weights:?}");
         }
     }
 
@@ -329,9 +334,9 @@ mod tests {
             let mut all = mixture(Experts::ALL);
             for (time, experts) in (0..400).map(|time| (time, said(time).map(|value| size * value))) {
                 let noise = size * 3.0 * (1.3 * time as f64).sin();
-                step(&mut all, experts, [0.5 * experts[OWN] + noise; 2]);
+                step(&mut all, experts, [0.5 * experts[0] + noise; 2]);
             }
-            all.at(0).0[OWN]
+            all.at(0).0[0]
         };
         let (small, large) = (weight(1.0), weight(100.0));
         assert!((small - large).abs() < 0.02 && (0.3..0.6).contains(&large), "{small} {large}");
@@ -341,12 +346,12 @@ mod tests {
     fn two_who_say_nearly_the_same_are_not_played_off_against_each_other() {
         let twins = |time: usize, apart: f64| {
             let mut experts = said(time);
-            experts[ALL] = experts[OWN] + apart * (2.3 * time as f64).sin();
+            experts[1] = experts[0] + apart * (2.3 * time as f64).sin();
             experts
         };
         let mut all = mixture(Experts::ALL);
         for experts in (0..400).map(|time| twins(time, 0.01)) {
-            step(&mut all, experts, [experts[OWN]; 2]);
+            step(&mut all, experts, [experts[0]; 2]);
         }
         // an emergency stop, which both foresee wrongly and not quite alike
         for time in 400..410 {
@@ -354,8 +359,8 @@ mod tests {
         }
         for time in 410..500 {
             let experts = twins(time, 0.2);
-            let [whole, _] = step(&mut all, experts, [experts[OWN]; 2]);
-            assert!((whole - experts[OWN]).abs() < 0.4, "{whole} {experts:?} {:?}", all.at(0));
+            let [whole, _] = step(&mut all, experts, [experts[0]; 2]);
+            assert!((whole - experts[0]).abs() < 0.4, "{whole} {experts:?} {:?}", all.at(0));
         }
     }
 
