@@ -2,6 +2,7 @@
 //! corrects it: linear auto-regressions that adapt as the robot moves, and an LSTM.
 
 mod adaptive;
+pub mod constant_acceleration;
 pub mod constant_velocity;
 pub mod features;
 pub mod linear;
@@ -11,6 +12,7 @@ pub mod model;
 pub mod parameters;
 pub mod recursive;
 pub mod resampler;
+pub mod ridge;
 pub mod skill;
 
 use crate::state::State;

@@ -1,21 +1,19 @@
 //! The predictor against its baselines: trained on the first part of the time, tested on the rest, causally, all at
 //! the same instants.
 
-pub mod baseline;
 mod errors;
 mod render;
-pub mod ridge;
 
 use crate::dataset::{Episode, Recording, Summary};
 use crate::error::{Error, Result};
 use crate::predictor::mixture::Experts;
+use crate::predictor::ridge::WINDOW;
 use crate::predictor::{LstmPredictor, Predictor, PredictorModel};
 use crate::state::{Space, State};
 use crate::training::{TrainingConfig, train_predictor};
 use crate::trajectory::Trajectory;
 use errors::{Bench, Prediction};
 pub use render::page;
-use ridge::WINDOW;
 use serde::Serialize;
 use std::ops::ControlFlow;
 

@@ -1,11 +1,14 @@
 //! The predictor's experts at work: each predicts at the knots, is told the outcome when its time has come, learns
 //! from it, and is believed as far as it has earned.
 
+use super::constant_acceleration::{ACCELERATION_OVER, constant_acceleration};
 use super::linear::{LinearPath, knots};
-use super::mixture::{Evidence, Experts, Made, Mixture};
+use super::mixture::{ACCELERATION, ADAPTING, Evidence, Experts, LSTM, Made, Mixture, RIDGES, TRAINED};
 use super::model::PredictorModel;
 use super::recursive::RecursiveLeastSquares;
+use super::ridge::{INPUTS, Ridge, WINDOW, write_window};
 use crate::error::{Error, Result};
+use crate::nn::normalizer::LIMIT;
 use crate::state::{Space, State};
 
 /// All numbers in units of the features' scales and of the training spread. Sizes are fixed; no method allocates.
@@ -18,21 +21,24 @@ pub(crate) struct Adaptive {
     between: Vec<(usize, f64)>,
     own: Vec<RecursiveLeastSquares>,
     all: Option<RecursiveLeastSquares>,
+    ridges: [Option<Ridge>; 2],
     mixture: Mixture,
     /// [coordinate][knot], rad or m
     spread: Vec<f64>,
-    /// Ring of samples, as long as the horizon.
+    /// Ring of samples, as long as the horizon or the ridges' window.
     samples: Vec<State>,
     /// Ring of predictions, [slot][coordinate][knot].
     made: Vec<Made>,
     slot: usize,
-    /// Samples since the motion began, up to the horizon.
+    /// Samples of the motion before the newest, up to the length of the ring.
     history: usize,
     /// Outcomes, [knot][coordinate].
     outcomes: Vec<f64>,
     /// Scratch: [knot][output] of one regression.
     output: Vec<f64>,
     targets: Vec<f64>,
+    /// Scratch: [coordinate][input] of the ridges.
+    window: Vec<f64>,
     local: [Vec<f64>; 2],
 }
 
@@ -42,7 +48,7 @@ impl Adaptive {
         let Some(path) = &model.linear else { return Ok(None) };
         let (steps, coordinates) = (model.config.steps, model.joints.len());
         let knots = knots(steps);
-        let LinearPath { memory, penalties, own, all, evidence } = path;
+        let LinearPath { memory, penalties, own, all, ridges, evidence } = path;
         let regression = |seed: &super::recursive::Seed, penalty: f64| {
             RecursiveLeastSquares::new(seed.clone(), &knots, *memory, penalty).ok_or_else(|| {
                 let problem = "its linear path has no covariance".to_owned();
@@ -54,6 +60,7 @@ impl Adaptive {
         if evidence.len() != coordinates * knots.len() {
             return Err(Error::mismatch("evidence", evidence.len(), coordinates * knots.len()));
         }
+        let slots = steps.max(WINDOW - 1) + 1;
         let between = (1..=steps).map(|step| {
             let knot = knots.partition_point(|knot| *knot <= step) - 1;
             let share = knots
@@ -67,19 +74,21 @@ impl Adaptive {
             between: between.collect(),
             own,
             all,
+            ridges: ridges.clone(),
             mixture: Mixture::new(evidence.clone(), &knots, *memory, experts),
             spread: model
                 .spread
                 .iter()
                 .flat_map(|spread| knots.iter().map(|knot| spread[*knot - 1]))
                 .collect(),
-            samples: vec![State::zeros(coordinates); steps + 1],
-            made: vec![Made::default(); (steps + 1) * coordinates * knots.len()],
+            samples: vec![State::zeros(coordinates); slots],
+            made: vec![Made::default(); slots * coordinates * knots.len()],
             slot: 0,
             history: 0,
             outcomes: vec![0.0; coordinates * knots.len()],
             output: vec![0.0; coordinates * knots.len()],
             targets: vec![0.0; coordinates * knots.len()],
+            window: vec![0.0; coordinates * INPUTS],
             local: [vec![0.0; coordinates], vec![0.0; coordinates]],
             knots,
         }))
@@ -107,16 +116,19 @@ impl Adaptive {
         self.take_outcomes(sample, adapt);
         self.slot = (self.slot + 1) % self.samples.len();
         self.samples[self.slot].copy_from(sample);
-        self.predict_experts(features, adapt);
+        self.predict_by_features(features, adapt);
+        self.predict_by_samples();
         self.combine_at_knots(heads, adapt);
         self.history = (self.history + 1).min(self.samples.len() - 1);
     }
 
-    /// Slot of the sample `steps` before the one that is about to be taken in.
+    /// Slot of the sample `steps` before the newest.
     fn slot_before(&self, steps: usize) -> usize {
         let slots = self.samples.len();
-        (self.slot + 1 + slots - steps) % slots
+        (self.slot + slots - steps) % slots
     }
+
+    /// Learns what became of the predictions for the time of `sample`, which is about to be taken in.
 
     fn take_outcomes(&mut self, sample: &State, adapt: bool) {
         let coordinates = sample.position.len();
@@ -126,7 +138,7 @@ impl Adaptive {
             if steps > self.history {
                 break;
             }
-            let slot = self.slot_before(steps);
+            let slot = self.slot_before(steps - 1);
             let then = &self.samples[slot];
             let [moved, expected] = &mut self.local;
             self.space.difference(&then.position, &sample.position, moved);
@@ -142,13 +154,14 @@ impl Adaptive {
         }
     }
 
-    /// Fills the experts' predictions at the new slot, except the LSTM's.
-    fn predict_experts(&mut self, features: &[f64], adapt: bool) {
+    /// Fills what the adapting regressions say at the newest sample.
+    fn predict_by_features(&mut self, features: &[f64], adapt: bool) {
         let coordinates = self.local[0].len();
         let width = self.space.coupled(coordinates);
         let count = self.knots.len();
         let group_features = features.len() / self.own.len().max(1);
         let made = &mut self.made[self.slot * coordinates * count..][..coordinates * count];
+        made.iter_mut().for_each(|made| made.experts = Default::default());
         for (group, own) in self.own.iter_mut().enumerate() {
             let targets = &mut self.targets[..width * count];
             for (target, outcome) in
@@ -157,24 +170,62 @@ impl Adaptive {
                 target.copy_from_slice(&outcome[group * width..(group + 1) * width]);
             }
             own.observe(&features[group * group_features..][..group_features], targets, self.history, adapt);
-            own.predict(&mut self.output[..width * count]);
-            for (knot, output) in self.output[..width * count].chunks_exact(width).enumerate() {
-                for (coordinate, output) in (group * width..).zip(output) {
-                    made[coordinate * count + knot].experts[0] = *output;
+            let output = &mut self.output[..width * count];
+            let made = &mut made[group * width * count..][..width * count];
+            own.predict(output);
+            take(output, ADAPTING[0], count, made);
+            own.predict_as_trained(output);
+            take(output, TRAINED[0], count, made);
+        }
+        if let Some(all) = &mut self.all {
+            all.observe(features, &self.outcomes, self.history, adapt);
+            all.predict(&mut self.output);
+            take(&self.output, ADAPTING[1], count, made);
+            all.predict_as_trained(&mut self.output);
+            take(&self.output, TRAINED[1], count, made);
+        }
+    }
+
+    /// Fills what the ridges and constant acceleration say at the newest sample: nothing as long as the motion is too young
+    /// for them.
+    fn predict_by_samples(&mut self) {
+        let (coordinates, slots) = (self.local[0].len(), self.samples.len());
+        if self.history >= WINDOW - 1 && self.ridges.iter().any(Option::is_some) {
+            let sample = |lag: usize| &self.samples[(self.slot + slots - lag) % slots];
+            write_window(self.space, sample, &mut self.window, &mut self.local[0]);
+            for (index, expert) in RIDGES.into_iter().enumerate() {
+                if let Some(ridge) = &self.ridges[index] {
+                    ridge.predict(&self.window, &mut self.output);
+                    self.take_displacements(expert);
                 }
             }
         }
-        match &mut self.all {
-            Some(all) => {
-                all.observe(features, &self.outcomes, self.history, adapt);
-                all.predict(&mut self.output);
-                for (knot, output) in self.output.chunks_exact(coordinates).enumerate() {
-                    for (coordinate, output) in output.iter().enumerate() {
-                        made[coordinate * count + knot].experts[1] = *output;
-                    }
-                }
+        if self.history >= ACCELERATION_OVER {
+            let (now, before) =
+                (&self.samples[self.slot], &self.samples[self.slot_before(ACCELERATION_OVER)]);
+            for (output, steps) in self.output.chunks_exact_mut(coordinates).zip(&self.knots) {
+                constant_acceleration(self.space, before, now, *steps as f64 * self.dt, output);
             }
-            None => made.iter_mut().for_each(|made| made.experts[1] = 0.0),
+            self.take_displacements(ACCELERATION);
+        }
+    }
+
+    /// Takes the displacements in the output, [knot][coordinate], rad or m, for what `expert` predicts: within the bounds
+    /// that inputs have, so that a glitch of a velocity is none of the prediction.
+    fn take_displacements(&mut self, expert: usize) {
+        let (count, coordinates) = (self.knots.len(), self.local[0].len());
+        let of_slot = self.outcomes.len();
+        let made = &mut self.made[self.slot * of_slot..][..of_slot];
+        let velocity = &self.samples[self.slot].velocity;
+        for (knot, displacements) in self.output.chunks_exact(coordinates).enumerate() {
+            let expected = &mut self.local[0];
+            self.space.displacement(velocity, self.knots[knot] as f64 * self.dt, expected);
+            for (coordinate, (displacement, expected)) in displacements.iter().zip(expected).enumerate() {
+                let index = coordinate * count + knot;
+                let predicted = (displacement - *expected) / self.spread[index];
+                let predicted = if predicted.is_nan() { 0.0 } else { predicted };
+                made[index].experts[expert] = predicted.clamp(-LIMIT, LIMIT);
+            }
         }
     }
 
@@ -188,7 +239,7 @@ impl Adaptive {
         for (index, made) in self.made[self.slot * of_slot..][..of_slot].iter_mut().enumerate() {
             let head = &heads[index / count * 2 * steps..][..2 * steps];
             let step = self.knots[index % count] - 1;
-            made.experts[2] = f64::from(head[step]);
+            made.experts[LSTM] = f64::from(head[step]);
             self.mixture.combine(index, made, f64::from(head[steps + step]).exp());
         }
     }
@@ -200,9 +251,9 @@ impl Adaptive {
         let first = coordinate * count;
         let made = &self.made[self.slot * self.outcomes.len() + first..][..count];
         let at = |knot: usize| {
-            let ([own, all, lstm], ratio) = self.mixture.at(first + knot);
-            let [by_own, by_all, _] = made[knot].experts;
-            [own * by_own + all * by_all, lstm, ratio]
+            let (weights, ratio) = self.mixture.at(first + knot);
+            let linear = weights[..LSTM].iter().zip(&made[knot].experts).map(|(weight, by)| weight * by);
+            [linear.sum(), weights[LSTM], ratio]
         };
         let (means, log_variances) = head.split_at(self.between.len());
         for (step, (knot, share)) in self.between.iter().enumerate() {
@@ -210,6 +261,15 @@ impl Adaptive {
             let [linear, lstm, ratio] = std::array::from_fn(|i| before[i] + share * (after[i] - before[i]));
             increments[step] = linear + lstm * f64::from(means[step]);
             stddevs[step] = (f64::from(log_variances[step]).exp() * ratio).sqrt();
+        }
+    }
+}
+
+/// Takes `output` [knot][coordinate] for what `expert` predicts, with `made` [coordinate][knot] of so many knots.
+fn take(output: &[f64], expert: usize, knots: usize, made: &mut [Made]) {
+    for (knot, output) in output.chunks_exact(output.len() / knots).enumerate() {
+        for (made, output) in made[knot..].iter_mut().step_by(knots).zip(output) {
+            made.experts[expert] = *output;
         }
     }
 }

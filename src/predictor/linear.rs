@@ -4,12 +4,16 @@
 use super::mixture::Evidence;
 use super::model::PredictorConfig;
 use super::recursive::Seed;
+use super::ridge::{INPUTS, Inputs, Ridge};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
 use candle_core::{DType, Device, Tensor};
 
 /// With more regressors than this there is no regression on all coordinates: its covariance would cost too much.
 pub const MAX_REGRESSORS: usize = 320;
+
+/// With more coordinates than this there is no ridge regression on all of them: it would cost too much.
+const MAX_RIDGE: usize = 16;
 
 /// Penalty on the weights of the regressions on own and on all coordinates, in units of one sample whose regressors
 /// are all at their scale: hardly any for the few weights of the first, some for the many of the second.
@@ -21,6 +25,7 @@ const SETTINGS: &str = "linear.settings";
 const EVIDENCE: &str = "linear.evidence";
 const OWN: &str = "linear.own";
 const ALL: &str = "linear.all";
+const RIDGES: [(&str, Inputs); 2] = [("linear.ridge_own", Inputs::Own), ("linear.ridge_all", Inputs::All)];
 
 /// All in units of the model's features and spread.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +38,8 @@ pub struct LinearPath {
     pub own: Vec<Seed>,
     /// One on all coordinates, where there is more than one group and not too many of them.
     pub all: Option<Seed>,
+    /// Of each coordinate's own samples, and of those of all; none where there was too little to fit them to.
+    pub ridges: [Option<Ridge>; 2],
     /// [coordinate][knot]
     pub evidence: Vec<Evidence>,
 }
@@ -64,6 +71,11 @@ pub fn penalties(config: &PredictorConfig, coordinates: usize) -> [f64; 2] {
     [if config.space.coupled(coordinates) > 1 { config.steps as f64 } else { single }, many]
 }
 
+/// Of the ridge regressions those that there are for so many coordinates.
+pub fn ridges(coordinates: usize) -> [Option<Inputs>; 2] {
+    [Some(Inputs::Own), (2..=MAX_RIDGE).contains(&coordinates).then_some(Inputs::All)]
+}
+
 /// Samples that count when the linear path adapts, with one every `dt` [s].
 pub fn memory(dt: f64) -> f64 {
     (MEMORY / dt).max(MIN_MEMORY)
@@ -85,6 +97,7 @@ impl LinearPath {
             penalties,
             own: vec![seed(own, penalties[0]); coordinates / own[1].max(1)],
             all: all.map(|shape| seed(shape, penalties[1])),
+            ridges: [None, None],
             evidence: vec![Evidence::default(); coordinates * knots],
         }
     }
@@ -107,6 +120,12 @@ impl LinearPath {
             let factors = seeds.iter().flat_map(|seed| seed.factor.iter().copied()).collect();
             insert(format!("{name}.factor"), factors, &[seeds.len(), *regressors, *regressors])?;
         }
+        for ((name, _), ridge) in RIDGES.iter().zip(&self.ridges) {
+            let Some(Ridge { width, weights }) = ridge else { continue };
+            let row = width * INPUTS + 1;
+            let groups = weights.len() / (knots * width * row).max(1);
+            insert((*name).into(), weights.clone(), &[groups, knots, *width, row])?;
+        }
         Ok(())
     }
 
@@ -120,6 +139,7 @@ impl LinearPath {
         if !tensors.contains_key(SETTINGS) {
             return Ok(None);
         }
+        let has_ridge = RIDGES.map(|(name, _)| tensors.contains_key(name));
         let mut take = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
             let problem = format!("tensor '{name}' is missing");
             let tensor =
@@ -136,6 +156,12 @@ impl LinearPath {
             return Err(Error::mismatch(format!("'{SETTINGS}'"), value, "numbers above 0"));
         }
         let evidence = take(EVIDENCE, &[coordinates, knots, Evidence::SIZE])?;
+        let mut ridges = [None, None];
+        for (index, (name, inputs)) in RIDGES.into_iter().enumerate().filter(|(index, _)| has_ridge[*index]) {
+            let width = inputs.width(coordinates);
+            let weights = take(name, &[coordinates / width, knots, width, width * INPUTS + 1])?;
+            ridges[index] = Some(Ridge { width, weights });
+        }
         let (own, all) = shapes(config, coordinates);
         let mut seeds = |name: &str, count: usize, [regressors, outputs]: [usize; 2]| -> Result<Vec<Seed>> {
             let weights = take(&format!("{name}.weights"), &[count, knots, outputs, regressors])?;
@@ -154,7 +180,14 @@ impl LinearPath {
         let all = all.map(|shape| seeds(ALL, 1, shape)).transpose()?.and_then(|mut seeds| seeds.pop());
         let (evidence, _) = evidence.as_chunks::<{ Evidence::SIZE }>();
         let evidence = evidence.iter().map(|values| Evidence::from_array(*values)).collect();
-        Ok(Some(Self { memory: settings[0], penalties: [settings[1], settings[2]], own, all, evidence }))
+        Ok(Some(Self {
+            memory: settings[0],
+            penalties: [settings[1], settings[2]],
+            own,
+            all,
+            ridges,
+            evidence,
+        }))
     }
 }
 

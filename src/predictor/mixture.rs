@@ -1,12 +1,21 @@
 //! How far each expert is believed: for each coordinate and time ahead, the weights that would have predicted best so
 //! far. An expert that has earned nothing counts nothing, and with no expert the prediction is constant velocity.
 
-use nalgebra::{Matrix3, Vector3};
+use nalgebra::{SMatrix, SVector};
 
 /// What constant velocity is corrected by, in this order: linear auto-regression on the coordinate's own past (of a base:
-/// on that of all three), on the past of all coordinates, and the LSTM.
-pub const EXPERTS: usize = 3;
-const LSTM: usize = 2;
+/// on that of all three) and on the past of all coordinates, both adapting; the same two as they were trained; ridge
+/// regression on the last samples of the coordinate itself and of all, as they were trained; constant acceleration; the
+/// LSTM.
+pub const EXPERTS: usize = 8;
+pub const ADAPTING: [usize; 2] = [0, 1];
+pub const TRAINED: [usize; 2] = [2, 3];
+pub const RIDGES: [usize; 2] = [4, 5];
+pub const ACCELERATION: usize = 6;
+pub const LSTM: usize = 7;
+
+type Vector = SVector<f64, EXPERTS>;
+type Matrix = SMatrix<f64, EXPERTS, EXPERTS>;
 
 /// Which experts may take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +32,18 @@ impl Experts {
     }
 }
 
-/// Doubt of all experts, and of one coordinate's weights against those of all, in samples per step ahead:
-/// predictions k steps ahead overlap in k - 1 steps, so that k of them tell about as much as one.
-const DOUBT: f64 = 0.1;
-const DOUBT_OF_ONE: f64 = 1.0;
-/// Mean square error of the whole over that of constant velocity, over all coordinates, below which it is trusted fully,
-/// and from which on not at all; until something is known it is taken as equal for so many samples a step ahead.
-const TRUSTED: (f64, f64) = (1.0, 1.1);
-const DISTRUST: f64 = 1.0;
+/// Doubt of all experts, and of one coordinate's weights against those of all, in samples per step ahead whose
+/// square is the error that is left. Predictions k steps ahead overlap in k - 1 steps, so that k of them tell about as
+/// much as one; and all weights together are of the order of one, so that each is doubted as often as there are experts.
+const DOUBT: f64 = EXPERTS as f64;
+/// The error that is left is taken as that of constant velocity in training for so many samples a step ahead.
+const FIRST_STEPS: f64 = 1.0;
+/// An outcome that is further off than so many usual errors (a knock, an emergency stop, a glitch) pulls no more than
+/// one so far off.
+const CLIP: f64 = 5.0;
+/// Sweeps over the weights: to find the first ones, and with each sample, going on from those before.
+const FIRST_SWEEPS: usize = 200;
+const SWEEPS: usize = 4;
 /// Bounds of the correction of the variance.
 const RATIO: (f64, f64) = (1e-3, 1e3);
 /// A squared error counts for no more than so many variances.
@@ -39,13 +52,12 @@ const MAX_DEVIATION: f64 = 25.0;
 const FIRST_SAMPLES: f64 = 20.0;
 
 /// Sums over the outcomes of one coordinate and knot: Σ p·pᵀ and Σ p·y of the experts' predictions p and the
-/// outcome y, Σ y² beside Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has
-/// to be corrected.
+/// outcome y, Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has to be
+/// corrected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
-    pub products: Matrix3<f64>,
-    pub outcome: Vector3<f64>,
-    pub square: f64,
+    pub products: Matrix,
+    pub outcome: Vector,
     pub error: f64,
     pub count: f64,
     /// Mean of error² / predicted variance.
@@ -54,49 +66,52 @@ pub struct Evidence {
 
 impl Default for Evidence {
     fn default() -> Self {
-        Self {
-            products: Matrix3::zeros(),
-            outcome: Vector3::zeros(),
-            square: 0.0,
-            error: 0.0,
-            count: 0.0,
-            ratio: 1.0,
-        }
+        Self { products: Matrix::zeros(), outcome: Vector::zeros(), error: 0.0, count: 0.0, ratio: 1.0 }
     }
 }
 
 impl Evidence {
     /// Numbers in [`Self::to_array`].
-    pub const SIZE: usize = 16;
+    pub const SIZE: usize = EXPERTS * EXPERTS + EXPERTS + 3;
 
     pub fn to_array(self) -> [f64; Self::SIZE] {
         let mut values = [0.0; Self::SIZE];
-        values[..9].copy_from_slice(self.products.as_slice());
-        values[9..12].copy_from_slice(self.outcome.as_slice());
-        values[12..].copy_from_slice(&[self.square, self.error, self.count, self.ratio]);
+        let (products, rest) = values.split_at_mut(EXPERTS * EXPERTS);
+        let (outcome, rest) = rest.split_at_mut(EXPERTS);
+        products.copy_from_slice(self.products.as_slice());
+        outcome.copy_from_slice(self.outcome.as_slice());
+        rest.copy_from_slice(&[self.error, self.count, self.ratio]);
         values
     }
 
     pub fn from_array(values: [f64; Self::SIZE]) -> Self {
+        let (products, rest) = values.split_at(EXPERTS * EXPERTS);
+        let (outcome, rest) = rest.split_at(EXPERTS);
         Self {
-            products: Matrix3::from_column_slice(&values[..9]),
-            outcome: Vector3::from_column_slice(&values[9..12]),
-            square: values[12].max(0.0),
-            error: values[13].max(0.0),
-            count: values[14].max(0.0),
-            ratio: values[15].clamp(RATIO.0, RATIO.1),
+            products: Matrix::from_column_slice(products),
+            outcome: Vector::from_column_slice(outcome),
+            error: rest[0].max(0.0),
+            count: rest[1].max(0.0),
+            ratio: rest[2].clamp(RATIO.0, RATIO.1),
         }
     }
 
-    fn add(&mut self, made: &Made, outcome: f64, memory: f64) {
+    /// Mean square of the error that is left, `steps` ahead.
+    fn left(&self, steps: usize) -> f64 {
+        let first = FIRST_STEPS * steps as f64;
+        (self.error + first) / (self.count + first)
+    }
+
+    fn add(&mut self, made: &Made, outcome: f64, steps: usize, memory: f64) {
         let keep = 1.0 - 1.0 / memory;
-        let experts = Vector3::from_column_slice(&made.experts);
-        self.products = self.products * keep + experts * experts.transpose();
-        self.outcome = self.outcome * keep + experts * outcome;
-        self.square = self.square * keep + outcome * outcome;
-        self.error = self.error * keep + (outcome - made.untrusted).powi(2);
+        let experts = Vector::from_column_slice(&made.experts);
+        let square = (outcome - made.whole).powi(2);
+        let share = (CLIP * CLIP * self.left(steps) / square.max(f64::MIN_POSITIVE)).min(1.0);
+        self.products = self.products * keep + experts * experts.transpose() * share;
+        self.outcome = self.outcome * keep + experts * (outcome * share);
+        self.error = self.error * keep + square;
         self.count = self.count * keep + 1.0;
-        let deviation = (outcome - made.whole).powi(2) / made.variance.max(f64::MIN_POSITIVE);
+        let deviation = square / made.variance.max(f64::MIN_POSITIVE);
         let deviation = deviation.min(MAX_DEVIATION * self.ratio);
         self.ratio += (deviation - self.ratio) / (self.count + FIRST_SAMPLES);
         self.ratio = self.ratio.clamp(RATIO.0, RATIO.1);
@@ -107,8 +122,7 @@ impl Evidence {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Made {
     pub experts: [f64; EXPERTS],
-    /// What the weights made of the experts, and what was given out: that times the trust.
-    pub untrusted: f64,
+    /// What the weights made of the experts.
     pub whole: f64,
     pub variance: f64,
 }
@@ -122,16 +136,16 @@ pub struct Mixture {
     seed: Vec<Evidence>,
     /// [coordinate][knot]
     evidence: Vec<Evidence>,
+    /// Of all coordinates, [knot].
+    common: Vec<Vector>,
     /// [coordinate][knot]
-    weights: Vec<Vector3<f64>>,
-    /// Share of the whole that is given out, 0 to 1, [knot].
-    trust: Vec<f64>,
+    weights: Vec<Vector>,
 }
 
 impl Mixture {
     /// `evidence` [coordinate][knot] to start from; `memory`: samples that count.
     pub fn new(evidence: Vec<Evidence>, knots: &[usize], memory: f64, experts: Experts) -> Self {
-        let weights = vec![Vector3::zeros(); evidence.len()];
+        let weights = vec![Vector::zeros(); evidence.len()];
         let seed = evidence.clone();
         let mut mixture = Self {
             experts,
@@ -139,85 +153,96 @@ impl Mixture {
             memory: memory.max(2.0),
             seed,
             evidence,
+            common: vec![Vector::zeros(); knots.len()],
             weights,
-            trust: vec![0.0; knots.len()],
         };
-        mixture.weigh();
+        mixture.sweep(FIRST_SWEEPS);
         mixture
     }
 
     pub fn reset(&mut self) {
         self.evidence.copy_from_slice(&self.seed);
-        self.weigh();
+        self.common.iter_mut().chain(&mut self.weights).for_each(|weights| weights.fill(0.0));
+        self.sweep(FIRST_SWEEPS);
     }
 
     pub fn evidence(&self) -> &[Evidence] {
         &self.evidence
     }
 
-    /// Weights, trust included, and correction of the variance at `index` of [coordinate][knot].
+    /// Weights and correction of the variance at `index` of [coordinate][knot].
     pub fn at(&self, index: usize) -> ([f64; EXPERTS], f64) {
-        let trust = self.trust[index % self.knots.len()];
-        ((self.weights[index] * trust).into(), self.evidence[index].ratio)
+        (self.weights[index].into(), self.evidence[index].ratio)
     }
 
     /// Makes the whole at `index` of [coordinate][knot] of what the experts say and of the LSTM's variance.
     pub fn combine(&self, index: usize, made: &mut Made, variance: f64) {
-        made.untrusted = self.weights[index].dot(&Vector3::from_column_slice(&made.experts));
-        made.whole = self.trust[index % self.knots.len()] * made.untrusted;
+        made.whole = self.weights[index].dot(&Vector::from_column_slice(&made.experts));
         made.variance = variance * self.evidence[index].ratio;
     }
 
     /// Takes in the outcome of a prediction at `index` of [coordinate][knot].
     pub fn add(&mut self, index: usize, made: &Made, outcome: f64) {
-        let values = made.experts.iter().chain([&outcome, &made.untrusted, &made.variance]);
+        let values = made.experts.iter().chain([&outcome, &made.whole, &made.variance]);
         if values.into_iter().all(|value| value.is_finite()) {
-            self.evidence[index].add(made, outcome, self.memory);
+            self.evidence[index].add(made, outcome, self.knots[index % self.knots.len()], self.memory);
         }
     }
 
-    /// Finds the weights anew: least squares over all coordinates, drawn to zero, then for each coordinate, drawn
-    /// to those of all. Then how far the whole is to be trusted, from what its weights were worth when they were used.
+    /// Finds the weights anew: least squares over all coordinates, each in units of the error that is left of it, drawn
+    /// to zero; then for each coordinate, drawn to those of all. No weight is negative (Breiman, Stacked regressions,
+    /// Machine Learning 24, 1996): experts that say nearly the same are not played off against each other, which would
+    /// be wrong by far as soon as they differ.
     pub fn weigh(&mut self) {
-        for (knot, steps) in self.knots.iter().enumerate() {
-            let of_knot = || (knot..self.evidence.len()).step_by(self.knots.len());
-            let doubt = DOUBT * *steps as f64;
-            let (mut products, mut outcome) = (Matrix3::zeros(), Vector3::zeros());
-            let (mut error, mut square) = (DISTRUST * *steps as f64, DISTRUST * *steps as f64);
-            for index in of_knot() {
-                error += self.evidence[index].error;
-                square += self.evidence[index].square;
-                let (of_one, outcome_of_one) = self.believed(index);
-                products += of_one;
-                outcome += outcome_of_one;
-            }
-            self.trust[knot] = ((TRUSTED.1 - error / square) / (TRUSTED.1 - TRUSTED.0)).clamp(0.0, 1.0);
-            let common = solve(products, doubt, outcome);
-            let doubt = DOUBT_OF_ONE * *steps as f64;
-            for index in of_knot() {
-                let (products, outcome) = self.believed(index);
-                self.weights[index] = solve(products, doubt, outcome + common * doubt);
-            }
-        }
+        self.sweep(SWEEPS);
     }
 
-    /// The evidence on those experts that take part.
-    fn believed(&self, index: usize) -> (Matrix3<f64>, Vector3<f64>) {
-        let Evidence { mut products, mut outcome, .. } = self.evidence[index];
-        for expert in (0..EXPERTS).filter(|expert| !self.experts.has(*expert)) {
-            products.row_mut(expert).fill(0.0);
-            products.column_mut(expert).fill(0.0);
-            outcome[expert] = 0.0;
+    fn sweep(&mut self, sweeps: usize) {
+        for (knot, steps) in self.knots.iter().enumerate() {
+            let doubt = DOUBT * *steps as f64;
+            let (mut products, mut outcome) = (Matrix::zeros(), Vector::zeros());
+            for evidence in self.evidence[knot..].iter().step_by(self.knots.len()) {
+                let left = evidence.left(*steps);
+                products += evidence.products / left;
+                outcome += evidence.outcome / left;
+            }
+            let common = &mut self.common[knot];
+            let problem = Problem { products: &products, outcome: &outcome, doubt, centre: &Vector::zeros() };
+            problem.improve(self.experts, sweeps, common);
+            let of_knot = self.evidence[knot..].iter().step_by(self.knots.len());
+            for (evidence, weights) in of_knot.zip(self.weights[knot..].iter_mut().step_by(self.knots.len()))
+            {
+                let Evidence { products, outcome, .. } = evidence;
+                let doubt = doubt * evidence.left(*steps);
+                Problem { products, outcome, doubt, centre: common }.improve(self.experts, sweeps, weights);
+            }
         }
-        (products, outcome)
     }
 }
 
-/// (A + d·I)⁻¹·b, or zero where rounding has left no such thing.
-fn solve(mut products: Matrix3<f64>, doubt: f64, outcome: Vector3<f64>) -> Vector3<f64> {
-    products += Matrix3::identity() * doubt;
-    let solved = products.cholesky().map(|factor| factor.solve(&outcome));
-    solved.filter(|weights| weights.iter().all(|weight| weight.is_finite())).unwrap_or_else(Vector3::zeros)
+/// The least wᵀ·A·w / 2 - b·w + d·|w - c|² / 2 over w ≥ 0.
+struct Problem<'a> {
+    products: &'a Matrix,
+    outcome: &'a Vector,
+    doubt: f64,
+    centre: &'a Vector,
+}
+
+impl Problem<'_> {
+    /// Moves `weights` towards the solution, one after the other (coordinate descent); those of experts that do not take
+    /// part stay as they are.
+    fn improve(&self, experts: Experts, sweeps: usize, weights: &mut Vector) {
+        let Self { products, outcome, doubt, centre } = self;
+        for _ in 0..sweeps {
+            for expert in (0..EXPERTS).filter(|expert| experts.has(*expert)) {
+                let own = products[(expert, expert)];
+                let others = products.column(expert).dot(weights) - own * weights[expert];
+                let slope = outcome[expert] + doubt * centre[expert] - others;
+                let weight = slope / (own + doubt);
+                weights[expert] = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -228,32 +253,43 @@ mod tests {
         Mixture::new(vec![Evidence::default(); 2], &[4], 1e4, experts)
     }
 
+    /// What two of the experts say; the others say nothing.
+    fn said(time: usize) -> [f64; EXPERTS] {
+        let time = time as f64;
+        let mut experts = [0.0; EXPERTS];
+        (experts[0], experts[LSTM]) = ((0.7 * time).sin(), (0.17 * time).sin());
+        experts
+    }
+
+    fn step(mixture: &mut Mixture, experts: [f64; EXPERTS], outcomes: [f64; 2]) -> [f64; 2] {
+        let mut made = [Made { experts, ..Default::default() }; 2];
+        for (index, (made, outcome)) in made.iter_mut().zip(outcomes).enumerate() {
+            mixture.combine(index, made, 1.0);
+            mixture.add(index, made, outcome);
+        }
+        mixture.weigh();
+        made.map(|made| made.whole)
+    }
+
     /// Coordinate 0 follows the first expert, coordinate 1 the mean of first and last.
     fn run(mixture: &mut Mixture, samples: usize) {
-        for time in 0..samples {
-            let time = time as f64;
-            let experts = [(0.7 * time).sin(), (0.31 * time).cos(), (0.17 * time).sin()];
-            for (index, outcome) in [experts[0], 0.5 * (experts[0] + experts[2])].into_iter().enumerate() {
-                let mut made = Made { experts, ..Default::default() };
-                mixture.combine(index, &mut made, 1.0);
-                mixture.add(index, &made, outcome);
-            }
-            mixture.weigh();
+        for experts in (0..samples).map(said) {
+            step(mixture, experts, [experts[0], 0.5 * (experts[0] + experts[LSTM])]);
         }
     }
 
     #[test]
     fn what_was_earned_is_believed() {
         let mut all = mixture(Experts::ALL);
-        assert_eq!(all.at(0), ([0.0; 3], 1.0));
+        assert_eq!(all.at(0), ([0.0; EXPERTS], 1.0));
         run(&mut all, 2000);
-        for (index, expected) in [[1.0, 0.0, 0.0], [0.5, 0.0, 0.5]].into_iter().enumerate() {
+        for (index, [own, lstm]) in [[1.0, 0.0], [0.5, 0.5]].into_iter().enumerate() {
             let (weights, _) = all.at(index);
-            weights.iter().zip(expected).for_each(|(w, e)| assert!((w - e).abs() < 0.01, "{weights:?}"));
+            assert!((weights[0] - own).abs() < 0.01 && (weights[LSTM] - lstm).abs() < 0.01, "{weights:?}");
         }
         assert!(all.at(0).1 < 0.1 && all.at(1).1 < 0.1, "the variance did not follow");
         all.reset();
-        assert_eq!(all.at(0), ([0.0; 3], 1.0));
+        assert_eq!(all.at(0), ([0.0; EXPERTS], 1.0));
     }
 
     #[test]
@@ -261,17 +297,71 @@ mod tests {
         let mut linear = mixture(Experts { lstm: false, linear: true });
         run(&mut linear, 2000);
         let (weights, _) = linear.at(1);
-        assert!((weights[0] - 0.5).abs() < 0.05 && weights[2] == 0.0, "{weights:?}");
+        assert!((weights[0] - 0.5).abs() < 0.05 && weights[LSTM] == 0.0, "{weights:?}");
         let mut lstm = mixture(Experts { lstm: true, linear: false });
         run(&mut lstm, 2000);
-        assert!(lstm.at(0).0[0] == 0.0 && lstm.at(1).0[2] > 0.4);
+        assert!(lstm.at(0).0[0] == 0.0 && lstm.at(1).0[LSTM] > 0.4);
     }
 
     #[test]
     fn a_single_coordinate_is_drawn_to_all_at_first() {
+        let (mut both, mut alone) = (mixture(Experts::ALL), mixture(Experts::ALL));
+        for experts in (0..6).map(said) {
+            step(&mut both, experts, [experts[0], 0.5 * experts[0]]);
+            step(&mut alone, experts, [f64::NAN, 0.5 * experts[0]]);
+        }
+        let (both, alone) = (both.at(1).0[0], alone.at(1).0[0]);
+        assert!(both > alone + 0.05, "{both} {alone}");
+    }
+
+    #[test]
+    fn who_makes_it_worse_than_constant_velocity_counts_nothing() {
         let mut all = mixture(Experts::ALL);
-        run(&mut all, 6);
-        assert!(all.weights[1][0] > 0.3, "{:?}", all.weights);
+        run(&mut all, 200);
+        for experts in (200..2000).map(said) {
+            step(&mut all, experts, [-0.3 * experts[0]; 2]);
+        }
+        for index in 0..2 {
+            let (weights, _) = all.at(index);
+            assert!(weights[0] == 0.0 && weights[LSTM] < 0.1, "it would go the wrong way: {weights:?}");
+        }
+    }
+
+    #[test]
+    fn doubt_is_in_proportion_to_the_error_that_is_left() {
+        // the same motion, once in units in which it is a hundred times as large
+        let weight = |size: f64| {
+            let mut all = mixture(Experts::ALL);
+            for (time, experts) in (0..400).map(|time| (time, said(time).map(|value| size * value))) {
+                let noise = size * 3.0 * (1.3 * time as f64).sin();
+                step(&mut all, experts, [0.5 * experts[0] + noise; 2]);
+            }
+            all.at(0).0[0]
+        };
+        let (small, large) = (weight(1.0), weight(100.0));
+        assert!((small - large).abs() < 0.02 && (0.3..0.6).contains(&large), "{small} {large}");
+    }
+
+    #[test]
+    fn two_who_say_nearly_the_same_are_not_played_off_against_each_other() {
+        let twins = |time: usize, apart: f64| {
+            let mut experts = said(time);
+            experts[1] = experts[0] + apart * (2.3 * time as f64).sin();
+            experts
+        };
+        let mut all = mixture(Experts::ALL);
+        for experts in (0..400).map(|time| twins(time, 0.01)) {
+            step(&mut all, experts, [experts[0]; 2]);
+        }
+        // an emergency stop, which both foresee wrongly and not quite alike
+        for time in 400..410 {
+            step(&mut all, twins(time, 0.2).map(|value| 20.0 * value), [-20.0; 2]);
+        }
+        for time in 410..500 {
+            let experts = twins(time, 0.2);
+            let [whole, _] = step(&mut all, experts, [experts[0]; 2]);
+            assert!((whole - experts[0]).abs() < 0.4, "{whole} {experts:?} {:?}", all.at(0));
+        }
     }
 
     #[test]
@@ -279,23 +369,8 @@ mod tests {
         let mut all = mixture(Experts::ALL);
         run(&mut all, 50);
         let before = all.evidence().to_vec();
-        all.add(0, &Made { untrusted: f64::NAN, ..Default::default() }, 1.0);
+        all.add(0, &Made { whole: f64::NAN, ..Default::default() }, 1.0);
         assert_eq!(all.evidence(), before);
         assert_eq!(Evidence::from_array(before[0].to_array()), before[0]);
-    }
-
-    #[test]
-    fn what_made_it_worse_is_not_given_out() {
-        let trust = |error: f64, count: f64| {
-            let mut evidence = Evidence { square: count, error: error * count, count, ..Default::default() };
-            evidence.products = Matrix3::identity() * count;
-            evidence.outcome = Vector3::repeat(0.3 * count);
-            let all = Mixture::new(vec![evidence; 2], &[4], 1e4, Experts::ALL);
-            assert_eq!(all.at(0).0 == [0.0; 3], all.trust[0] == 0.0);
-            all.trust[0]
-        };
-        assert_eq!([trust(0.5, 100.0), trust(1.0, 100.0), trust(1.2, 100.0)], [1.0, 1.0, 0.0]);
-        assert!((trust(1.05, 1e6) - 0.5).abs() < 1e-3);
-        assert!(trust(2.0, 0.1) > 0.5, "a single outcome says little");
     }
 }

@@ -122,14 +122,25 @@ impl RecursiveLeastSquares {
     /// Fills `out` [knot][output] from the newest regressors. Should rounding have ruined the weights, it begins anew
     /// from the seed and gives zero.
     pub fn predict(&mut self, out: &mut [f64]) {
-        let size = self.seed.regressors;
-        let regressors = &self.past[self.slot * 2 * size..][..size];
-        for (out, weights) in out.iter_mut().zip(self.weights.chunks_exact(size)) {
-            *out = dot(weights, regressors);
-        }
+        self.apply(&self.weights, out);
         if out.iter().any(|value| value.abs() > MAX_PREDICTION || value.is_nan()) {
             self.reset();
             out.fill(0.0);
+        }
+    }
+
+    /// Fills `out` [knot][output] from the newest regressors by the weights of the seed.
+    pub fn predict_as_trained(&self, out: &mut [f64]) {
+        self.apply(&self.seed.weights, out);
+        let is_sound = |value: &f64| value.abs() <= MAX_PREDICTION;
+        out.iter_mut().filter(|value| !is_sound(value)).for_each(|value| *value = 0.0);
+    }
+
+    fn apply(&self, weights: &[f64], out: &mut [f64]) {
+        let size = self.seed.regressors;
+        let regressors = &self.past[self.slot * 2 * size..][..size];
+        for (out, weights) in out.iter_mut().zip(weights.chunks_exact(size)) {
+            *out = dot(weights, regressors);
         }
     }
 }
@@ -156,7 +167,7 @@ fn update(covariance: &mut [f64], regressors: &[f64], gain: &mut [f64], forgetti
     true
 }
 
-fn dot(left: &[f64], right: &[f64]) -> f64 {
+pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
     // four sums, so that the compiler may use vector registers
     let mut sums = [0.0; 4];
     let (left_blocks, left_rest) = left.as_chunks::<4>();

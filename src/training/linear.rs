@@ -5,9 +5,11 @@ use super::sequence::Sequence;
 use super::validation::{HeldOut, gather_evidence};
 use crate::error::{Error, Result};
 use crate::predictor::PredictorModel;
-use crate::predictor::linear::{LinearPath, knots, memory, penalties, shapes};
+use crate::predictor::linear::{LinearPath, knots, memory, penalties, ridges, shapes};
 use crate::predictor::mixture::Evidence;
 use crate::predictor::recursive::Seed;
+use crate::predictor::ridge::{MIN_INSTANTS, Ridge, instants};
+use crate::state::State;
 use nalgebra::DMatrix;
 
 /// Rows of the regression that are made at a time.
@@ -20,17 +22,37 @@ pub fn fit(
     held_out: &[HeldOut],
     all: &[Sequence],
 ) -> Result<()> {
-    model.linear = Some(Sums::over(model, training)?.seed(model)?);
+    model.linear = Some(path(model, training)?);
     let evidence = gather_evidence(model, held_out)?;
-    let mut path = Sums::over(model, all)?.seed(model)?;
+    let mut path = path(model, all)?;
     path.evidence = evidence.iter().map(as_kept).collect();
     model.linear = Some(path);
     Ok(())
 }
 
+/// The regressions on `sequences`; no evidence.
+fn path(model: &PredictorModel, sequences: &[Sequence]) -> Result<LinearPath> {
+    let mut path = Sums::over(model, sequences)?.seed(model)?;
+    let episodes: Vec<&[State]> = sequences.iter().map(Sequence::states).collect();
+    let steps = knots(model.config.steps);
+    if instants(&episodes, &steps).len() >= MIN_INSTANTS {
+        for (ridge, inputs) in path.ridges.iter_mut().zip(ridges(model.joints.len())) {
+            let fit = |inputs| Ridge::fit(&episodes, model.config.space, &steps, inputs);
+            *ridge = inputs.map(fit).transpose()?;
+            let weights = ridge.iter_mut().flat_map(|ridge| &mut ridge.weights);
+            weights.for_each(|weight| *weight = kept(*weight));
+        }
+    }
+    Ok(path)
+}
+
 /// As a checkpoint keeps it, so that a model that was read again is the same to the bit.
+fn kept(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
 fn as_kept(evidence: &Evidence) -> Evidence {
-    Evidence::from_array(evidence.to_array().map(|value| f64::from(value as f32)))
+    Evidence::from_array(evidence.to_array().map(kept))
 }
 
 /// XᵀX and XᵀY of the regressions: one for each group of coupled coordinates, and one for all.
@@ -130,21 +152,21 @@ impl Sums {
             let identity = DMatrix::identity(regressors, regressors) * penalty;
             let weights = (square + &identity).cholesky().ok_or_else(singular)?.solve(product);
             let factor = (square * share + identity).cholesky().ok_or_else(singular)?.unpack();
-            let kept = |value: &f64| f64::from(*value as f32);
             Ok(Seed {
                 regressors,
                 outputs: product.ncols() / knots,
-                weights: weights.iter().map(kept).collect(), // by columns: [knot][output][regressor]
-                factor: factor.transpose().iter().map(kept).collect(),
+                weights: weights.iter().copied().map(kept).collect(), // by columns: [knot][output][regressor]
+                factor: factor.transpose().iter().copied().map(kept).collect(),
             })
         };
         let penalties = penalties(&model.config, model.joints.len());
         let [own, all] = penalties;
         Ok(LinearPath {
-            memory: f64::from(self.memory as f32),
-            penalties: penalties.map(|penalty| f64::from(penalty as f32)),
+            memory: kept(self.memory),
+            penalties: penalties.map(kept),
             own: self.own.iter().map(|sums| solve(sums, own)).collect::<Result<_>>()?,
             all: self.all.as_ref().map(|sums| solve(sums, all)).transpose()?,
+            ridges: [None, None],
             evidence: vec![Evidence::default(); model.joints.len() * knots],
         })
     }

@@ -1,10 +1,10 @@
 //! Sums of errors: of the baselines once, of the learned predictors for each seed, at the same instants.
 
-use super::baseline::{ACCELERATION_OVER, constant_acceleration, constant_velocity};
-use super::ridge::{Inputs, Ridge};
 use super::{AverageDisplacement, Errors, HorizonErrors, OverSeeds, Test};
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
+use crate::predictor::constant_acceleration::{ACCELERATION_OVER, constant_acceleration};
+use crate::predictor::ridge::{INPUTS, Inputs, Ridge, write_window};
 use crate::state::{Space, State};
 use crate::trajectory::Trajectory;
 
@@ -112,22 +112,24 @@ impl<'a> Bench<'a> {
     fn run_fitted(&mut self, horizon: usize, training: &[Episode]) -> Result<()> {
         let (space, step) = (self.space, self.steps[horizon]);
         let seen: Vec<&[State]> = training.iter().map(|episode| episode.states.as_slice()).collect();
-        let all = Ridge::fit(&seen, space, step, Inputs::All)?;
-        let own = Ridge::fit(&seen, space, step, Inputs::Own)?;
+        let all = Ridge::fit(&seen, space, &[step], Inputs::All)?;
+        let own = Ridge::fit(&seen, space, &[step], Inputs::Own)?;
         let coordinates = self.fitted[horizon][0].squares.len();
         let time_ahead = step as f64 * self.dt;
         let mut predictions = vec![vec![0.0; coordinates]; FITTED];
-        let mut truth = vec![0.0; coordinates];
+        let (mut truth, mut local) = (vec![0.0; coordinates], vec![0.0; coordinates]);
+        let mut window = vec![0.0; coordinates * INPUTS];
         for test in self.tests {
             for time in test.from..test.states.len().saturating_sub(step) {
                 let (now, then) = (&test.states[time], &test.states[time + step]);
                 space.difference(&now.position, &then.position, &mut truth);
                 let [_, velocity, acceleration, by_all, by_own] = predictions.as_mut_slice() else { break };
-                constant_velocity(space, now, time_ahead, velocity);
+                space.displacement(&now.velocity, time_ahead, velocity);
                 let before = &test.states[time - ACCELERATION_OVER];
                 constant_acceleration(space, before, now, time_ahead, acceleration);
-                all.predict(&test.states, time, by_all);
-                own.predict(&test.states, time, by_own);
+                write_window(space, |lag| &test.states[time - lag], &mut window, &mut local);
+                all.predict(&window, by_all);
+                own.predict(&window, by_own);
                 for (sums, predicted) in self.fitted[horizon].iter_mut().zip(&predictions) {
                     let error: Vec<f64> = truth.iter().zip(predicted).map(|(t, p)| t - p).collect();
                     sums.add(&error, self.positions);
@@ -152,7 +154,7 @@ impl<'a> Bench<'a> {
                 let now = &test.states[time];
                 for step in 1..=last {
                     self.space.difference(&now.position, &test.states[time + step].position, &mut truth);
-                    constant_velocity(self.space, now, step as f64 * self.dt, &mut expected);
+                    self.space.displacement(&now.velocity, step as f64 * self.dt, &mut expected);
                     self.average.0[0] += norm(&truth[..self.positions]) / last as f64;
                     expected.iter_mut().zip(&truth).for_each(|(expected, truth)| *expected -= truth);
                     self.average.0[1] += norm(&expected[..self.positions]) / last as f64;

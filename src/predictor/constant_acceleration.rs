@@ -1,20 +1,15 @@
-//! Predictors that learn nothing: what the learned ones have to beat first.
+//! The robot goes on as it accelerates: where it has just begun to speed up or brake, this is hard to beat.
 
 use crate::state::{Space, State};
 
 /// Samples over which the constant acceleration is taken.
 pub const ACCELERATION_OVER: usize = 5;
 
-/// Fills `local` with the displacement after `time` [s] at the velocity of `now`.
-pub fn constant_velocity(space: Space, now: &State, time: f64, local: &mut [f64]) {
-    space.displacement(&now.velocity, time, local);
-}
-
 /// Fills `local` with the displacement after `time` [s] when the mean acceleration from `before` to `now` lasts.
 pub fn constant_acceleration(space: Space, before: &State, now: &State, time: f64, local: &mut [f64]) {
     let elapsed = now.stamp.since(before.stamp);
     if elapsed <= 0.0 {
-        return constant_velocity(space, now, time, local);
+        return space.displacement(&now.velocity, time, local);
     }
     // the mean velocity of the time ahead
     for ((mean, now), before) in local.iter_mut().zip(&now.velocity).zip(&before.velocity) {
@@ -45,8 +40,8 @@ mod tests {
         let mut local = [0.0];
         constant_acceleration(Space::Joints, &at(0.5), &at(1.0), 0.5, &mut local);
         assert!((local[0] - 1.25).abs() < 1e-12);
-        constant_velocity(Space::Joints, &at(1.0), 0.5, &mut local);
-        assert_eq!(local, [1.0]);
+        constant_acceleration(Space::Joints, &at(1.0), &at(1.0), 0.5, &mut local);
+        assert_eq!(local, [1.0], "without a time between them: constant velocity");
         // a base that starts to turn ends on an arc of the mean rate
         let base = |rate: f64, time: f64| State {
             stamp: Stamp::from_seconds(time),

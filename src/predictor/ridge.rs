@@ -1,0 +1,224 @@
+//! Ridge auto-regression on the last samples, fitted at once: what a learned predictor has to beat, and one of its experts.
+
+use super::recursive::dot;
+use crate::error::{Error, Result};
+use crate::state::{Space, State};
+use nalgebra::{DMatrix, DVector};
+
+/// Samples that the regression looks back on.
+pub const WINDOW: usize = 20;
+/// Inputs of one coordinate: displacements since all samples but the newest, and the velocities of all.
+pub const INPUTS: usize = 2 * WINDOW - 1;
+/// Samples that it takes at least to fit one.
+pub const MIN_INSTANTS: usize = 2 * WINDOW;
+/// Penalty on the weights of standardised inputs.
+const PENALTY: f64 = 1.0;
+/// Rows of the regression that are made at a time.
+const ROWS: usize = 2048;
+
+/// Whose past a coordinate's future is regressed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    All,
+    Own,
+}
+
+impl Inputs {
+    /// Of `coordinates`, those that are regressed on together.
+    pub fn width(self, coordinates: usize) -> usize {
+        match self {
+            Self::All => coordinates,
+            Self::Own => 1,
+        }
+    }
+}
+
+/// Predicts the local displacement from t to t + k, for each k of some steps, from those from t to t - i, 0 < i < 20, and
+/// the velocities at t - i; for joints q(t + k) - q(t) from q(t - i) - q(t) and v(t - i).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ridge {
+    /// Coordinates that are regressed on together.
+    pub width: usize,
+    /// In units of the coordinates, [group][step][coordinate of the group][input.., offset].
+    pub weights: Vec<f64>,
+}
+
+impl Ridge {
+    /// Fits to `episodes` [episode][time] for each k of `steps`.
+    pub fn fit(episodes: &[&[State]], space: Space, steps: &[usize], inputs: Inputs) -> Result<Self> {
+        let coordinates =
+            episodes.first().and_then(|states| states.first()).map_or(0, |state| state.position.len());
+        let instants = instants(episodes, steps);
+        if instants.len() < MIN_INSTANTS {
+            let what = "samples to fit a ridge regression to";
+            return Err(Error::mismatch(what, instants.len(), MIN_INSTANTS));
+        }
+        let width = inputs.width(coordinates);
+        let mut weights = Vec::new();
+        for first in (0..coordinates).step_by(width.max(1)) {
+            weights.extend(Regression { space, steps, first, width }.fit(&instants)?);
+        }
+        Ok(Self { width, weights })
+    }
+
+    /// Fills `displacements` [step][coordinate] with those that follow `window`, see [`write_window`].
+    pub fn predict(&self, window: &[f64], displacements: &mut [f64]) {
+        let coordinates = window.len() / INPUTS;
+        let row = self.width * INPUTS + 1;
+        let of_group = self.weights.len() / (coordinates / self.width).max(1);
+        let groups = self.weights.chunks_exact(of_group).zip(window.chunks_exact(row - 1));
+        for (group, (weights, window)) in groups.enumerate() {
+            let of_steps = weights.chunks_exact(row * self.width);
+            for (weights, displacements) in of_steps.zip(displacements.chunks_exact_mut(coordinates)) {
+                let displacements = &mut displacements[group * self.width..];
+                for (weights, displacement) in weights.chunks_exact(row).zip(displacements) {
+                    *displacement = dot(&weights[..row - 1], window) + weights[row - 1];
+                }
+            }
+        }
+    }
+}
+
+/// Fills `window` [coordinate][input] with what a regression is told at the newest sample. `sample` gives the one so many
+/// steps before that, of which there are at least 19; `local` [coordinate] is scratch.
+pub fn write_window<'a>(
+    space: Space,
+    sample: impl Fn(usize) -> &'a State,
+    window: &mut [f64],
+    local: &mut [f64],
+) {
+    let now = sample(0);
+    for lag in 0..WINDOW {
+        let then = sample(lag);
+        space.difference(&now.position, &then.position, local);
+        for ((inputs, moved), velocity) in window.chunks_exact_mut(INPUTS).zip(&*local).zip(&then.velocity) {
+            inputs[2 * WINDOW - 2 - lag] = *velocity;
+            if let Some(lag) = lag.checked_sub(1) {
+                inputs[WINDOW - 2 - lag] = *moved;
+            }
+        }
+    }
+}
+
+/// An instant of an episode with a whole window before it and all steps after it.
+type Instant<'a> = (&'a [State], usize);
+
+/// Those that a regression for `steps` is fitted to.
+pub fn instants<'a>(episodes: &[&'a [State]], steps: &[usize]) -> Vec<Instant<'a>> {
+    let last = steps.iter().copied().max().unwrap_or(0);
+    let of =
+        |states: &'a [State]| (WINDOW - 1..states.len().saturating_sub(last)).map(move |time| (states, time));
+    episodes.iter().copied().flat_map(of).collect()
+}
+
+/// The regression of `width` coordinates from `first` on.
+struct Regression<'a> {
+    space: Space,
+    steps: &'a [usize],
+    first: usize,
+    width: usize,
+}
+
+impl Regression<'_> {
+    /// Weights in units of the coordinates, [step][coordinate][input.., offset].
+    fn fit(&self, instants: &[Instant]) -> Result<Vec<f64>> {
+        let (inputs, outputs) = (self.width * INPUTS, self.width * self.steps.len());
+        let count = instants.len() as f64;
+        let (mut mean, mut offset) = (DVector::zeros(inputs), DVector::zeros(outputs));
+        for instant in instants {
+            mean += self.inputs(instant) / count;
+            offset += self.targets(instant) / count;
+        }
+        let mut scale = DVector::<f64>::zeros(inputs);
+        for instant in instants {
+            let centred = self.inputs(instant) - &mean;
+            scale += centred.component_mul(&centred) / count;
+        }
+        scale.apply(|variance| *variance = variance.sqrt().max(1e-12));
+        // (XᵀX + λ)·W = XᵀY, a block of rows at a time
+        let mut normal = DMatrix::identity(inputs, inputs) * PENALTY;
+        let mut product = DMatrix::zeros(inputs, outputs);
+        for block in instants.chunks(ROWS) {
+            let mut columns = DMatrix::zeros(inputs, block.len());
+            let mut targets = DMatrix::zeros(block.len(), outputs);
+            for (index, instant) in block.iter().enumerate() {
+                columns.set_column(index, &(self.inputs(instant) - &mean).component_div(&scale));
+                targets.set_row(index, &(self.targets(instant) - &offset).transpose());
+            }
+            normal += &columns * columns.transpose();
+            product += &columns * targets;
+        }
+        let solved = normal.cholesky().map(|factor| factor.solve(&product));
+        let solved =
+            solved.ok_or_else(|| Error::mismatch("ridge regression", "a singular matrix", "data"))?;
+        let mut weights = Vec::with_capacity(outputs * (inputs + 1));
+        for (column, offset) in solved.column_iter().zip(offset.iter()) {
+            let column = column.component_div(&scale);
+            weights.extend(column.iter());
+            weights.push(offset - column.dot(&mean));
+        }
+        Ok(weights)
+    }
+
+    fn inputs(&self, (states, time): &Instant) -> DVector<f64> {
+        let coordinates = states[*time].position.len();
+        let (mut window, mut local) = (vec![0.0; coordinates * INPUTS], vec![0.0; coordinates]);
+        write_window(self.space, |lag| &states[time - lag], &mut window, &mut local);
+        DVector::from_column_slice(&window[self.first * INPUTS..][..self.width * INPUTS])
+    }
+
+    fn targets(&self, (states, time): &Instant) -> DVector<f64> {
+        let mut moved = vec![0.0; states[*time].position.len()];
+        let mut targets = Vec::with_capacity(self.width * self.steps.len());
+        for step in self.steps {
+            self.space.difference(&states[*time].position, &states[time + step].position, &mut moved);
+            targets.extend_from_slice(&moved[self.first..][..self.width]);
+        }
+        DVector::from_vec(targets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+
+    #[test]
+    fn it_continues_sines_almost_exactly() {
+        let state = |step: usize| {
+            let time = step as f64 * 0.02;
+            let position = vec![time.sin(), (1.7 * time).cos()];
+            State { stamp: Stamp(0), position, velocity: vec![time.cos(), -1.7 * (1.7 * time).sin()] }
+        };
+        let states: Vec<State> = (0..2000).map(state).collect();
+        let (mut window, mut local) = (vec![0.0; 2 * INPUTS], vec![0.0; 2]);
+        write_window(Space::Joints, |lag| &states[1800 - lag], &mut window, &mut local);
+        for inputs in [Inputs::All, Inputs::Own] {
+            let ridge = Ridge::fit(&[&states[..1500]], Space::Joints, &[3, 10], inputs).unwrap();
+            let mut displacements = [0.0; 4];
+            ridge.predict(&window, &mut displacements);
+            for (index, displacement) in displacements.iter().enumerate() {
+                let (step, joint) = ([3, 10][index / 2], index % 2);
+                let expected = states[1800 + step].position[joint] - states[1800].position[joint];
+                assert!((displacement - expected).abs() < 2e-3, "{displacement} {expected}");
+            }
+        }
+        assert!(Ridge::fit(&[&states[..40]], Space::Joints, &[10], Inputs::Own).is_err());
+        assert!(Ridge::fit(&[], Space::Joints, &[10], Inputs::All).is_err());
+    }
+
+    #[test]
+    fn a_window_has_displacements_and_velocities_from_old_to_new() {
+        let state = |step: usize| State {
+            stamp: Stamp(0),
+            position: vec![step as f64, 0.0],
+            velocity: vec![10.0 * step as f64, 1.0],
+        };
+        let states: Vec<State> = (0..30).map(state).collect();
+        let (mut window, mut local) = (vec![0.0; 2 * INPUTS], vec![0.0; 2]);
+        write_window(Space::Joints, |lag| &states[25 - lag], &mut window, &mut local);
+        assert_eq!((window[0], window[WINDOW - 2]), (-19.0, -1.0));
+        assert_eq!((window[WINDOW - 1], window[INPUTS - 1]), (60.0, 250.0));
+        assert_eq!(window[INPUTS..], [[0.0; WINDOW - 1].as_slice(), &[1.0; WINDOW]].concat());
+    }
+}
