@@ -440,5 +440,6 @@ impl ControlLoop {
         self.sample.reference_velocity.copy_from_slice(&self.reference.velocity);
         self.sample.reference_acceleration.copy_from_slice(&self.reference.acceleration);
         self.sample.feedforward_effort.copy_from_slice(&self.baseline.feedforward_effort);
+        self.sample.feedback_effort.copy_from_slice(&self.baseline.feedback_effort);
     }
 }
