@@ -539,5 +539,6 @@ impl ControlLoop {
         // a learner's network has to learn what nothing else knows
         let known = self.head.as_ref().map_or(&self.baseline.feedforward_effort[..], Head::known);
         self.sample.feedforward_effort.copy_from_slice(known);
+        self.sample.feedback_effort.copy_from_slice(&self.baseline.feedback_effort);
     }
 }

@@ -4,12 +4,18 @@
 //! [`Rule`]; [`Replay`] keeps the recent ones; [`Learner`] trains a copy of the network on them and hands out
 //! weights when they explain unseen samples better than no network would.
 
+mod config;
+pub mod delay;
+mod gate;
 mod labeller;
+mod network;
+mod noise;
+mod plant;
 mod replay;
 mod sample;
 mod trainer;
 
-pub use labeller::Labeller;
-pub use replay::{Example, Replay};
+pub use config::{LearnerConfig, Rule};
+pub use gate::Scores;
 pub use sample::Sample;
-pub use trainer::{Learner, LearnerConfig, Progress, Rule, Weights};
+pub use trainer::{Learner, Progress, Weights};

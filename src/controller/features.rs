@@ -23,6 +23,11 @@ pub fn write_features(position: &[f64], velocity: &[f64], acceleration: &[f64], 
         out[joint] = (position[joint] / POSITION_SCALE) as f32;
         out[joints + joint] = (v / VELOCITY_SCALE) as f32;
         out[2 * joints + joint] = (acceleration[joint] / ACCELERATION_SCALE) as f32;
-        out[3 * joints + joint] = (v / FRICTION_VELOCITY).tanh() as f32;
+        out[3 * joints + joint] = friction_feature(v) as f32;
     }
+}
+
+/// The direction of motion, -1 to 1.
+pub fn friction_feature(velocity: f64) -> f64 {
+    (velocity / FRICTION_VELOCITY).tanh()
 }

@@ -15,8 +15,9 @@ pub struct Sample {
     pub reference_position: Vec<f64>,
     pub reference_velocity: Vec<f64>,
     pub reference_acceleration: Vec<f64>,
-    /// Feedforward part of the baseline, Nm or N.
+    /// Feedforward and feedback of the baseline, Nm or N; the rest of the effort is the residual.
     pub feedforward_effort: Vec<f64>,
+    pub feedback_effort: Vec<f64>,
 }
 
 impl Sample {
@@ -30,7 +31,8 @@ impl Sample {
             reference_position: zeros.clone(),
             reference_velocity: zeros.clone(),
             reference_acceleration: zeros.clone(),
-            feedforward_effort: zeros,
+            feedforward_effort: zeros.clone(),
+            feedback_effort: zeros,
         }
     }
 
@@ -50,7 +52,7 @@ impl Sample {
         self.vectors().into_iter().flatten().all(|value| value.is_finite())
     }
 
-    fn vectors(&self) -> [&Vec<f64>; 7] {
+    fn vectors(&self) -> [&Vec<f64>; 8] {
         [
             &self.position,
             &self.velocity,
@@ -59,6 +61,7 @@ impl Sample {
             &self.reference_velocity,
             &self.reference_acceleration,
             &self.feedforward_effort,
+            &self.feedback_effort,
         ]
     }
 }

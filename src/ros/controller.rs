@@ -297,11 +297,10 @@ impl ControllerNode {
 
     fn publish_sample(&mut self) -> Result<()> {
         if let Some(sample) = self.control.sample() {
-            let feedback = &self.control.baseline().feedback_effort;
             let verdict = self.control.verdict();
             let is_new = verdict.is_undisturbed() && !self.control.teaches();
             let verdict = if is_new { "adapting".into() } else { verdict.to_string() };
-            fill_sample(sample, feedback, &verdict, &mut self.outputs.sample_message);
+            fill_sample(sample, &verdict, &mut self.outputs.sample_message);
             self.outputs.sample.publish(&self.outputs.sample_message)?;
         }
         Ok(())

@@ -94,7 +94,7 @@ const UNDISTURBED: [&str; 2] = ["tracking", "baseline"];
 /// A learning sample as a JointTrajectory, which every ROS 2 tool can show: its points are the measurement (effort:
 /// as sent), the reference (effort: the baseline's feedforward) and the tracking error (effort: the feedback).
 /// `header.frame_id` is the verdict of the tick.
-pub fn fill_sample(sample: &Sample, feedback: &[f64], verdict: &str, message: &mut JointTrajectory) {
+pub fn fill_sample(sample: &Sample, verdict: &str, message: &mut JointTrajectory) {
     message.header.stamp = stamp_to_time(sample.stamp);
     message.header.frame_id.clear();
     message.header.frame_id.push_str(verdict);
@@ -109,8 +109,7 @@ pub fn fill_sample(sample: &Sample, feedback: &[f64], verdict: &str, message: &m
     reference.effort.clone_from(&sample.feedforward_effort);
     subtract(&sample.reference_position, &sample.position, &mut error.positions);
     subtract(&sample.reference_velocity, &sample.velocity, &mut error.velocities);
-    error.effort.clear();
-    error.effort.extend_from_slice(feedback);
+    error.effort.clone_from(&sample.feedback_effort);
 }
 
 fn subtract(from: &[f64], value: &[f64], out: &mut Vec<f64>) {
@@ -124,7 +123,7 @@ pub fn message_to_sample(message: JointTrajectory, joints: &[String]) -> Option<
         return None;
     }
     let stamp = time_to_stamp(&message.header.stamp);
-    let [measured, reference, _error] = <[JointTrajectoryPoint; 3]>::try_from(message.points).ok()?;
+    let [measured, reference, error] = <[JointTrajectoryPoint; 3]>::try_from(message.points).ok()?;
     let sample = Sample {
         stamp,
         position: measured.positions,
@@ -134,6 +133,7 @@ pub fn message_to_sample(message: JointTrajectory, joints: &[String]) -> Option<
         reference_velocity: reference.velocities,
         reference_acceleration: reference.accelerations,
         feedforward_effort: reference.effort,
+        feedback_effort: error.effort,
     };
     sample.has_size(joints.len()).then_some(sample)
 }
@@ -169,10 +169,10 @@ mod tests {
         let mut message = JointTrajectory { joint_names: joints.clone(), ..Default::default() };
         let mut sample = Sample::zeros(2);
         sample.effort = vec![1.0, 2.0];
-        fill_sample(&sample, &[0.0; 2], "tracking", &mut message);
+        fill_sample(&sample, "tracking", &mut message);
         assert_eq!(message_to_sample(message.clone(), &joints), Some(sample.clone()));
         assert_eq!(message_to_sample(message.clone(), &joints[..1]), None);
-        fill_sample(&sample, &[0.0; 2], "limited", &mut message);
+        fill_sample(&sample, "limited", &mut message);
         assert_eq!(message_to_sample(message, &joints), None);
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// Names of the entries of ~/loss, in their order; they also stand in the message's layout.
-const LOSSES: [&str; 4] = ["training_loss", "unseen_loss", "baseline_loss", "steps"];
+const LOSSES: [&str; 5] = ["training_loss", "held_out_loss", "live_loss", "baseline_loss", "steps"];
 
 impl Validate for LearnerConfig {
     const LIVE: &'static [&'static str] = &[];
@@ -76,13 +76,15 @@ pub fn run() -> Result<()> {
 }
 
 fn diagnose(shell: &Shell<LearnerConfig>, progress: Progress, frozen: bool) {
-    let Progress { steps, examples, training_loss, unseen_loss, baseline_loss } = progress;
+    let Progress { steps, examples, training_loss, scores, changes } = progress;
     let values = [
         ("steps", steps.to_string()),
         ("examples", examples.to_string()),
         ("training_loss", format!("{training_loss:.6}")),
-        ("unseen_loss", format!("{unseen_loss:.6}")),
-        ("baseline_loss", format!("{baseline_loss:.6}")),
+        ("held_out_loss", format!("{:.6}", scores.candidate)),
+        ("live_loss", format!("{:.6}", scores.live)),
+        ("baseline_loss", format!("{:.6}", scores.none)),
+        ("changes", changes.to_string()),
     ];
     let message = match (frozen, steps) {
         (true, _) => "frozen",
@@ -151,9 +153,9 @@ impl Trainer {
 }
 
 fn loss_message(progress: Progress) -> Float64MultiArray {
-    let Progress { steps, training_loss, unseen_loss, baseline_loss, .. } = progress;
+    let Progress { steps, training_loss, scores, .. } = progress;
     let mut message = Float64MultiArray {
-        data: vec![training_loss, unseen_loss, baseline_loss, steps as f64],
+        data: vec![training_loss, scores.candidate, scores.live, scores.none, steps as f64],
         ..Default::default()
     };
     message.layout.dim =
