@@ -352,10 +352,11 @@ impl Head {
         }
         for (j, joint) in self.joints.iter().enumerate() {
             let x = &self.regressors[j * self.size..][..self.size];
-            let correction = dot(&joint.weights, x);
-            self.known[j] = self.described[j] + joint.trust(x, correction) * correction;
+            let correction = joint.correction(x);
+            self.known[j] = self.described[j] + correction;
             self.shares[j] = joint.shares(self.least[j]);
-            out[j] = self.shares[j][0] * (self.known[j] - feedforward[j]) + self.shares[j][1] * out[j];
+            let [share, of_network] = self.shares[j];
+            out[j] = share * (self.known[j] - feedforward[j]) + of_network * out[j];
         }
     }
 
@@ -462,10 +463,12 @@ impl Joint {
         }
     }
 
-    /// How far a `correction` for the motion `x` is trusted: by what it is beside its own uncertainty, m²/(m² + σ²).
-    fn trust(&self, x: &[f64], correction: f64) -> f64 {
-        let (square, variance) = (correction * correction, self.belief.variance(x));
-        if square > 0.0 { square / (square + variance) } else { 0.0 }
+    /// The correction for the motion `x`, as far as it is to be trusted: by what it is beside its own uncertainty,
+    /// m²/(m² + σ²).
+    fn correction(&self, x: &[f64]) -> f64 {
+        let mean = dot(&self.weights, x);
+        let square = mean * mean;
+        if square > 0.0 { mean * square / (square + self.belief.variance(x)) } else { 0.0 }
     }
 
     /// Averages the squares of the three kinds of `unexplained` effort.

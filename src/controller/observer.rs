@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub struct ObserverConfig {
     /// Of the estimate, rad/s; 0: no observer. Lower it with noisy velocities.
     pub bandwidth: f64,
+    /// Of a second estimate that takes over while it stands out of the noise, rad/s; 0: none.
+    pub fast_bandwidth: f64,
     /// Feed back only what stands out of the noise.
     pub noise_gate: bool,
     /// Largest disturbance that is compensated, as a share of a joint's effort limit, 0 to 1.
@@ -28,7 +30,7 @@ pub struct ObserverConfig {
 
 impl Default for ObserverConfig {
     fn default() -> Self {
-        Self { bandwidth: 0.0, noise_gate: true, limit: 0.5 }
+        Self { bandwidth: 0.0, fast_bandwidth: 0.0, noise_gate: true, limit: 0.5 }
     }
 }
 
@@ -39,6 +41,11 @@ impl ObserverConfig {
         if !(0.0..=highest).contains(&self.bandwidth) {
             let expected = format!("a number from 0 to half the update rate, {highest} rad/s");
             return Err(Error::mismatch("observer.bandwidth", self.bandwidth, expected));
+        }
+        let in_range = |value: f64| (self.bandwidth..=highest).contains(&value);
+        if self.fast_bandwidth != 0.0 && !in_range(self.fast_bandwidth) {
+            let expected = format!("0, or from observer.bandwidth to {highest} rad/s");
+            return Err(Error::mismatch("observer.fast_bandwidth", self.fast_bandwidth, expected));
         }
         if !(0.0..=1.0).contains(&self.limit) {
             return Err(Error::mismatch("observer.limit", self.limit, "a number from 0 to 1"));
@@ -59,6 +66,7 @@ const OBVIOUS: f64 = 16.0;
 #[derive(Clone, Copy, Debug, Default)]
 struct Joint {
     estimate: f64,
+    fast: f64,
     /// Mean square of the estimate.
     square: f64,
     /// Disturbance that the last step alone would tell, less the estimate.
@@ -71,6 +79,7 @@ struct Joint {
 #[derive(Clone, Debug)]
 pub struct DisturbanceObserver {
     bandwidth: f64,
+    fast_bandwidth: f64,
     noise_gate: bool,
     limit: Vec<f64>,
     joints: Vec<Joint>,
@@ -93,6 +102,7 @@ impl DisturbanceObserver {
         let zeros = vec![0.0; robot.degrees_of_freedom()];
         Some(Self {
             bandwidth: config.bandwidth,
+            fast_bandwidth: config.fast_bandwidth,
             noise_gate: config.noise_gate,
             joints: vec![Joint::default(); robot.degrees_of_freedom()],
             limit: robot.limits.effort.iter().map(|effort| config.limit * effort).collect(),
@@ -119,11 +129,12 @@ impl DisturbanceObserver {
         self.dynamics.momentum(&state.position, &state.velocity, &mut self.new_momentum);
         self.dynamics.momentum_bias(&state.position, &state.velocity, &mut self.new_bias);
         if self.has_last && dt > 0.0 {
-            let share = 1.0 - (-self.bandwidth * dt).exp();
+            let [share, fast] =
+                [self.bandwidth, self.fast_bandwidth].map(|bandwidth| 1.0 - (-bandwidth * dt).exp());
             for (index, joint) in self.joints.iter_mut().enumerate() {
                 let change = (self.new_momentum[index] - self.momentum[index]) / dt;
                 let bias = 0.5 * (self.new_bias[index] + self.bias[index]);
-                joint.observe(change - bias - explained[index], share, dt);
+                joint.observe(change - bias - explained[index], [share, fast], dt);
                 self.estimate[index] = joint.bounded(self.limit[index], self.noise_gate.then_some(share));
             }
         }
@@ -139,14 +150,27 @@ impl DisturbanceObserver {
 }
 
 impl Joint {
-    /// Takes the `disturbance` that the last `dt` [s] alone would tell; the low-pass moves by `share`.
-    fn observe(&mut self, disturbance: f64, share: f64, dt: f64) {
+    /// Takes the `disturbance` that the last `dt` [s] alone would tell; the low-passes move by `share` and `fast`.
+    fn observe(&mut self, disturbance: f64, [share, fast]: [f64; 2], dt: f64) {
         let innovation = disturbance - self.estimate;
         self.estimate += share * innovation;
         // noise of a momentum comes twice, with opposite signs; a disturbance does not
         self.noise += dt / NOISE_TIME * (-innovation * self.last_innovation - self.noise);
         self.last_innovation = innovation;
+        if fast > 0.0 {
+            self.fast += fast * (disturbance - self.fast);
+            let difference = self.fast - self.estimate;
+            if difference * difference > OBVIOUS * self.noise_of(fast) {
+                self.estimate = self.fast;
+            }
+        }
         self.square += dt / SIGNIFICANCE_TIME * (self.estimate * self.estimate - self.square);
+    }
+
+    /// The variance that the noise of the velocities leaves in a low-pass that moves by `share`: that of differences of
+    /// white noise.
+    fn noise_of(&self, share: f64) -> f64 {
+        self.noise.max(0.0) * share * share * (1.0 + share / (2.0 - share))
     }
 
     /// The estimate within ±`limit`, through the gate where the `share` of the low-pass is given. One that is not finite
@@ -157,8 +181,7 @@ impl Joint {
         }
         self.estimate = self.estimate.clamp(-limit, limit);
         let Some(share) = gate else { return self.estimate };
-        // of a low-pass on differences of white noise
-        let noise = self.noise.max(0.0) * share * share * (1.0 + share / (2.0 - share));
+        let noise = self.noise_of(share);
         let square = self.estimate * self.estimate;
         if square > OBVIOUS * noise {
             self.square = self.square.max(square);
