@@ -20,6 +20,7 @@ pub enum ControllerKind {
     SlotineLi,
     Learner,
     LearnerTrackingError,
+    LearnerDistal,
     LearnerComposite,
     Head,
     Learned,
@@ -37,6 +38,7 @@ impl ControllerKind {
             Self::SlotineLi => "slotine_li",
             Self::Learner => "learner",
             Self::LearnerTrackingError => "learner_tracking_error",
+            Self::LearnerDistal => "learner_distal",
             Self::LearnerComposite => "learner_composite",
             Self::Head => "head",
             Self::Learned => "learned",
@@ -58,6 +60,7 @@ impl ControllerKind {
                 "PD + gravity, backprop alone, from random weights, by the rule of the parameter file"
             }
             Self::LearnerTrackingError => "the same by the rule tracking_error",
+            Self::LearnerDistal => "the same by the rule distal",
             Self::LearnerComposite => "the same by the rule composite",
             Self::Head => "PD + gravity, the head in the tick alone",
             Self::Learned => "PD + gravity, head and backprop",
@@ -85,6 +88,7 @@ impl ControllerKind {
         match self {
             Self::Learner | Self::Learned | Self::Full => Some(None),
             Self::LearnerTrackingError => Some(Some(Rule::TrackingError)),
+            Self::LearnerDistal => Some(Some(Rule::Distal)),
             Self::LearnerComposite => Some(Some(Rule::Composite)),
             _ => None,
         }

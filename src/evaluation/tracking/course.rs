@@ -60,6 +60,15 @@ pub struct Course {
     pub seconds: f64,
 }
 
+impl Course {
+    /// The same with commands that act later.
+    pub fn delayed(&self, delay: Duration) -> Self {
+        let mut course = self.clone();
+        course.changes.iter_mut().for_each(|(_, scenario)| scenario.delay += delay);
+        course
+    }
+}
+
 const PAYLOAD: f64 = 1.5; // kg
 const CHANGE: f64 = 15.0; // s
 const CHANGE_BACK: f64 = 30.0; // s
