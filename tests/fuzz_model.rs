@@ -8,7 +8,8 @@ use candle_core::{Device, Tensor};
 use learned_control::controller::{Residual, ResidualModel};
 use learned_control::nn::checkpoint::{Card, DataFile, JointRange, ModelKind, Tensors, from_bytes, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
-use learned_control::predictor::linear::LinearPath;
+use learned_control::predictor::linear::{LinearPath, knots};
+use learned_control::predictor::ridge::{INPUTS, Ridge};
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel};
 use learned_control::reference::ReferencePoint;
 use learned_control::robot::Robot;
@@ -138,7 +139,13 @@ fn joints() -> [String; 2] {
 fn predictor(joints: &[String], config: PredictorConfig) -> (Card, Tensors) {
     let acceleration = vec![1.0; joints.len()];
     let mut model = PredictorModel::untrained(joints, 0.01, config, &acceleration).unwrap();
-    model.linear = Some(LinearPath::blank(&model.config, joints.len(), model.dt));
+    let mut linear = LinearPath::blank(&model.config, joints.len(), model.dt);
+    linear.ridges = [1, joints.len()].map(|width| {
+        let weights = joints.len() * knots(model.config.steps).len() * (width * INPUTS + 1);
+        let limits = vec![[-1.0, 1.0]; joints.len() * INPUTS];
+        Some(Ridge { width, weights: vec![0.01; weights], limits })
+    });
+    model.linear = Some(linear);
     let (mut card, mut tensors) = model.to_checkpoint(BTreeMap::from([("error".into(), 0.5)]), "").unwrap();
     card.ranges = vec![JointRange { position: (-1.0, 1.0), velocity: (-2.0, 2.0) }; joints.len()];
     card.data = vec![DataFile { name: "motion.csv".into(), sha256: "0".repeat(64) }];

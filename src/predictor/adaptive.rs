@@ -129,7 +129,6 @@ impl Adaptive {
     }
 
     /// Learns what became of the predictions for the time of `sample`, which is about to be taken in.
-
     fn take_outcomes(&mut self, sample: &State, adapt: bool) {
         let coordinates = sample.position.len();
         let of_slot = coordinates * self.knots.len();
@@ -195,6 +194,7 @@ impl Adaptive {
             write_window(self.space, sample, &mut self.window, &mut self.local[0]);
             for (index, expert) in RIDGES.into_iter().enumerate() {
                 if let Some(ridge) = &self.ridges[index] {
+                    ridge.limit(&mut self.window);
                     ridge.predict(&self.window, &mut self.output);
                     self.take_displacements(expert);
                 }

@@ -121,10 +121,11 @@ impl LinearPath {
             insert(format!("{name}.factor"), factors, &[seeds.len(), *regressors, *regressors])?;
         }
         for ((name, _), ridge) in RIDGES.iter().zip(&self.ridges) {
-            let Some(Ridge { width, weights }) = ridge else { continue };
+            let Some(Ridge { width, weights, limits }) = ridge else { continue };
             let row = width * INPUTS + 1;
             let groups = weights.len() / (knots * width * row).max(1);
-            insert((*name).into(), weights.clone(), &[groups, knots, *width, row])?;
+            insert(format!("{name}.weights"), weights.clone(), &[groups, knots, *width, row])?;
+            insert(format!("{name}.limits"), limits.as_flattened().to_vec(), &[limits.len(), 2])?;
         }
         Ok(())
     }
@@ -139,7 +140,7 @@ impl LinearPath {
         if !tensors.contains_key(SETTINGS) {
             return Ok(None);
         }
-        let has_ridge = RIDGES.map(|(name, _)| tensors.contains_key(name));
+        let has_ridge = RIDGES.map(|(name, _)| tensors.contains_key(&format!("{name}.weights")));
         let mut take = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
             let problem = format!("tensor '{name}' is missing");
             let tensor =
@@ -159,8 +160,10 @@ impl LinearPath {
         let mut ridges = [None, None];
         for (index, (name, inputs)) in RIDGES.into_iter().enumerate().filter(|(index, _)| has_ridge[*index]) {
             let width = inputs.width(coordinates);
-            let weights = take(name, &[coordinates / width, knots, width, width * INPUTS + 1])?;
-            ridges[index] = Some(Ridge { width, weights });
+            let shape = [coordinates / width, knots, width, width * INPUTS + 1];
+            let weights = take(&format!("{name}.weights"), &shape)?;
+            let limits = take(&format!("{name}.limits"), &[coordinates * INPUTS, 2])?;
+            ridges[index] = Some(Ridge { width, weights, limits: limits.as_chunks().0.to_vec() });
         }
         let (own, all) = shapes(config, coordinates);
         let mut seeds = |name: &str, count: usize, [regressors, outputs]: [usize; 2]| -> Result<Vec<Seed>> {

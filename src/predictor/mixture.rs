@@ -48,8 +48,10 @@ const SWEEPS: usize = 4;
 const RATIO: (f64, f64) = (1e-3, 1e3);
 /// A squared error counts for no more than so many variances.
 const MAX_DEVIATION: f64 = 25.0;
-/// Samples after which the correction of the variance rests on what was seen.
+/// Samples after which the correction of the variance rests on what was seen, and samples per step ahead over which it is
+/// averaged: how large errors are changes with what the robot does, sooner than how far each expert is to be believed.
 const FIRST_SAMPLES: f64 = 20.0;
+const RATIO_OVER: f64 = 20.0;
 
 /// Sums over the outcomes of one coordinate and knot: Σ p·pᵀ and Σ p·y of the experts' predictions p and the
 /// outcome y, Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has to be
@@ -113,7 +115,8 @@ impl Evidence {
         self.count = self.count * keep + 1.0;
         let deviation = square / made.variance.max(f64::MIN_POSITIVE);
         let deviation = deviation.min(MAX_DEVIATION * self.ratio);
-        self.ratio += (deviation - self.ratio) / (self.count + FIRST_SAMPLES);
+        let over = self.count.min(RATIO_OVER * steps as f64) + FIRST_SAMPLES;
+        self.ratio += (deviation - self.ratio) / over;
         self.ratio = self.ratio.clamp(RATIO.0, RATIO.1);
     }
 }

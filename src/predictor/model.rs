@@ -229,20 +229,38 @@ impl PredictorModel {
 mod tests {
     use super::*;
     use crate::nn::checkpoint::{from_bytes, to_bytes};
+    use crate::predictor::ridge::{INPUTS, Ridge};
+
+    /// Regressions on the samples of `coordinates` at so many knots.
+    fn ridges(coordinates: usize, knots: usize) -> [Ridge; 2] {
+        [1, coordinates].map(|width| {
+            let weights = (0..coordinates * knots * (width * INPUTS + 1)).map(|index| index as f64).collect();
+            Ridge { width, weights, limits: vec![[-1.0, 2.0]; coordinates * INPUTS] }
+        })
+    }
 
     #[test]
     fn a_model_survives_its_checkpoint() {
         let joints = ["a".to_owned(), "b".to_owned()];
         let config = PredictorConfig { steps: 3, ..Default::default() };
         let mut model = PredictorModel::untrained(&joints, 0.01, config, &[1.0, 2.0]).unwrap();
-        model.linear = Some(LinearPath::blank(&model.config, 2, model.dt));
+        let mut linear = LinearPath::blank(&model.config, 2, model.dt);
+        linear.ridges = ridges(2, 3).map(Some);
+        model.linear = Some(linear);
         let (card, tensors) = model.to_checkpoint(BTreeMap::new(), "test").unwrap();
         let bytes = to_bytes(&card, &tensors).unwrap();
         let (card, mut tensors) = from_bytes(&bytes, "test").unwrap();
         let read = PredictorModel::from_checkpoint(&card, tensors.clone(), "test").unwrap();
         assert_eq!((&read.joints, read.dt, &read.config), (&model.joints, model.dt, &model.config));
+        assert_eq!(read.linear.unwrap().ridges, model.linear.clone().unwrap().ridges);
+        let read = PredictorModel::from_checkpoint(&card, tensors.clone(), "test").unwrap();
         let (card_again, tensors_again) = read.to_checkpoint(BTreeMap::new(), "test").unwrap();
         assert_eq!(to_bytes(&card_again, &tensors_again).unwrap(), bytes);
+
+        let mut wrong = tensors.clone();
+        wrong.insert("linear.ridge_all.weights".into(), tensors["linear.ridge_own.weights"].clone());
+        let error = PredictorModel::from_checkpoint(&card, wrong, "x.safetensors").unwrap_err();
+        assert!(error.to_string().contains("shape of 'linear.ridge_all.weights'"), "{error}");
 
         tensors.remove("spread");
         let error = PredictorModel::from_checkpoint(&card, tensors, "x.safetensors").unwrap_err();

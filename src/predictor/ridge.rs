@@ -2,6 +2,7 @@
 
 use super::recursive::dot;
 use crate::error::{Error, Result};
+use crate::nn::normalizer::LIMIT;
 use crate::state::{Space, State};
 use nalgebra::{DMatrix, DVector};
 
@@ -41,6 +42,8 @@ pub struct Ridge {
     pub width: usize,
     /// In units of the coordinates, [group][step][coordinate of the group][input.., offset].
     pub weights: Vec<f64>,
+    /// What inputs are from and to when they are limited, [coordinate · input]: what other inputs are limited to, too.
+    pub limits: Vec<[f64; 2]>,
 }
 
 impl Ridge {
@@ -54,11 +57,19 @@ impl Ridge {
             return Err(Error::mismatch(what, instants.len(), MIN_INSTANTS));
         }
         let width = inputs.width(coordinates);
-        let mut weights = Vec::new();
+        let mut ridge = Self { width, weights: Vec::new(), limits: Vec::new() };
         for first in (0..coordinates).step_by(width.max(1)) {
-            weights.extend(Regression { space, steps, first, width }.fit(&instants)?);
+            Regression { space, steps, first, width }.fit(&instants, &mut ridge)?;
         }
-        Ok(Self { width, weights })
+        Ok(ridge)
+    }
+
+    /// Limits the inputs in `window`, so that a glitch of one coordinate is not one of all.
+    pub fn limit(&self, window: &mut [f64]) {
+        window
+            .iter_mut()
+            .zip(&self.limits)
+            .for_each(|(input, [from, to])| *input = input.max(*from).min(*to));
     }
 
     /// Fills `displacements` [step][coordinate] with those that follow `window`, see [`write_window`].
@@ -120,8 +131,8 @@ struct Regression<'a> {
 }
 
 impl Regression<'_> {
-    /// Weights in units of the coordinates, [step][coordinate][input.., offset].
-    fn fit(&self, instants: &[Instant]) -> Result<Vec<f64>> {
+    /// Adds weights in units of the coordinates, [step][coordinate][input.., offset], and limits to those of `ridge`.
+    fn fit(&self, instants: &[Instant], ridge: &mut Ridge) -> Result<()> {
         let (inputs, outputs) = (self.width * INPUTS, self.width * self.steps.len());
         let count = instants.len() as f64;
         let (mut mean, mut offset) = (DVector::zeros(inputs), DVector::zeros(outputs));
@@ -151,13 +162,15 @@ impl Regression<'_> {
         let solved = normal.cholesky().map(|factor| factor.solve(&product));
         let solved =
             solved.ok_or_else(|| Error::mismatch("ridge regression", "a singular matrix", "data"))?;
-        let mut weights = Vec::with_capacity(outputs * (inputs + 1));
         for (column, offset) in solved.column_iter().zip(offset.iter()) {
             let column = column.component_div(&scale);
-            weights.extend(column.iter());
-            weights.push(offset - column.dot(&mean));
+            ridge.weights.extend(column.iter());
+            ridge.weights.push(offset - column.dot(&mean));
         }
-        Ok(weights)
+        let limits =
+            mean.iter().zip(&scale).map(|(mean, scale)| [mean - LIMIT * scale, mean + LIMIT * scale]);
+        ridge.limits.extend(limits);
+        Ok(())
     }
 
     fn inputs(&self, (states, time): &Instant) -> DVector<f64> {
@@ -203,6 +216,13 @@ mod tests {
                 assert!((displacement - expected).abs() < 2e-3, "{displacement} {expected}");
             }
         }
+        let ridge = Ridge::fit(&[&states[..1500]], Space::Joints, &[3], Inputs::All).unwrap();
+        let (before, of_other) = (window.clone(), INPUTS..2 * INPUTS);
+        ridge.limit(&mut window);
+        assert_eq!(window, before);
+        (window[0], window[1]) = (1e6, f64::NEG_INFINITY);
+        ridge.limit(&mut window);
+        assert!(window[0] < 20.0 && window[1] > -20.0 && window[of_other.clone()] == before[of_other]);
         assert!(Ridge::fit(&[&states[..40]], Space::Joints, &[10], Inputs::Own).is_err());
         assert!(Ridge::fit(&[], Space::Joints, &[10], Inputs::All).is_err());
     }

@@ -39,8 +39,10 @@ fn path(model: &PredictorModel, sequences: &[Sequence]) -> Result<LinearPath> {
         for (ridge, inputs) in path.ridges.iter_mut().zip(ridges(model.joints.len())) {
             let fit = |inputs| Ridge::fit(&episodes, model.config.space, &steps, inputs);
             *ridge = inputs.map(fit).transpose()?;
-            let weights = ridge.iter_mut().flat_map(|ridge| &mut ridge.weights);
-            weights.for_each(|weight| *weight = kept(*weight));
+            for Ridge { weights, limits, .. } in ridge.iter_mut() {
+                let values = weights.iter_mut().chain(limits.as_flattened_mut());
+                values.for_each(|value| *value = kept(*value));
+            }
         }
     }
     Ok(path)
