@@ -1,6 +1,7 @@
 //! The offline tools behind `learned_control <verb>`: each module has the arguments of one and a `run`.
 
 pub mod evaluate;
+pub mod identify_delay;
 pub mod inspect;
 mod progress;
 pub mod replay;

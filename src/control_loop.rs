@@ -6,10 +6,12 @@
 mod authority;
 mod governor;
 mod motion;
+mod rollback;
 mod verdict;
 
 pub use governor::Governor;
 pub use motion::{Motion, ReferenceConfig};
+pub use rollback::{RollbackMonitor, RollbackReason};
 pub use verdict::{Fault, Verdict};
 
 use crate::command::{Command, Mode};

@@ -34,6 +34,7 @@ pub mod sim;
 #[cfg(feature = "sim")]
 pub mod closed_loop;
 
+pub mod models;
 pub mod dataset;
 pub mod training;
 pub mod report;

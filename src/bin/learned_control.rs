@@ -16,6 +16,8 @@ enum Command {
     Train(learned_control::cli::train::TrainArgs),
     /// Compare a predictor with its baselines on recordings
     Evaluate(learned_control::cli::evaluate::EvaluateArgs),
+    /// Find the time from a command to its effect in recordings with efforts
+    IdentifyDelay(learned_control::cli::identify_delay::IdentifyDelayArgs),
     /// Print what a model file says of itself and what is in it
     Inspect(learned_control::cli::inspect::InspectArgs),
     /// Run controller and predictor on a recording and write what they would have sent
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Replay(args) => learned_control::cli::replay::run(&args),
+        Command::IdentifyDelay(args) => learned_control::cli::identify_delay::run(&args),
         Command::Inspect(args) => learned_control::cli::inspect::run(&args),
         #[cfg(feature = "sim")]
         Command::Simulate(args) => learned_control::cli::simulate::run(&args),

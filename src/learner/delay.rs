@@ -9,6 +9,8 @@
 
 use crate::controller::features::friction_feature;
 use crate::error::{Error, Result};
+use crate::learner::sample::Sample;
+use crate::state::Stamp;
 use nalgebra::{DMatrix, DVector};
 
 /// The longest delay looked for, and half the window [s].
@@ -227,5 +229,136 @@ fn lowest(values: &[f64]) -> f64 {
             index as f64 + if bend > 0.0 { 0.5 * (before - after) / bend } else { 0.0 }
         }
         _ => index as f64,
+    }
+}
+
+/// Watches whether the commands act when they are taken to: gathers motion, and each time there is enough of it gives
+/// what it says.
+#[derive(Clone, Debug, Default)]
+pub struct DelayWatch {
+    episodes: Vec<DelayData>,
+    gathered: f64,
+    last: Option<Stamp>,
+    dt: f64,
+}
+
+/// Motion that an estimate is made from [s].
+const GATHERED: f64 = 30.0;
+
+impl DelayWatch {
+    /// Takes the next sample, cheaply. A gap, or another step, begins a new episode.
+    pub fn observe(&mut self, sample: &Sample) {
+        let elapsed = self.last.replace(sample.stamp).map_or(0.0, |last| sample.stamp.since(last));
+        let follows = elapsed > 0.0 && (elapsed - self.dt).abs() < 0.1 * self.dt;
+        if !follows {
+            if elapsed > 0.0 {
+                self.dt = elapsed;
+            }
+            self.episodes.push(DelayData { dt: self.dt, ..Default::default() });
+        } else {
+            self.gathered += elapsed;
+        }
+        let Some(episode) = self.episodes.last_mut() else { return };
+        episode.position.push(sample.position.clone());
+        episode.velocity.push(sample.velocity.clone());
+        let beyond =
+            sample.effort.iter().zip(&sample.feedforward_effort).map(|(effort, known)| effort - known);
+        episode.effort.push(beyond.collect());
+    }
+
+    /// What the gathered motion says, when there is enough; gathering then begins anew. `None`, too, when it is too
+    /// broken up or tells too little.
+    pub fn estimate(&mut self) -> Option<DelayEstimate> {
+        if self.gathered < GATHERED {
+            return None;
+        }
+        self.gathered = 0.0;
+        let mut episodes = std::mem::take(&mut self.episodes);
+        let dt = self.dt;
+        episodes.retain(|episode| (episode.dt - dt).abs() < 0.1 * dt);
+        estimate_delay(&episodes).ok().filter(|estimate| estimate.doubt().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_distr::{Distribution, StandardNormal};
+    use rand_pcg::Pcg64;
+
+    /// Two masses with friction, under noisy feedback whose efforts act `delay` later.
+    fn motion(delay: f64, excitation: f64, seconds: f64) -> DelayData {
+        let mut random = Pcg64::seed_from_u64(1);
+        let dt = 0.002;
+        let mut noise =
+            |deviation: f64| -> f64 { deviation * Distribution::<f64>::sample(&StandardNormal, &mut random) };
+        let (mut q, mut v) = ([0.0; 2], [0.0; 2]);
+        let mut data = DelayData { dt, ..Default::default() };
+        let delayed = (delay / dt).round() as usize;
+        for k in 0..(seconds / dt) as usize {
+            let t = k as f64 * dt;
+            let measured: Vec<f64> = q.iter().map(|q| q + noise(1e-5)).collect();
+            let velocity: Vec<f64> = v.iter().map(|v| v + noise(1e-3)).collect();
+            let effort = (0..2).map(|joint| {
+                let [slow, fast] = [1.1 + 0.3 * joint as f64, 4.3 + joint as f64];
+                let reference = excitation * (0.4 * (slow * t).sin() + 0.1 * (fast * t).sin());
+                300.0 * (reference - measured[joint]) - 20.0 * velocity[joint]
+            });
+            data.effort.push(effort.collect());
+            data.position.push(measured.clone());
+            data.velocity.push(velocity);
+            let applied = &data.effort[k.saturating_sub(delayed)];
+            for joint in 0..2 {
+                let friction = 1.5 * friction_feature(v[joint]) + 0.5 * v[joint];
+                let before = v[joint];
+                v[joint] += dt * (applied[joint] - friction) / [2.0, 0.7][joint];
+                q[joint] += dt * 0.5 * (before + v[joint]);
+            }
+        }
+        data
+    }
+
+    #[test]
+    fn the_delay_is_found_to_a_millisecond() {
+        for delay in [0.0, 0.004, 0.010] {
+            let estimate = estimate_delay(&[motion(delay, 1.0, 40.0)]).unwrap();
+            assert!(
+                (estimate.delay - delay).abs() < 1e-3 && estimate.doubt().is_none(),
+                "{delay}: {estimate:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_tells_nothing_is_not_relied_on() {
+        let still = estimate_delay(&[motion(0.004, 0.0, 40.0)]).unwrap();
+        assert!(still.doubt().is_some(), "{still:?}");
+        let mut unrelated = motion(0.004, 1.0, 40.0);
+        unrelated.effort.rotate_left(7777);
+        let unrelated = estimate_delay(&[unrelated]).unwrap();
+        assert!(unrelated.doubt().is_some(), "{unrelated:?}");
+        let error = estimate_delay(&[motion(0.004, 1.0, 2.0)]).unwrap_err().to_string();
+        assert!(error.contains("independent moments"), "{error}");
+        assert!(estimate_delay(&[]).is_err());
+    }
+
+    #[test]
+    fn the_watch_gathers_until_there_is_enough() {
+        let data = motion(0.004, 1.0, 41.0);
+        let mut watch = DelayWatch::default();
+        let mut found = Vec::new();
+        for k in 0..data.position.len() {
+            let sample = Sample {
+                stamp: Stamp(2_000_000 * k as i64),
+                position: data.position[k].clone(),
+                velocity: data.velocity[k].clone(),
+                effort: data.effort[k].clone(),
+                ..Sample::zeros(2)
+            };
+            watch.observe(&sample);
+            found.extend(watch.estimate());
+        }
+        assert!(found.len() == 1 && (found[0].delay - 0.004).abs() < 1e-3, "{found:?}");
     }
 }

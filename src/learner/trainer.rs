@@ -3,6 +3,7 @@
 use crate::controller::features::FEATURES_PER_JOINT;
 use crate::error::Result;
 use crate::learner::config::{LearnerConfig, Rule};
+use crate::learner::delay::{DelayEstimate, DelayWatch};
 use crate::learner::gate::{ChangeDetector, Gate, Part, Scores, part, stack};
 use crate::learner::labeller::Labeller;
 use crate::learner::network::{Network, interpolate};
@@ -34,6 +35,8 @@ pub struct Progress {
     pub scores: Scores,
     /// How often the robot was found to have changed, and what was learned before was given up.
     pub changes: u64,
+    /// From commands to their effect, as the last half minute of motion says; `None` while that cannot be told.
+    pub delay: Option<DelayEstimate>,
 }
 
 /// Examples that must have been seen before the first step: half a second.
@@ -74,6 +77,7 @@ pub struct Learner {
     segments: Replay<Segment>,
     gate: Gate,
     detector: ChangeDetector,
+    delay_watch: DelayWatch,
     resting: u64,
     calls: u64,
     newest: Option<Stamp>,
@@ -107,6 +111,7 @@ impl Learner {
             segments: Replay::new(segments.0, segments.1, segments.2),
             gate: Gate::new(config.rule),
             detector: ChangeDetector::default(),
+            delay_watch: DelayWatch::default(),
             sent: network.average().clone(),
             sent_at: None,
             rng: Pcg64Mcg::seed_from_u64(config.seed),
@@ -144,6 +149,7 @@ impl Learner {
         {
             self.segments.push(segment, &mut self.rng);
         }
+        self.delay_watch.observe(&sample);
         let Some(example) = self.labeller.push(sample) else { return };
         if self.rests(&example) {
             self.resting += 1;
@@ -226,6 +232,7 @@ impl Learner {
             return Ok(None);
         }
         self.notice_change()?;
+        self.progress.delay = self.delay_watch.estimate().or(self.progress.delay);
         let candidate = self.step_within_trust_region()?;
         let Some(scores) = self.gate.score(&self.network, &candidate, &self.sent)? else { return Ok(None) };
         self.progress.scores = scores;
