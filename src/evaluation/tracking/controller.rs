@@ -124,11 +124,16 @@ impl ControllerKind {
         if matches!(self, Self::ComputedTorque | Self::DisturbanceObserver | Self::Full) {
             config.feedforward = Feedforward::InverseDynamics;
         }
+        config.head.bandwidth = tuning.head_bandwidth;
         config.head.enabled = matches!(self, Self::Head | Self::Learned | Self::Full);
         match self {
             Self::DisturbanceObserver => config.observer = tuning.observer,
             Self::Full => {
-                config.observer = ObserverConfig { noise_gate: base.observer.noise_gate, ..tuning.observer }
+                config.observer = ObserverConfig {
+                    noise_gate: base.observer.noise_gate,
+                    fast_bandwidth: tuning.fast_bandwidth,
+                    ..tuning.observer
+                }
             }
             _ => {}
         }

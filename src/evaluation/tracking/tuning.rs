@@ -33,6 +33,10 @@ pub struct Tuning {
     pub integral_share: f64,
     pub observer: ObserverConfig,
     pub adaptation: Adaptation,
+    /// Of `full` alone: of the observer's second estimate, rad/s.
+    pub fast_bandwidth: f64,
+    /// Of everyone with a head, Hz.
+    pub head_bandwidth: f64,
 }
 
 impl Tuning {
@@ -47,6 +51,8 @@ impl Tuning {
                 integral_share: 0.3,
                 observer: observer(60.0),
                 adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
+                fast_bandwidth: 150.0,
+                head_bandwidth: 8.0,
             },
             Condition::Noisy => Self {
                 feedback: 1.0,
@@ -54,6 +60,8 @@ impl Tuning {
                 integral_share: 0.3,
                 observer: observer(30.0),
                 adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
+                fast_bandwidth: 0.0,
+                head_bandwidth: 4.0,
             },
             Condition::Delayed => Self {
                 feedback: 0.6,
@@ -61,6 +69,8 @@ impl Tuning {
                 integral_share: 0.3,
                 observer: observer(20.0),
                 adaptation: Adaptation { rigid_body: 30.0, friction: 1000.0, leak: 0.0 },
+                fast_bandwidth: 0.0,
+                head_bandwidth: 8.0,
             },
         }
     }
