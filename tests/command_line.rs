@@ -147,3 +147,21 @@ fn what_cannot_be_done_is_said() {
     assert!(error.contains("missing wrist; unknown joint7"), "{error}");
     assert!(!folder.join("x.csv").exists(), "a table of what failed");
 }
+
+#[cfg(feature = "sim")]
+#[test]
+fn the_tracking_suite_writes_its_figures_and_checks_them() {
+    let folder = folder();
+    let line = "evaluate tracking --config arm.yaml --urdf arm.urdf --seeds 1 --longest 2 --scenario payload \
+                --json out/tracking.json --html out/tracking.html --controller";
+    let printed = call(folder.path(), &format!("{line} pd_gravity,oracle --check")).unwrap();
+    assert!(printed.contains("1.5 kg at the tool") && printed.contains("pd_gravity"), "{printed}");
+    let text = std::fs::read_to_string(folder.path().join("out/tracking.json")).unwrap();
+    let figures: Value = serde_json::from_str(&text).unwrap();
+    let controllers = &figures["scenarios"]["payload"]["controllers"];
+    assert!(controllers["pd_gravity"]["0-2"]["ratio_to_oracle"].as_f64().unwrap() > 10.0, "{text}");
+    let page = std::fs::read_to_string(folder.path().join("out/tracking.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("oracle"));
+    let refused = call(folder.path(), &format!("{line} pid")).unwrap_err();
+    assert!(refused.contains("pid_gravity"), "{refused}");
+}

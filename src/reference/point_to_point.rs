@@ -272,13 +272,12 @@ mod tests {
                 for (point, t) in points.iter_mut().zip([time - h, time, time + h]) {
                     motion.sample(t, point);
                 }
-                for joint in 0..3 {
+                for (joint, (lower, upper)) in LIMITS.into_iter().enumerate() {
                     let difference = |ahead: f64, behind: f64| (ahead - behind) / (2.0 * h);
                     let velocity = difference(points[2].position[joint], points[0].position[joint]);
                     let acceleration = difference(points[2].velocity[joint], points[0].velocity[joint]);
                     prop_assert!((velocity - points[1].velocity[joint]).abs() < 1e-6);
                     prop_assert!((acceleration - points[1].acceleration[joint]).abs() < 2e-2);
-                    let (lower, upper) = LIMITS[joint];
                     prop_assert!(lower < points[1].position[joint] && points[1].position[joint] < upper);
                 }
             }

@@ -109,17 +109,11 @@ impl SlotineLi {
             self.half_difference[joint] = 0.5 * (state.velocity[joint] - self.velocity[joint]);
         }
         self.fill_regressor(&state.position, &reference.velocity);
-        for joint in 0..out.len() {
-            let modelled: f64 = self
-                .regressor
-                .row(joint)
-                .iter()
-                .zip(&self.parameters)
-                .map(|(y, parameter)| y * parameter)
-                .sum();
-            out[joint] = modelled
-                + self.rotor_inertia[joint] * self.acceleration[joint]
-                + self.gains[joint].d * self.sliding[joint];
+        for (joint, effort) in out.iter_mut().enumerate() {
+            let row = self.regressor.row(joint);
+            let modelled: f64 = row.iter().zip(&self.parameters).map(|(y, parameter)| y * parameter).sum();
+            let inertia = self.rotor_inertia[joint] * self.acceleration[joint];
+            *effort = modelled + inertia + self.gains[joint].d * self.sliding[joint];
         }
     }
 
@@ -151,9 +145,8 @@ impl SlotineLi {
         let mut load = self.regressor.columns_mut(joints, LOAD_PARAMETERS);
         load -= &self.load;
         let friction = joints + LOAD_PARAMETERS;
-        for joint in 0..joints {
-            self.regressor[(joint, friction + joint)] =
-                (reference_velocity[joint] / FRICTION_VELOCITY).tanh();
+        for (joint, velocity) in reference_velocity.iter().enumerate() {
+            self.regressor[(joint, friction + joint)] = (velocity / FRICTION_VELOCITY).tanh();
             self.regressor[(joint, friction + joints + joint)] = self.velocity[joint];
         }
     }

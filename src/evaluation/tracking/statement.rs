@@ -102,13 +102,13 @@ impl Of<'_> {
         if rivals.is_empty() {
             return;
         }
-        let ways: [(&str, fn(&Figure) -> f64); 2] =
-            [("median", |figure| figure.median), ("worst", |figure| figure.worst)];
-        for (name, of) in ways {
+        let mut compare = |name: &str, of: fn(&Figure) -> f64| {
             let best = rivals.iter().map(of).fold(f64::INFINITY, f64::min);
             let claim = format!("{name} over the best without learning, {} s", window.name());
             out.push(Statement::new(claim, self.scenario, Kind::Full, of(&ours) / best, 1.05));
-        }
+        };
+        compare("median", |figure| figure.median);
+        compare("worst", |figure| figure.worst);
     }
 
     fn every_second(&self, out: &mut Vec<Statement>) {
