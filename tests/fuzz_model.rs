@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use learned_control::controller::{Residual, ResidualModel};
 use learned_control::nn::checkpoint::{Card, DataFile, JointRange, ModelKind, Tensors, from_bytes, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
-use learned_control::predictor::linear::{LinearPath, knots};
+use learned_control::predictor::linear::{LinearPath, knots, ridges};
 use learned_control::predictor::ridge::{INPUTS, Ridge};
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel};
 use learned_control::reference::ReferencePoint;
@@ -140,7 +140,8 @@ fn predictor(joints: &[String], config: PredictorConfig) -> (Card, Tensors) {
     let acceleration = vec![1.0; joints.len()];
     let mut model = PredictorModel::untrained(joints, 0.01, config, &acceleration).unwrap();
     let mut linear = LinearPath::blank(&model.config, joints.len(), model.dt);
-    linear.ridges = [1, joints.len()].map(|width| {
+    linear.ridges = ridges(joints.len()).map(|inputs| {
+        let width = inputs?.width(joints.len());
         let weights = joints.len() * knots(model.config.steps).len() * (width * INPUTS + 1);
         let limits = vec![[-1.0, 1.0]; joints.len() * INPUTS];
         Some(Ridge { width, weights: vec![0.01; weights], limits })
