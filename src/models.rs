@@ -59,6 +59,11 @@ impl ModelHistory {
         Ok((history, problems))
     }
 
+    /// Of weights that last as long as the program.
+    pub fn in_memory(capacity: usize) -> Self {
+        Self { folder: None, capacity: capacity.max(1), kept: VecDeque::new(), next: 1 }
+    }
+
     pub fn len(&self) -> usize {
         self.kept.len()
     }
@@ -173,7 +178,9 @@ mod tests {
         let open = || ModelHistory::open(Some(folder.path()), 3, &robot).unwrap();
         let (mut history, problems) = open();
         assert!(history.is_empty() && problems.is_empty());
-        (0..5).for_each(|_| drop(history.keep(bytes.clone(), "~/weights").unwrap().number));
+        for number in 1..=5 {
+            assert_eq!(history.keep(bytes.clone(), "~/weights").unwrap().number, number);
+        }
         let (mut history, problems) = open();
         assert!(problems.is_empty() && history.len() == 3, "{problems:?}");
         assert_eq!(history.newest().unwrap().number, 5);
