@@ -58,7 +58,7 @@ def generate_launch_description():
                 'urdf', ParameterValue(urdf, value_type=str),
                 condition=IfCondition(NotEqualsSubstitution(urdf, ''))),
             node('predictor'),
-            node('controller', {'learning': learning, 'head.enabled': learning}),
+            node('controller', {'learning': learning, 'accept_weights': learning, 'head.enabled': learning}),
             # It may wait; the others may not.
             node('learner', condition=IfCondition(learning), prefix='nice -n 10'),
         ]),

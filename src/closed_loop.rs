@@ -50,7 +50,8 @@ impl ClosedLoop {
         learner: Option<LearnerConfig>,
     ) -> Result<Self> {
         let rate = controller.update_rate;
-        let controller = ControllerConfig { learning: learner.is_some(), ..controller };
+        let controller =
+            ControllerConfig { learning: learner.is_some(), accept_weights: learner.is_some(), ..controller };
         let control = ControlLoop::load(controller, urdf)?;
         let learner = learner.map(|config| PacedLearner::new(config, control.robot(), rate)).transpose()?;
         let mut arm = Arm::new(urdf, arm)?;

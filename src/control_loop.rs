@@ -47,8 +47,14 @@ pub struct ControllerConfig {
     pub gains: BTreeMap<String, Gains>,
     /// What is tracked until a trajectory arrives on ~/joint_trajectory.
     pub reference: ReferenceConfig,
-    /// Accept weights from a learner, and expect it to be alive.
+    /// Expect a learner to be alive, and with `accept_weights` take its weights.
     pub learning: bool,
+    /// Let weights from a learner, or those kept from it, act.
+    pub accept_weights: bool,
+    /// Folder in which weights that were in use are kept across restarts; empty: none.
+    pub models_folder: String,
+    /// How many of them are kept, to go back to.
+    pub kept_models: usize,
     /// Expect a predictor to be alive, and slow the reference down when it foresees a large tracking error.
     pub prediction: bool,
     /// Largest share α of the learned residual, 0 to 1. 0 is the baseline alone.
@@ -123,6 +129,9 @@ impl Default for ControllerConfig {
             gains: BTreeMap::new(),
             reference: ReferenceConfig::default(),
             learning: false,
+            accept_weights: false,
+            models_folder: String::new(),
+            kept_models: 5,
             prediction: false,
             authority: 1.0,
             assistance: Assistance::default(),
@@ -164,6 +173,9 @@ impl ControllerConfig {
                 return Err(Error::mismatch(key, value, "a number, 0 or above"));
             }
         }
+        if self.kept_models == 0 {
+            return Err(Error::mismatch("kept_models", 0, "1 or more"));
+        }
         if let Some(value) = self.rotor_inertia.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
             return Err(Error::mismatch("rotor_inertia", value, "numbers, 0 or above"));
         }
@@ -181,6 +193,8 @@ pub struct ControlLoop {
     head: Option<Head>,
     residual: Residual,
     authority: Authority,
+    rollback: RollbackMonitor,
+    rollback_reason: Option<RollbackReason>,
     governor: Governor,
     motion: Motion,
     reference: ReferencePoint,
@@ -221,6 +235,8 @@ impl ControlLoop {
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
             residual: Residual::new(limit, config.fade_time),
             authority: Authority::new(config.authority * config.assistance.share()),
+            rollback: RollbackMonitor::default(),
+            rollback_reason: None,
             governor: Governor::new(joints),
             motion: Motion::new(&config.reference, &robot)?,
             reference: ReferencePoint::zeros(joints),
@@ -321,12 +337,20 @@ impl ControlLoop {
 
     /// Whether new weights can be taken now.
     pub fn wants_model(&self) -> bool {
-        self.config.learning && self.residual.is_settled()
+        self.config.learning && self.config.accept_weights && self.residual.is_settled()
     }
 
     /// Takes new weights, to be called when `wants_model`; they fade in over the next ticks.
     pub fn accept_model(&mut self, model: Box<ResidualModel>) {
+        let losses = ["held_out_loss", "held_out_loss_of_parent"].map(|loss| model.card.evaluation.get(loss));
+        let [Some(loss), Some(of_parent)] = losses else { return self.residual.accept(model) };
+        self.rollback.swapped(loss / of_parent);
         self.residual.accept(model);
+    }
+
+    /// Why the weights in use should be given back, once, if the tracking error since they came says so.
+    pub fn take_rollback(&mut self) -> Option<RollbackReason> {
+        self.rollback_reason.take()
     }
 
     /// A sign of life from the learner at `now`.
@@ -470,6 +494,7 @@ impl ControlLoop {
         }
         self.last_feedforward.copy_from_slice(&self.baseline.feedforward_effort);
         self.record(state, out);
+        self.watch_weights(authority, dt);
         retired
     }
 
@@ -511,6 +536,17 @@ impl ControlLoop {
             return Some(Fault::PredictorLost { silence: predictor });
         }
         self.tolerance_violation(state)
+    }
+
+    /// Compares the tracking error with that before the weights in use, while they act.
+    fn watch_weights(&mut self, authority: f64, dt: f64) {
+        if authority == 0.0 || !self.verdict.is_undisturbed() {
+            return;
+        }
+        let errors = self.sample.reference_position.iter().zip(&self.sample.position);
+        let square: f64 = errors.map(|(reference, q)| (reference - q).powi(2)).sum();
+        let error = (square / self.sample.position.len() as f64).sqrt();
+        self.rollback_reason = self.rollback.observe(error, None, dt).or(self.rollback_reason);
     }
 
     /// A violated tolerance counts as mended when the error is below half of it.

@@ -119,8 +119,9 @@ fn start(args: &DemoArgs, model: &Path) -> Result<Processes> {
         node("simulator", &[urdf, format!("-p arm.seed:={}", args.seed)])?;
         let learning = arm == Arm::Learned;
         let reference = format!("-p reference.seed:={}", args.seed);
-        let learning_parameters =
-            format!("-p learning:={learning} -p head.enabled:={learning} -p prediction:={learning}");
+        let learning_parameters = format!(
+            "-p learning:={learning} -p accept_weights:={learning} -p head.enabled:={learning} -p prediction:={learning}"
+        );
         let authority = format!("-p authority:={:.1}", if learning { 1.0 } else { 0.0 });
         node("controller", &[simulated_time.clone(), reference, learning_parameters, authority])?;
         if learning {

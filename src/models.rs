@@ -59,6 +59,11 @@ impl ModelHistory {
         Ok((history, problems))
     }
 
+    /// Of weights that last as long as the program.
+    pub fn in_memory(capacity: usize) -> Self {
+        Self { folder: None, capacity: capacity.max(1), kept: VecDeque::new(), next: 1 }
+    }
+
     pub fn len(&self) -> usize {
         self.kept.len()
     }
@@ -173,8 +178,8 @@ mod tests {
         let open = || ModelHistory::open(Some(folder.path()), 3, &robot).unwrap();
         let (mut history, problems) = open();
         assert!(history.is_empty() && problems.is_empty());
-        for _ in 0..5 {
-            history.keep(bytes.clone(), "~/weights").unwrap();
+        for number in 1..=5 {
+            assert_eq!(history.keep(bytes.clone(), "~/weights").unwrap().number, number);
         }
         let (mut history, problems) = open();
         assert!(problems.is_empty() && history.len() == 3, "{problems:?}");

@@ -6,6 +6,7 @@
 pub(crate) mod convert;
 pub mod controller;
 pub mod learner;
+mod librarian;
 mod parameters;
 pub mod play;
 pub mod predictor;

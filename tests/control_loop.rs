@@ -84,7 +84,8 @@ fn with_authority_zero_the_command_is_the_baselines_bit_for_bit() {
 #[test]
 fn the_same_inputs_give_the_same_commands_twice() {
     let replay = || {
-        let mut control = control(ControllerConfig { learning: true, prediction: true, ..config() });
+        let mut control =
+            control(ControllerConfig { learning: true, accept_weights: true, prediction: true, ..config() });
         let mut commands = run(&mut control, 0..500, 3);
         control.hear_learner(stamp(500));
         control.accept_model(model(1.0));
@@ -234,7 +235,7 @@ fn a_residual_that_overflows_falls_back_to_the_baseline_until_sound_weights_come
 
 #[test]
 fn a_lost_learner_costs_the_learned_part_only_and_comes_back() {
-    let mut control = tracking(ControllerConfig { learning: true, ..config() });
+    let mut control = tracking(ControllerConfig { learning: true, accept_weights: true, ..config() });
     control.accept_model(model(1.0));
     control.hear_learner(stamp(499));
     run(&mut control, 500..1400, 1);
@@ -257,7 +258,8 @@ fn a_lost_learner_costs_the_learned_part_only_and_comes_back() {
 
 #[test]
 fn a_learner_that_dies_with_the_simulators_clock_is_missed() {
-    let mut control = tracking(ControllerConfig { learning: true, prediction: true, ..config() });
+    let mut control =
+        tracking(ControllerConfig { learning: true, accept_weights: true, prediction: true, ..config() });
     control.accept_model(model(1.0));
     control.hear_learner(stamp(499));
     control.hear_prediction(stamp(499), &prediction(stamp(499), 0.0));
@@ -273,7 +275,8 @@ fn a_learner_that_dies_with_the_simulators_clock_is_missed() {
 
 #[test]
 fn silence_counts_from_the_first_joint_states_on() {
-    let mut control = control(ControllerConfig { learning: true, prediction: true, ..config() });
+    let mut control =
+        control(ControllerConfig { learning: true, accept_weights: true, prediction: true, ..config() });
     let mut out = command();
     // Before /clock arrives time stands at zero.
     drop(control.tick(Stamp(0), None, &mut out));
@@ -421,7 +424,7 @@ proptest! {
     #[test]
     fn no_command_is_ever_above_the_limits(seed in any::<u64>(), ticks in 20..120_usize) {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
-        let mut control = control(ControllerConfig { learning: true, prediction: true, ..config() });
+        let mut control = control(ControllerConfig { learning: true, accept_weights: true, prediction: true, ..config() });
         let limits = control.robot().limits.clone();
         let mut out = command();
         for tick in 0..ticks {

@@ -85,6 +85,7 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
     let (robot, dynamics) = arm();
     let config = ControllerConfig {
         learning: true,
+        accept_weights: true,
         prediction: true,
         learner_timeout: 1.0,
         head,

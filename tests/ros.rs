@@ -86,7 +86,7 @@ fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
 #[test]
 fn sigint_and_sigterm_end_every_node_with_success() {
     for (index, signal) in [Signal::SIGINT, Signal::SIGTERM].into_iter().enumerate() {
-        let mut world = arm(10 + index as u32, "-p learning:=true");
+        let mut world = arm(10 + index as u32, "-p learning:=true -p accept_weights:=true");
         world.start("predictor", &format!("{} {SIM_TIME}", file()));
         world.start("learner", &format!("{} {SIM_TIME}", file()));
         world.line("predictor", 0, &["predicts"]);
@@ -148,7 +148,7 @@ fn assert_tracks(world: &mut World) {
 
 #[test]
 fn a_learner_that_is_killed_or_sends_nonsense_costs_the_learned_part_only() {
-    let mut world = arm(20, "-p learning:=true");
+    let mut world = arm(20, "-p learning:=true -p accept_weights:=true");
     world.subscribe(AUTHORITY, "std_msgs/msg/Float64");
     world.record(SAMPLES, TRAJECTORY);
     world.record("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray");
@@ -644,7 +644,7 @@ fn explained_error(world: &mut World) -> f64 {
 
 #[test]
 fn learning_halves_the_tracking_error_with_and_without_a_payload() {
-    let mut world = arm(60, "-p learning:=true -p authority:=0.0");
+    let mut world = arm(60, "-p learning:=true -p accept_weights:=true -p authority:=0.0");
     world.start("learner", &format!("{} {SIM_TIME}", file()));
     world.record(SAMPLES, TRAJECTORY);
     world.record("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray");

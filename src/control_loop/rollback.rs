@@ -154,7 +154,7 @@ mod tests {
         let mut monitor = RollbackMonitor::default();
         show(&mut monitor, 5.0, 1e-3, None);
         monitor.swapped(1.0);
-        assert_eq!(show(&mut monitor, 0.5, 10e-3, None), None);
+        assert_eq!(show(&mut monitor, 0.3, 4e-3, None), None);
         assert_eq!(show(&mut monitor, 1.5, 1e-3, None), None);
         monitor.swapped(1.0);
         let reasons = (0..10).filter_map(|_| {

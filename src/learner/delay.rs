@@ -25,6 +25,8 @@ const ROWS_PER_REGRESSOR: usize = 8;
 /// An answer is certain when its standard error is below this [s], and the efforts explain so much of the motion.
 const CERTAIN: f64 = 0.002;
 const EXPLAINED: f64 = 0.5;
+/// Delays that differ by less are taken for the same [s].
+const DIFFERENT: f64 = 0.003;
 
 /// What the data say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +53,18 @@ impl DelayEstimate {
             ));
         }
         None
+    }
+
+    /// A sentence for a log when commands act at another time than they are taken to.
+    pub fn contradicts(&self, command_delay: f64) -> Option<String> {
+        ((self.delay - command_delay).abs() > DIFFERENT).then(|| {
+            let [found, set, deviation] = [self.delay, command_delay, self.deviation].map(|time| 1e3 * time);
+            format!(
+                "commands act {found:.1} ± {deviation:.1} ms after they are given, and command_delay is {set:.1} ms: \
+                 set it to {:.4}",
+                self.delay
+            )
+        })
     }
 }
 

@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
 use crate::reference::Reference;
-use crate::robot::Robot;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
+use crate::ros::librarian::{Event, Librarian};
 use crate::ros::parameters::Validate;
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
@@ -23,11 +23,10 @@ use r2r::std_msgs::msg::{Float64, Float64MultiArray, String as Text, UInt8MultiA
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
 use r2r::{Publisher, QosProfile};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Weights larger than this are not looked at.
-const LARGEST_WEIGHTS: usize = 16 << 20;
+/// After weights were given back, a learner's are not taken for this time: its next ones are much like the last [s].
+const PAUSE: f64 = 5.0;
 /// A tick later than this many periods after the one before counts as a missed deadline.
 const MISSED: f64 = 2.0;
 
@@ -53,7 +52,14 @@ struct ControllerNode {
     reader: JointStateReader,
     inputs: Inputs,
     outputs: Outputs,
-    weights: WeightsChecker,
+    weights: Librarian,
+    /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
+    saving: Vec<r2r::ServiceRequest<Trigger::Service>>,
+    rolling_back: Vec<r2r::ServiceRequest<Trigger::Service>>,
+    /// An earlier model and why, to be taken when the last one is faded in.
+    earlier: Option<(Box<ResidualModel>, String)>,
+    /// No weights of a learner are taken before this.
+    paused_until: Option<Stamp>,
     command: Command,
     /// The parameter `learning` as last set.
     learning_parameter: bool,
@@ -80,6 +86,8 @@ struct Inputs {
     weights: Subscription<UInt8MultiArray>,
     learner_progress: Subscription<Float64MultiArray>,
     hold: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    save_model: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    rollback_model: Subscription<r2r::ServiceRequest<Trigger::Service>>,
     enable_learning: Subscription<r2r::ServiceRequest<SetBool::Service>>,
 }
 
@@ -103,6 +111,8 @@ impl ControllerNode {
             weights: shell.subscribe("learner/weights", reliable_qos(1))?,
             learner_progress: shell.subscribe("learner/loss", sensor_qos())?,
             hold: shell.service("~/hold")?,
+            save_model: shell.service("~/save_model")?,
+            rollback_model: shell.service("~/rollback_model")?,
             enable_learning: shell.service("~/enable_learning")?,
         };
         let outputs = Outputs {
@@ -120,11 +130,15 @@ impl ControllerNode {
         shell.info(&format!("controls {:?} {pace}", robot.joints));
         if let Some(card) = control.residual().card() {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
-            outputs.model_info.publish(&Text { data: describe_card(card) })?;
+            outputs.model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
         }
         Ok(Self {
             reader: JointStateReader::new(robot),
-            weights: WeightsChecker::spawn(robot.clone()),
+            weights: Librarian::spawn(config, robot.clone()),
+            saving: Vec::new(),
+            rolling_back: Vec::new(),
+            earlier: None,
+            paused_until: None,
             command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
             learning_parameter: config.learning,
             control,
@@ -158,6 +172,7 @@ impl ControllerNode {
         }
         self.control.safe_command(&mut self.command);
         self.publish_command()?;
+        self.weights.close();
         self.shell.info("stopped; the last command carries the robot's weight where it was");
         // The command leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
@@ -356,6 +371,14 @@ impl ControllerNode {
             self.shell.info("holds here, as asked on ~/hold");
             request.respond(Trigger::Response { success: true, message: "holding".into() })?;
         }
+        while let Some(request) = self.inputs.save_model.take() {
+            self.saving.push(request);
+            self.weights.save();
+        }
+        while let Some(request) = self.inputs.rollback_model.take() {
+            self.rolling_back.push(request);
+            self.weights.roll_back("as asked on ~/rollback_model".into());
+        }
         while let Some(request) = self.inputs.enable_learning.take() {
             let enabled = request.message.data;
             self.control.set_learning(enabled);
@@ -367,24 +390,74 @@ impl ControllerNode {
         Ok(())
     }
 
-    /// Passes new weights to the checker, and the checked ones to the loop.
+    /// Passes new weights to the librarian, and what comes from it to the loop.
     fn exchange_weights(&mut self, now: Stamp) -> Result<()> {
+        if let Some(reason) = self.control.take_rollback() {
+            self.shell.warn(&format!("weights are given back: {reason}"));
+            self.weights.roll_back(reason.to_string());
+        }
+        let paused = self.paused_until.is_some_and(|until| now < until && until.since(now) <= PAUSE);
         if let Some(message) = self.inputs.weights.newest() {
             self.control.hear_learner(now);
-            if self.control.wants_model() {
+            if self.control.wants_model() && !paused {
                 self.weights.check(message.data);
             }
         }
-        if !self.control.wants_model() {
-            return Ok(());
+        while let Some(event) = self.weights.event() {
+            self.hear_librarian(event, now)?;
         }
-        match self.weights.checked() {
-            Some(Ok(model)) => {
-                self.outputs.model_info.publish(&Text { data: describe_card(&model.card) })?;
+        if self.control.residual().is_settled()
+            && let Some((model, why)) = self.earlier.take()
+        {
+            self.shell.info(&why);
+            self.control.accept_model(model);
+        }
+        Ok(())
+    }
+
+    fn hear_librarian(&mut self, event: Event, now: Stamp) -> Result<()> {
+        match event {
+            Event::Checked(Ok(model)) if self.control.wants_model() => {
+                self.outputs.model_info.publish(&describe_model(
+                    &model.card,
+                    "learner/weights",
+                    "better than the last",
+                ))?;
                 self.control.accept_model(model);
+                self.weights.in_use();
             }
-            Some(Err(error)) => self.shell.warn(&format!("weights refused: {error}")),
-            None => {}
+            // Others have come in between; the learner soon sends better ones.
+            Event::Checked(Ok(model)) => self.weights.free(model),
+            Event::Checked(Err(error)) => self.shell.warn(&format!("weights refused: {error}")),
+            Event::Saved(result) => {
+                let (success, message) = told(result);
+                self.shell.info(&message);
+                for request in self.saving.drain(..) {
+                    request.respond(Trigger::Response { success, message: message.clone() })?;
+                }
+            }
+            Event::Earlier { model, origin, why } => {
+                self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
+                let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
+                self.outputs.model_info.publish(&describe_model(&model.card, &origin, &why))?;
+                self.earlier = Some((model, message.clone()));
+                self.answer_rollbacks(true, &message)?;
+            }
+            Event::NothingEarlier(why) => {
+                let message =
+                    "no earlier weights are kept: on the baseline until the parameter authority is set";
+                self.control.set_authority(0.0, self.control.config().assistance);
+                self.shell.warn(&format!("{why}; {message}"));
+                self.answer_rollbacks(false, message)?;
+            }
+            Event::Warning(text) => self.shell.warn(&text),
+        }
+        Ok(())
+    }
+
+    fn answer_rollbacks(&mut self, success: bool, message: &str) -> Result<()> {
+        for request in self.rolling_back.drain(..) {
+            request.respond(Trigger::Response { success, message: message.into() })?;
         }
         Ok(())
     }
@@ -470,51 +543,6 @@ impl ControllerNode {
     }
 }
 
-/// A thread that turns received bytes into checked models and frees old ones, so that the tick does neither.
-struct WeightsChecker {
-    work: mpsc::Sender<Work>,
-    models: mpsc::Receiver<Result<Box<ResidualModel>>>,
-}
-
-enum Work {
-    Check(Vec<u8>),
-    Free(Box<ResidualModel>),
-}
-
-impl WeightsChecker {
-    fn spawn(robot: Robot) -> Self {
-        let (work, inbox) = mpsc::channel();
-        let (outbox, models) = mpsc::channel();
-        // The thread ends when the node drops its end of the channel.
-        std::thread::spawn(move || {
-            for work in inbox {
-                match work {
-                    Work::Free(model) => drop(model),
-                    Work::Check(bytes) => {
-                        if outbox.send(check_weights(&bytes, &robot)).is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        });
-        Self { work, models }
-    }
-
-    fn check(&self, bytes: Vec<u8>) {
-        // If the thread is gone the learner is soon reported as lost; the baseline needs no weights.
-        let _ = self.work.send(Work::Check(bytes));
-    }
-
-    fn free(&self, model: Box<ResidualModel>) {
-        let _ = self.work.send(Work::Free(model));
-    }
-
-    fn checked(&self) -> Option<Result<Box<ResidualModel>>> {
-        self.models.try_recv().ok()
-    }
-}
-
 /// Where each message counts, some may wait.
 fn joint_states_qos(tick: TickTrigger) -> QosProfile {
     match tick {
@@ -523,14 +551,19 @@ fn joint_states_qos(tick: TickTrigger) -> QosProfile {
     }
 }
 
-fn describe_card(card: &Card) -> String {
-    serde_json::to_string_pretty(card).unwrap_or_else(|error| error.to_string())
+/// The card of the weights in use, with where they are from and why they are used.
+fn describe_model(card: &Card, origin: &str, why: &str) -> Text {
+    let mut description = serde_json::to_value(card).unwrap_or_default();
+    if let Some(entries) = description.as_object_mut() {
+        entries.insert("origin".into(), origin.into());
+        entries.insert("in_use".into(), why.into());
+    }
+    Text { data: serde_json::to_string_pretty(&description).unwrap_or_else(|error| error.to_string()) }
 }
 
-fn check_weights(bytes: &[u8], robot: &Robot) -> Result<Box<ResidualModel>> {
-    if bytes.len() > LARGEST_WEIGHTS {
-        let found = format!("{} bytes", bytes.len());
-        return Err(crate::Error::mismatch("weights", found, format!("at most {LARGEST_WEIGHTS} bytes")));
+fn told(result: Result<String>) -> (bool, String) {
+    match result {
+        Ok(path) => (true, format!("saved: {path}")),
+        Err(error) => (false, error.to_string()),
     }
-    ResidualModel::from_bytes(bytes, "~/weights", robot).map(Box::new)
 }

@@ -48,6 +48,7 @@ pub fn run() -> Result<()> {
     let (to_node, progress) = mpsc::channel();
     let thread = std::thread::spawn(move || trainer.run(&inbox, &to_node));
     let mut newest = Progress::default();
+    let mut doubted = None;
     let mut diagnostics_due = Every::new(1.0);
     while !shell.stopped() && !thread.is_finished() {
         shell.node.spin_once(Duration::from_millis(5));
@@ -64,6 +65,14 @@ pub fn run() -> Result<()> {
             request.respond(SetBool::Response { success: true, message: message.into() })?;
         }
         newest = progress.try_iter().last().unwrap_or(newest);
+        if newest.delay != doubted {
+            doubted = newest.delay;
+            if let Some(contradiction) =
+                newest.delay.and_then(|delay| delay.contradicts(shell.config().command_delay))
+            {
+                shell.warn(&contradiction);
+            }
+        }
         if diagnostics_due.is_due() {
             diagnose(&shell, newest, frozen.load(Ordering::Acquire));
         }
@@ -76,7 +85,7 @@ pub fn run() -> Result<()> {
 }
 
 fn diagnose(shell: &Shell<LearnerConfig>, progress: Progress, frozen: bool) {
-    let Progress { steps, examples, training_loss, scores, changes } = progress;
+    let Progress { steps, examples, training_loss, scores, changes, delay } = progress;
     let values = [
         ("steps", steps.to_string()),
         ("examples", examples.to_string()),
@@ -85,6 +94,7 @@ fn diagnose(shell: &Shell<LearnerConfig>, progress: Progress, frozen: bool) {
         ("live_loss", format!("{:.6}", scores.live)),
         ("baseline_loss", format!("{:.6}", scores.none)),
         ("changes", changes.to_string()),
+        ("measured_delay_ms", delay.map_or(String::new(), |delay| format!("{:.1}", 1e3 * delay.delay))),
     ];
     let message = match (frozen, steps) {
         (true, _) => "frozen",

@@ -1,0 +1,81 @@
+//! Learning on the simulated arm, with references and noise that no setting was chosen on.
+#![cfg(feature = "sim")]
+
+use learned_control::closed_loop::ClosedLoop;
+use learned_control::config;
+use learned_control::control_loop::{ControllerConfig, ReferenceConfig};
+use learned_control::learner::delay::{DelayData, estimate_delay};
+use learned_control::learner::{LearnerConfig, Rule};
+use learned_control::sim::{ArmConfig, Scenario};
+use std::path::Path;
+use std::time::Duration;
+
+const URDF: &str = include_str!("../urdf/arm.urdf");
+
+fn closed_loop(scenario: Scenario, seed: u64, learner: Option<LearnerConfig>) -> ClosedLoop {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/arm.yaml"));
+    let mut controller: ControllerConfig = config::read_file(path, "controller").unwrap();
+    let ReferenceConfig::MultiSine(reference) = &mut controller.reference else { panic!("no multi-sine") };
+    reference.seed = seed;
+    let arm = ArmConfig { initial_position: reference.centre.clone(), seed, ..Default::default() };
+    controller.prediction = false;
+    controller.head.enabled = false;
+    ClosedLoop::new(URDF, arm, scenario, controller, learner).unwrap()
+}
+
+fn noisy(factor: f64) -> Scenario {
+    Scenario { position_noise: 1e-5 * factor, velocity_noise: 1e-3 * factor, ..Default::default() }
+}
+
+/// Rms tracking error from 15 to 20 s with a learner, as a share of that without [and the latter, rad].
+fn left_over(scenario: &Scenario, seed: u64, config: LearnerConfig) -> f64 {
+    let error = |learner: Option<LearnerConfig>| {
+        let rms = closed_loop(scenario.clone(), seed, learner).rms_by_second(20).unwrap();
+        (rms[15..].iter().map(|rms| rms * rms).sum::<f64>() / 5.0).sqrt()
+    };
+    error(Some(LearnerConfig { seed, ..config })) / error(None)
+}
+
+#[test]
+fn rules_that_learn_from_labels_leave_a_small_part_of_the_error() {
+    let scenario = Scenario { payload: 1.5, ..noisy(1.0) };
+    for (seed, rule) in [(7001, Rule::InverseModel), (7002, Rule::TrackingError), (7003, Rule::Composite)] {
+        let left = left_over(&scenario, seed, LearnerConfig { rule, ..Default::default() });
+        assert!(left < 0.4, "{rule:?} leaves {left:.3} of the error");
+    }
+}
+
+#[test]
+fn the_distal_rule_learns_through_its_model_of_the_plant() {
+    let scenario = Scenario { friction_scale: 3.0, damping_scale: 2.0, ..noisy(1.0) };
+    let left = left_over(&scenario, 7004, LearnerConfig { rule: Rule::Distal, ..Default::default() });
+    assert!(left < 0.7, "{left:.3} of the error is left");
+}
+
+#[test]
+fn ten_times_the_noise_makes_nothing_worse() {
+    for seed in [7005, 7006] {
+        let left = left_over(&noisy(10.0), seed, LearnerConfig::default());
+        assert!(left < 1.0, "{left:.3} of the error is left");
+    }
+}
+
+#[test]
+fn the_delay_of_the_arm_is_found() {
+    for milliseconds in [0, 4, 10] {
+        let scenario = Scenario { delay: Duration::from_millis(milliseconds), ..noisy(1.0) };
+        let mut run = closed_loop(scenario, 7010 + milliseconds, None);
+        let mut data = DelayData { dt: 0.002, ..Default::default() };
+        run.run(40.0, |tick| {
+            data.position.push(tick.measured.position.clone());
+            data.velocity.push(tick.measured.velocity.clone());
+            let known = &tick.control.baseline().feedforward_effort;
+            let beyond = tick.command.values.iter().zip(known).map(|(effort, known)| effort - known);
+            data.effort.push(beyond.collect());
+        })
+        .unwrap();
+        let estimate = estimate_delay(&[data]).unwrap();
+        let error = estimate.delay - milliseconds as f64 * 1e-3;
+        assert!(error.abs() < 2e-3 && estimate.doubt().is_none(), "{milliseconds} ms: {estimate:?}");
+    }
+}
