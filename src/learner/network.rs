@@ -135,7 +135,7 @@ mod tests {
             let factors = Tensor::new(&factors, &Device::Cpu).unwrap();
             let mut gradients =
                 (variable.as_tensor() * factors).unwrap().sum_all().unwrap().backward().unwrap();
-            let usable = clip_gradients(&[variable.clone()], &mut gradients, largest).unwrap();
+            let usable = clip_gradients(std::slice::from_ref(&variable), &mut gradients, largest).unwrap();
             (usable, gradients.get(&variable).unwrap().to_vec1::<f32>().unwrap())
         };
         assert_eq!(clipped([3.0, -4.0], 10.0), (true, vec![3.0, -4.0]));
