@@ -66,3 +66,22 @@ fn the_floors_of_panda_are_met() {
         [[0.0282, 0.0422, 0.112, 0.206], [0.0034, 0.0048, 0.0209, 0.0678], [0.0041, 0.0056, 0.0165, 0.0560]];
     evaluate("bags_unisa/panda_exciting_trajectory.db3", 1.0 / 30.0, &floors, 0.15, 0.90);
 }
+
+#[test]
+fn a_base_is_predicted_no_worse_than_by_what_learns_nothing_on_the_way() {
+    let Some(folder) = data_folder() else { return };
+    let file = folder.join("bags_evo/nav2_turtlebot.mcap");
+    let recording = Recording::read(&file, &Selection::default()).unwrap();
+    let mut config = EvaluationConfig::default();
+    config.training.steps = 100;
+    let report = prediction_report(&[recording], &config).unwrap();
+    println!("{report}");
+    for row in &report.horizons {
+        let errors = &row.rmse;
+        let least = errors.constant_velocity.min(errors.ridge);
+        assert!(errors.learned.worst <= 1.02 * least, "worse than both: {row:?}");
+    }
+    // at first constant acceleration is the best by far, and takes part
+    let first = &report.horizons[0].rmse;
+    assert!(first.learned.worst <= 0.75 * first.ridge, "{first:?}");
+}
