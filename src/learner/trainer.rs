@@ -35,7 +35,7 @@ pub struct Progress {
     pub scores: Scores,
     /// How often the robot was found to have changed, and what was learned before was given up.
     pub changes: u64,
-    /// From commands to their effect, as the last half minute of motion says; `None` while that cannot be told.
+    /// From commands to their effect, as the last minutes of motion say; `None` while that cannot be told.
     pub delay: Option<DelayEstimate>,
 }
 
