@@ -35,7 +35,7 @@ const DIFFERENT: f64 = 0.003;
 /// What the data say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DelayEstimate {
-    /// From the beginning of the interval in which a command was first sent to that of its effect [s].
+    /// From the sending of a command to the beginning of its effect [s].
     pub delay: f64,
     /// Standard error [s].
     pub deviation: f64,
