@@ -1,8 +1,8 @@
 //! Learning the residual from the robot's own motion, by backprop in Candle.
 //!
-//! The controller sends a [`Sample`] a tick; [`Labeller`] turns samples into labelled examples by the chosen
-//! [`Rule`]; [`Replay`] keeps the recent ones; [`Learner`] trains a copy of the network on them and hands out
-//! weights when they explain unseen samples better than no network would.
+//! The controller sends a [`Sample`] a tick. Samples become examples, of which those of the recent past and a selection
+//! of all before are kept. [`Learner`] trains a copy of the network on them by the chosen [`Rule`], and hands out weights
+//! that are better on what was held out than those in use and than no network.
 
 mod config;
 pub mod delay;

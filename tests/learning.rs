@@ -66,7 +66,7 @@ fn the_delay_of_the_arm_is_found() {
         let scenario = Scenario { delay: Duration::from_millis(milliseconds), ..noisy(1.0) };
         let mut run = closed_loop(scenario, 7010 + milliseconds, None);
         let mut data = DelayData { dt: 0.002, ..Default::default() };
-        run.run(40.0, |tick| {
+        run.run(150.0, |tick| {
             data.position.push(tick.measured.position.clone());
             data.velocity.push(tick.measured.velocity.clone());
             let known = &tick.control.baseline().feedforward_effort;

@@ -1,7 +1,7 @@
 //! The time from a command to its effect, found from motion and efforts.
 //!
 //! For each candidate delay d the acceleration of every joint is explained, by least squares, by the efforts of all joints
-//! d before, by its own velocity and direction of motion, and by its position; the delay that leaves least is the answer.
+//! d before, by their velocities and directions of motion, and by its position; the delay that leaves least is the answer.
 //! The acceleration is the second derivative of a parabola through the positions within ±h; that is a mean of the true
 //! acceleration with the weights (h² − τ²)², so efforts and regressors are averaged with these, too. It is taken from
 //! positions because the noise of velocities is in the efforts of their feedback, and would pull the answer to zero. How
@@ -15,13 +15,17 @@ use nalgebra::{DMatrix, DVector};
 
 /// The longest delay looked for, and half the window [s].
 pub const LONGEST: f64 = 0.060;
-const HALF_WINDOW: f64 = 0.030;
+const HALF_WINDOW: f64 = 0.020;
+/// Moments in which any joint is slower than the first, or the joint that is explained than the second, are left out
+/// [rad/s]: where friction changes its sign no model of it is right, and efforts follow it, which looks like a delay.
+const MOVING: f64 = 0.05;
+const MOVING_ITSELF: f64 = 0.15;
 /// Least number of samples in half a window: fewer are no parabola.
 const FEWEST: usize = 3;
 /// Parts of the time of which each gives an answer of its own.
 const PARTS: usize = 8;
-/// Rows a part must have, for each regressor.
-const ROWS_PER_REGRESSOR: usize = 8;
+/// Rows of a stretch, for each regressor.
+const ROWS_PER_REGRESSOR: usize = 6;
 /// An answer is certain when its standard error is below this [s], and the efforts explain so much of the motion.
 const CERTAIN: f64 = 0.002;
 const EXPLAINED: f64 = 0.5;
@@ -31,7 +35,7 @@ const DIFFERENT: f64 = 0.003;
 /// What the data say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DelayEstimate {
-    /// From the beginning of the interval in which a command was first sent to that of its effect [s].
+    /// From the sending of a command to the beginning of its effect [s].
     pub delay: f64,
     /// Standard error [s].
     pub deviation: f64,
@@ -88,7 +92,7 @@ pub fn estimate_delay(episodes: &[DelayData]) -> Result<DelayEstimate> {
         episodes.iter().filter_map(|episode| Filtered::new(episode, candidates)).collect();
     let joints = episodes[0].position.first().map_or(0, Vec::len);
     let rows: usize = filtered.iter().map(Filtered::rows).sum();
-    let needed = PARTS * ROWS_PER_REGRESSOR * (joints + OWN_REGRESSORS);
+    let needed = PARTS * ROWS_PER_REGRESSOR * regressors(joints);
     if rows < needed || joints == 0 {
         let seconds = needed as f64 * filtered.first().map_or(dt, |filtered| filtered.stride as f64 * dt);
         let found = format!("{rows} independent moments");
@@ -114,8 +118,10 @@ pub fn estimate_delay(episodes: &[DelayData]) -> Result<DelayEstimate> {
     })
 }
 
-/// Constant, own velocity, direction of motion, position.
-const OWN_REGRESSORS: usize = 4;
+/// Effort, velocity and direction of motion of each joint, for all are coupled; the joint's own position, and one.
+fn regressors(joints: usize) -> usize {
+    3 * joints + 2
+}
 
 /// An episode averaged over windows; rows are so far apart that their windows hardly overlap.
 struct Filtered {
@@ -123,7 +129,7 @@ struct Filtered {
     /// [row][joint]
     acceleration: Vec<Vec<f64>>,
     /// [row][joint]: velocity, direction of motion, position.
-    own: Vec<Vec<[f64; 3]>>,
+    motion: Vec<Vec<[f64; 3]>>,
     /// [candidate][row][joint]
     effort: Vec<Vec<Vec<f64>>>,
 }
@@ -151,7 +157,7 @@ impl Filtered {
         let of_rows = |of: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
             rows.iter().map(|row| (0..joints).map(|joint| of(*row, joint)).collect()).collect()
         };
-        let own = rows.iter().map(|row| {
+        let motion = rows.iter().map(|row| {
             let of_joint = |joint: usize| {
                 let velocity = |time: usize| data.velocity[time][joint];
                 [
@@ -164,7 +170,7 @@ impl Filtered {
         });
         Some(Self {
             acceleration: of_rows(&|row, joint| mean(row, &curvature, &|time| data.position[time][joint])),
-            own: own.collect(),
+            motion: motion.collect(),
             effort: (0..candidates)
                 .map(|delay| {
                     of_rows(&|row, joint| mean(row - delay, &weights, &|time| data.effort[time][joint]))
@@ -188,47 +194,55 @@ fn second_derivative(half: usize, dt: f64) -> Vec<f64> {
 }
 
 /// Share of the accelerations' mean square about their mean that efforts `delay` steps before leave, mean over the
-/// joints; of one of the `PARTS` of the time, or of all.
+/// joints; of one of the `PARTS` of the time, or of all. Coefficients are found anew for each stretch of a few seconds,
+/// because inertia and gravity change with the posture.
 fn unexplained(episodes: &[Filtered], joints: usize, delay: usize, part: Option<usize>) -> f64 {
     let total: usize = episodes.iter().map(Filtered::rows).sum();
     let inside = |index: usize| part.is_none_or(|part| index * PARTS / total == part);
     let all = episodes.iter().flat_map(|episode| (0..episode.rows()).map(move |row| (episode, row)));
     let rows: Vec<(&Filtered, usize)> =
         all.enumerate().filter(|(index, _)| inside(*index)).map(|(_, row)| row).collect();
-    let mut sum = 0.0;
-    for joint in 0..joints {
-        let regressors = DMatrix::from_fn(rows.len(), joints + OWN_REGRESSORS, |row, column| {
-            let (episode, row) = rows[row];
-            match column.checked_sub(joints) {
-                None => episode.effort[delay][row][column],
-                Some(0) => 1.0,
-                Some(own) => episode.own[row][joint][own - 1],
-            }
-        });
-        let target = DVector::from_iterator(
-            rows.len(),
-            rows.iter().map(|(episode, row)| episode.acceleration[*row][joint]),
-        );
-        sum += share_left(&regressors, &target);
-    }
-    sum / joints as f64
+    let columns = regressors(joints);
+    let of_joint = |joint: usize| -> f64 {
+        let (mut left, mut whole) = (0.0, 0.0);
+        let moves = |&&(episode, row): &&(&Filtered, usize)| {
+            let motion: &[[f64; 3]] = &episode.motion[row];
+            motion.iter().all(|[velocity, ..]| velocity.abs() > MOVING)
+                && motion[joint][0].abs() > MOVING_ITSELF
+        };
+        let rows: Vec<(&Filtered, usize)> = rows.iter().filter(moves).copied().collect();
+        for stretch in rows.chunks_exact(ROWS_PER_REGRESSOR * columns) {
+            let matrix = DMatrix::from_fn(stretch.len(), columns, |row, column| {
+                let (episode, row) = stretch[row];
+                let of = column % joints;
+                match column / joints {
+                    0 => episode.effort[delay][row][of],
+                    1 => episode.motion[row][of][0],
+                    2 => episode.motion[row][of][1],
+                    _ if column == 3 * joints => episode.motion[row][joint][2],
+                    _ => 1.0,
+                }
+            });
+            let accelerations = stretch.iter().map(|(episode, row)| episode.acceleration[*row][joint]);
+            let target = DVector::from_iterator(stretch.len(), accelerations);
+            left += square_left(&matrix, &target);
+            whole += target.add_scalar(-target.mean()).norm_squared();
+        }
+        if whole > 0.0 { left / whole } else { 1.0 }
+    };
+    (0..joints).map(of_joint).sum::<f64>() / joints as f64
 }
 
-/// Share of the target's variance that a least-squares fit leaves; a target that does not vary is left whole.
-fn share_left(regressors: &DMatrix<f64>, target: &DVector<f64>) -> f64 {
+/// Sum of the squares that a least-squares fit leaves of `target`.
+fn square_left(regressors: &DMatrix<f64>, target: &DVector<f64>) -> f64 {
     // Columns in units of their own size, with a ridge far below what matters.
     let sizes: Vec<f64> = regressors.column_iter().map(|column| column.norm().max(1e-12)).collect();
-    let scaled = DMatrix::from_fn(regressors.nrows(), regressors.ncols(), |row, column| {
-        regressors[(row, column)] / sizes[column]
-    });
+    let mut scaled = regressors.clone();
+    scaled.column_iter_mut().zip(&sizes).for_each(|(mut column, size)| column /= *size);
     let normal = scaled.tr_mul(&scaled) + DMatrix::identity(sizes.len(), sizes.len()) * 1e-9;
-    let variance = target.add_scalar(-target.mean()).norm_squared();
     match normal.cholesky() {
-        Some(normal) if variance > 0.0 => {
-            let solution = normal.solve(&scaled.tr_mul(target));
-            (target - scaled * solution).norm_squared() / variance
-        }
-        _ => 1.0,
+        Some(normal) => (target - &scaled * normal.solve(&scaled.tr_mul(target))).norm_squared(),
+        None => target.norm_squared(),
     }
 }
 
@@ -257,7 +271,7 @@ pub struct DelayWatch {
 }
 
 /// Motion that an estimate is made from [s].
-const GATHERED: f64 = 30.0;
+const GATHERED: f64 = 150.0;
 
 impl DelayWatch {
     /// Takes the next sample, cheaply. A gap, or another step, begins a new episode.
@@ -359,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_watch_gathers_until_there_is_enough() {
-        let data = motion(0.004, 1.0, 41.0);
+        let data = motion(0.004, 1.0, 155.0);
         let mut watch = DelayWatch::default();
         let mut found = Vec::new();
         for k in 0..data.position.len() {

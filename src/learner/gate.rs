@@ -148,8 +148,8 @@ pub struct ChangeDetector {
 }
 
 /// A mean square so many times the usual is no chance, when it comes so many times in a row.
-const SUDDEN: f64 = 6.0;
-const IN_A_ROW: u32 = 2;
+const SUDDEN: f64 = 10.0;
+const IN_A_ROW: u32 = 3;
 /// Scores from which the usual is known, and that it is averaged over.
 const KNOWN: u32 = 15;
 const AVERAGED: u32 = 25;
@@ -218,7 +218,10 @@ mod tests {
             !observed(&mut detector, &[1.0, 0.1].repeat(10)).contains(&true),
             "learning, and its ups and downs"
         );
-        assert!(!observed(&mut detector, &[10.0, 0.5, 10.0, 0.5]).contains(&true), "single bad moments");
-        assert_eq!(observed(&mut detector, &[10.0, 10.0, 10.0]), [false, true, false], "once");
+        assert!(
+            !observed(&mut detector, &[10.0, 10.0, 0.5, 10.0, 0.5]).contains(&true),
+            "single bad moments"
+        );
+        assert_eq!(observed(&mut detector, &[10.0; 4]), [false, false, true, false], "once");
     }
 }

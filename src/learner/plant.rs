@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 /// A step of the model [s], and the steps of a segment.
 const STEP: f64 = 0.010;
-pub const SEGMENT: usize = 16;
+const SEGMENT: usize = 16;
+/// Time that a segment takes, its last step included [s].
+pub const SEGMENT_SPAN: f64 = (SEGMENT + 2) as f64 * STEP;
 /// Inputs of the model for each joint: q/2, v, direction of motion, effort beyond the feedforward.
 const INPUTS_PER_JOINT: usize = 4;
 const HIDDEN: usize = 48;
 const LEARNING_RATE: f64 = 3e-3;
-
 /// Joints that are tracked better than this share of the mean error count no more than that.
 const LEAST_ERROR: f64 = 0.3;
 
@@ -45,7 +46,7 @@ pub struct Step {
 /// Consecutive steps, `SEGMENT` + 1 of them.
 pub type Segment = Vec<Arc<Step>>;
 
-/// Gathers samples into steps, and steps into segments that begin where the last one ended.
+/// Gathers samples into steps, and steps into segments, each of which begins a quarter after the last.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     samples: Vec<Sample>,
@@ -75,7 +76,7 @@ impl Recorder {
             return None;
         }
         let segment = self.steps.iter().cloned().collect();
-        self.steps.drain(..SEGMENT / 2);
+        self.steps.drain(..SEGMENT / 4);
         Some(segment)
     }
 

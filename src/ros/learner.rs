@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// Names of the entries of ~/loss, in their order; they also stand in the message's layout.
-const LOSSES: [&str; 5] = ["training_loss", "held_out_loss", "live_loss", "baseline_loss", "steps"];
+const LOSSES: [&str; 5] = ["training_loss", "held_out_loss", "baseline_loss", "steps", "live_loss"];
 
 impl Validate for LearnerConfig {
     const LIVE: &'static [&'static str] = &[];
@@ -165,7 +165,7 @@ impl Trainer {
 fn loss_message(progress: Progress) -> Float64MultiArray {
     let Progress { steps, training_loss, scores, .. } = progress;
     let mut message = Float64MultiArray {
-        data: vec![training_loss, scores.candidate, scores.live, scores.none, steps as f64],
+        data: vec![training_loss, scores.candidate, scores.none, steps as f64, scores.live],
         ..Default::default()
     };
     message.layout.dim =
