@@ -13,7 +13,7 @@ use crate::controller::features::{FEATURES_PER_JOINT, write_features};
 use crate::controller::residual::ResidualModel;
 use crate::error::{Error, Result};
 use crate::reference::ReferencePoint;
-use crate::robot::{Dynamics, Robot};
+use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::State;
 use low_pass::LowPass;
 use rigid_body::RigidBody;
@@ -142,7 +142,7 @@ pub struct Head {
     least: Vec<f64>,
     joints: Vec<Joint>,
     filter: LowPass,
-    /// Signals before and after the low-pass: [joint][regressor], then for each joint those of [`Signals`].
+    /// Signals before and after the low-pass: [joint][regressor], then for each joint the [`SIGNALS`] others.
     raw: Vec<f64>,
     filtered: Vec<f64>,
     last: State,
@@ -252,11 +252,21 @@ impl Head {
         }
         self.last.copy_from(state);
         self.take_signals(effort, feedforward);
+        // a measurement may be finite and yet overflow, and the low-pass would never forget it
+        if first_non_finite(&self.filtered).is_some() {
+            self.interrupt();
+            return;
+        }
         self.undisturbed = if undisturbed { self.undisturbed + dt } else { 0.0 };
-        // the low-pass has to have forgotten what was before
-        if self.undisturbed > 0.5 / self.config.bandwidth && !self.frozen {
+        if self.learns() {
             self.learn(dt, network);
         }
+    }
+
+    /// Whether it is learning: not frozen, measurements come at the update rate, and the low-pass has forgotten what
+    /// disturbed it.
+    pub fn learns(&self) -> bool {
+        self.undisturbed > 0.5 / self.config.bandwidth && !self.frozen
     }
 
     fn take_signals(&mut self, effort: &[f64], feedforward: &[f64]) {
@@ -321,6 +331,10 @@ impl Head {
             };
             joint.belief.learn(&mut joint.weights, bounded(error, variance), noise + variance);
             joint.belief.narrow(noise + variance);
+            if first_non_finite(&joint.weights).is_some() {
+                joint.weights.fill(0.0);
+                joint.belief.reset();
+            }
             let mut left = error;
             // the network learns what that cannot say
             if let Some(network) = &mut network

@@ -6,7 +6,7 @@
 
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, TickTrigger, Verdict};
-use crate::controller::{HeadReport, ResidualModel};
+use crate::controller::{Head, HeadReport, ResidualModel};
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
@@ -502,6 +502,7 @@ impl ControllerNode {
             head.iter().map(|report| format!("{:.3}", value(report))).collect::<Vec<_>>().join(" ")
         };
         let values = [
+            ("head_learns", self.control.head().is_some_and(Head::learns).to_string()),
             ("head_share", of_head(|report| report.share)),
             ("network_share", of_head(|report| report.network_share)),
             ("unexplained_by_feedforward", of_head(|report| report.unexplained[0])),
