@@ -23,6 +23,12 @@ pub enum Condition {
     Delayed,
 }
 
+impl Condition {
+    fn is_tuned_on(self, scenario: ScenarioKind) -> bool {
+        scenario.condition() == self && (self != Self::Usual || scenario.is_learnable())
+    }
+}
+
 /// What the rivals can be tuned in.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tuning {
@@ -50,7 +56,7 @@ impl Tuning {
                 integral_rate: 12.0,
                 integral_share: 0.06,
                 observer: observer(60.0),
-                adaptation: Adaptation { rigid_body: 10.0, friction: 1e4, leak: 0.0 },
+                adaptation: Adaptation { rigid_body: 30.0, friction: 1e3, leak: 0.1 },
                 fast_bandwidth: 150.0,
                 head_bandwidth: 8.0,
             },
@@ -59,16 +65,16 @@ impl Tuning {
                 integral_rate: 12.0,
                 integral_share: 0.06,
                 observer: observer(60.0),
-                adaptation: Adaptation { rigid_body: 30.0, friction: 1e3, leak: 0.0 },
+                adaptation: Adaptation { rigid_body: 10.0, friction: 1e3, leak: 0.0 },
                 fast_bandwidth: 0.0,
                 head_bandwidth: 4.0,
             },
             Condition::Delayed => Self {
-                feedback: 0.6,
+                feedback: 0.5,
                 integral_rate: 8.0,
                 integral_share: 0.03,
-                observer: observer(30.0),
-                adaptation: Adaptation { rigid_body: 3.0, friction: 1e3, leak: 0.0 },
+                observer: observer(20.0),
+                adaptation: Adaptation { rigid_body: 1.0, friction: 1e3, leak: 0.0 },
                 fast_bandwidth: 0.0,
                 head_bandwidth: 8.0,
             },
@@ -93,6 +99,9 @@ pub fn tune(config: &TrackingConfig, progress: impl Fn(usize, usize) + Sync) -> 
     let tick = Duration::from_secs_f64(1.0 / config.controller.update_rate);
     let mut settings = Vec::new();
     for &condition in Condition::value_variants() {
+        if !config.scenarios.iter().any(|kind| condition.is_tuned_on(*kind)) {
+            continue;
+        }
         for &controller in &config.controllers {
             let tried = candidates(controller, condition);
             settings
@@ -100,18 +109,11 @@ pub fn tune(config: &TrackingConfig, progress: impl Fn(usize, usize) + Sync) -> 
         }
     }
     in_parallel(config.threads, &settings, progress, |(controller, condition, setting, tuning)| {
-        let scenarios = ScenarioKind::value_variants().iter().copied();
-        let scenarios: Vec<ScenarioKind> = match condition {
-            Condition::Usual => scenarios.filter(|kind| kind.is_learnable()).collect(),
-            _ => scenarios.filter(|kind| kind.condition() == *condition).collect(),
-        };
+        let scenarios = config.scenarios.iter().filter(|kind| condition.is_tuned_on(**kind));
         let (mut sum, mut count) = (0.0, 0.0);
-        for (scenario, seed) in
-            scenarios.iter().flat_map(|kind| (0..config.seeds).map(move |seed| (*kind, seed)))
-        {
+        for (scenario, seed) in scenarios.flat_map(|kind| (0..config.seeds).map(move |seed| (*kind, seed))) {
             let course = scenario.course(Purpose::Tuning, seed, centre);
-            let late = (*condition != Condition::Delayed).then(|| course.delayed(tick));
-            for course in late.iter().chain([&course]) {
+            for course in [&course, &course.delayed(tick)] {
                 let outcome = run(config, *controller, tuning, course)?;
                 let rms = Window::judged(scenario).rms(&outcome.squares, &course.origins);
                 sum += rms.unwrap_or(f64::INFINITY).ln();
@@ -142,7 +144,8 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
             }
         }
         ControllerKind::DisturbanceObserver => {
-            for bandwidth in [5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 80.0, 100.0, 130.0, 160.0, 250.0] {
+            for bandwidth in [5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 80.0, 100.0, 130.0, 160.0, 250.0]
+            {
                 for noise_gate in [false, true] {
                     let observer = ObserverConfig { bandwidth, noise_gate, ..now.observer };
                     let setting = format!("bandwidth {bandwidth}, noise_gate {noise_gate}");
@@ -151,7 +154,7 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
             }
         }
         ControllerKind::SlotineLi => {
-            for rigid_body in [1.0, 3.0, 10.0, 30.0, 100.0] {
+            for rigid_body in [0.3, 1.0, 3.0, 10.0, 30.0, 100.0] {
                 for friction in [1e2, 1e3, 1e4, 1e5] {
                     for leak in [0.0, 0.1] {
                         let adaptation = Adaptation { rigid_body, friction, leak };
