@@ -71,10 +71,10 @@ impl Tuning {
             },
             Condition::Delayed => Self {
                 feedback: 0.5,
-                integral_rate: 8.0,
+                integral_rate: 10.0,
                 integral_share: 0.03,
-                observer: observer(20.0),
-                adaptation: Adaptation { rigid_body: 1.0, friction: 1e3, leak: 0.0 },
+                observer: observer(5.0),
+                adaptation: Adaptation { rigid_body: 3.0, friction: 1e2, leak: 0.1 },
                 fast_bandwidth: 0.0,
                 head_bandwidth: 8.0,
             },
