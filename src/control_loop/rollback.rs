@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(show(&mut monitor, 5.0, 1e-3, Some(3e-3)), None);
         monitor.swapped(1.0);
         assert_eq!(
-            show(&mut monitor, 4.0, 5e-3, Some(15e-3)),
+            show(&mut monitor, 5.5, 5e-3, Some(15e-3)),
             None,
             "the baseline's error has grown as much"
         );

@@ -18,8 +18,6 @@ use std::sync::Arc;
 /// A step of the model [s], and the steps of a segment.
 const STEP: f64 = 0.010;
 const SEGMENT: usize = 16;
-/// Time that a segment takes, its last step included [s].
-pub const SEGMENT_SPAN: f64 = (SEGMENT + 2) as f64 * STEP;
 /// Inputs of the model for each joint: q/2, v, direction of motion, effort beyond the feedforward.
 const INPUTS_PER_JOINT: usize = 4;
 const HIDDEN: usize = 48;
@@ -46,7 +44,7 @@ pub struct Step {
 /// Consecutive steps, `SEGMENT` + 1 of them.
 pub type Segment = Vec<Arc<Step>>;
 
-/// Gathers samples into steps, and steps into segments, each of which begins a quarter after the last.
+/// Gathers samples into steps, and steps into segments, each of which begins in the middle of the last.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     samples: Vec<Sample>,
@@ -76,7 +74,7 @@ impl Recorder {
             return None;
         }
         let segment = self.steps.iter().cloned().collect();
-        self.steps.drain(..SEGMENT / 4);
+        self.steps.drain(..SEGMENT / 2);
         Some(segment)
     }
 

@@ -7,7 +7,7 @@ use crate::learner::delay::{DelayEstimate, DelayWatch};
 use crate::learner::gate::{ChangeDetector, Gate, Part, Scores, part, stack};
 use crate::learner::labeller::Labeller;
 use crate::learner::network::{Network, interpolate};
-use crate::learner::plant::{Plant, Recorder, SEGMENT_SPAN, Segment};
+use crate::learner::plant::{Plant, Recorder, Segment};
 use crate::learner::replay::{Example, Replay};
 use crate::learner::sample::Sample;
 use crate::nn::checkpoint::{Card, JointRange, ModelKind, Tensors, to_bytes};
@@ -46,7 +46,7 @@ const PROBES: usize = 64;
 const PROBED: usize = 256;
 /// Examples a second of motion, and segments.
 const EXAMPLE_RATE: f64 = 250.0;
-const SEGMENT_RATE: f64 = 25.0;
+const SEGMENT_RATE: f64 = 20.0;
 /// Time of motion for which the reservoir has room [s].
 const RESERVOIR: f64 = 20.0;
 /// Of the examples in which the reference rests, one in so many is learned from: they tell one thing again and again.
@@ -146,7 +146,6 @@ impl Learner {
         self.newest = Some(sample.stamp);
         if self.config.rule == Rule::Distal
             && let Some(segment) = self.recorder.push(&sample, gap)
-            && part(sample.stamp, SEGMENT_SPAN) == Part::Training
         {
             self.segments.push(segment, &mut self.rng);
         }
