@@ -120,7 +120,7 @@ pub fn simulate(
 ) -> Result<SimulatedEpisode> {
     config.validate()?;
     let ReferenceConfig::MultiSine(reference) = &controller.reference else {
-        return Err(Error::mismatch("controller.reference.kind", "hold", "multi_sine"));
+        return Err(Error::mismatch("controller.reference.kind", "another motion", "multi_sine"));
     };
     let joints = Robot::from_urdf(urdf)?.degrees_of_freedom();
     let (scenario, reference) = config.draw(index, joints, reference);
