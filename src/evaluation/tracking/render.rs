@@ -9,6 +9,17 @@ use crate::report::{LineChart, Page, Series, Table};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
+/// As many curves as can be told apart, where there are more controllers.
+const DRAWN: [ControllerKind; 7] = [
+    ControllerKind::PdGravity,
+    ControllerKind::PidGravity,
+    ControllerKind::DisturbanceObserver,
+    ControllerKind::SlotineLi,
+    ControllerKind::Learned,
+    ControllerKind::Full,
+    ControllerKind::Oracle,
+];
+
 impl TrackingReport {
     pub fn statements(&self) -> Vec<Statement> {
         statements(&grouped(&self.runs))
@@ -140,13 +151,14 @@ fn over_time(groups: &Grouped, scenario: ScenarioKind) -> LineChart {
         });
         Series::line(controller.name(), points.collect())
     };
-    let marks =
-        controllers_of(groups, scenario).next().map_or(Vec::new(), |(_, runs)| runs[0].origins.clone());
+    let all: Vec<_> = controllers_of(groups, scenario).collect();
+    let drawn = all.iter().filter(|(controller, _)| all.len() <= DRAWN.len() || DRAWN.contains(controller));
+    let marks = all.first().map_or(Vec::new(), |(_, runs)| runs[0].origins.clone());
     LineChart {
         title: scenario.description().into(),
         x_label: "time [s]".into(),
         y_label: "rms tracking error [mrad]".into(),
-        series: controllers_of(groups, scenario).map(|(controller, runs)| curve(controller, runs)).collect(),
+        series: drawn.map(|(controller, runs)| curve(*controller, runs)).collect(),
         y_log: true,
         marks: marks.into_iter().filter(|time| *time > 0.0).map(|time| (time, "change".into())).collect(),
     }
