@@ -148,6 +148,15 @@ impl Default for ControllerConfig {
 }
 
 impl ControllerConfig {
+    /// What a network need not learn: the feedforward, or, where the head corrects it, all that the description says.
+    pub fn known_feedforward(&self) -> Feedforward {
+        if self.head.enabled && self.head.rigid_body {
+            Feedforward::InverseDynamics
+        } else {
+            self.feedforward
+        }
+    }
+
     /// Checks ranges; the error names the key, what was found and what is expected.
     pub fn validate(&self) -> Result<()> {
         let positive = [
@@ -180,7 +189,7 @@ impl ControllerConfig {
             return Err(Error::mismatch("rotor_inertia", value, "numbers, 0 or above"));
         }
         self.observer.validate(self.update_rate)?;
-        self.head.validate(self.update_rate)
+        if self.head.enabled { self.head.validate(self.update_rate) } else { Ok(()) }
     }
 }
 

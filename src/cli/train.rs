@@ -77,7 +77,7 @@ enum Rule {
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingSettings {
     pub predictor: TrainingConfig,
-    /// Its feedforward is that of the parameter file's `controller`.
+    /// Its feedforward and rotor inertia are those of the parameter file's `controller`.
     pub controller: ControllerTrainingConfig,
 }
 
@@ -86,8 +86,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let mut parameters = None;
     if let Some(path) = &args.config {
         settings = config::read_file(path, "training")?;
-        settings.controller.feedforward =
-            config::read_file::<ControllerConfig>(path, "controller")?.feedforward;
+        let controller: ControllerConfig = config::read_file(path, "controller")?;
+        settings.controller.feedforward = controller.known_feedforward();
+        settings.controller.rotor_inertia = controller.rotor_inertia;
         parameters = Some(config::read_file::<PredictorParameters>(path, "predictor")?);
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());

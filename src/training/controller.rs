@@ -52,6 +52,8 @@ pub struct ControllerTrainingConfig {
     pub rule: TrainingRule,
     /// Of the controller that will use the weights.
     pub feedforward: Feedforward,
+    /// The same, kg m² or kg; empty: none.
+    pub rotor_inertia: Vec<f64>,
     pub seed: u64,
     /// Units of the hidden layers; those of the last are the head's features.
     pub hidden: Vec<usize>,
@@ -77,6 +79,7 @@ impl Default for ControllerTrainingConfig {
         Self {
             rule: TrainingRule::default(),
             feedforward: Feedforward::default(),
+            rotor_inertia: Vec::new(),
             seed: 0,
             hidden: vec![128, 64],
             steps: 3000,

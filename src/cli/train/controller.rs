@@ -33,6 +33,9 @@ pub fn train(
     let urdf = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let robot = Robot::from_urdf(&urdf)?.select(&recordings[0].joints)?;
     let mut dynamics = Dynamics::for_robot(&urdf, &robot)?;
+    if !config.rotor_inertia.is_empty() {
+        dynamics.set_rotor_inertia(&config.rotor_inertia)?;
+    }
     let dt = args.data.dt.unwrap_or(recordings[0].summary.interval);
     let (mut episodes, mut states) = (Vec::new(), Vec::new());
     for recording in recordings {
