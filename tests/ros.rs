@@ -93,6 +93,7 @@ fn sigint_and_sigterm_end_every_node_with_success() {
         world.line("learner", 0, &["learns for"]);
         world.record(COMMANDS, ARRAY);
         world.record("/joint_states", JOINT_STATE);
+        world.next("/joint_states");
         world.next(COMMANDS);
         // The controller first, so that its last word can be compared with where the robot was.
         for name in ["controller", "predictor", "learner", "simulator"] {
