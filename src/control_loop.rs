@@ -212,7 +212,6 @@ pub struct ControlLoop {
     baseline_effort: Vec<f64>,
     /// Of the last command, what the observer's model explains.
     explained: Vec<f64>,
-    last_feedforward: Vec<f64>,
     sample: Sample,
     /// Stamp of the state of the last tick, and the last state that could be used.
     last: Option<Stamp>,
@@ -240,7 +239,6 @@ impl ControlLoop {
             observer: DisturbanceObserver::new(&config.observer, &robot, dynamics.clone()),
             head,
             explained: vec![0.0; joints],
-            last_feedforward: vec![0.0; joints],
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
             residual: Residual::new(limit, config.fade_time),
             authority: Authority::new(config.authority * config.assistance.share()),
@@ -459,7 +457,8 @@ impl ControlLoop {
         self.motion.sample(&mut self.reference, self.governor.scaling());
         let undisturbed = self.verdict.is_undisturbed();
         if let Some(head) = &mut self.head {
-            let efforts = [&self.sample.effort[..], &self.last_feedforward];
+            // as yet those of the last tick
+            let efforts = [&self.sample.effort[..], &self.baseline.feedforward_effort];
             head.observe(state, efforts, dt, undisturbed, self.residual.current());
         }
         self.baseline.command(state, &self.reference, dt, &mut self.baseline_effort);
@@ -501,7 +500,6 @@ impl ControlLoop {
                 - self.baseline.friction_effort[joint]
                 - authority * self.residual_effort[joint];
         }
-        self.last_feedforward.copy_from_slice(&self.baseline.feedforward_effort);
         self.record(state, out);
         self.watch_weights(authority, dt);
         retired

@@ -15,6 +15,7 @@
 
 pub mod error;
 pub mod files;
+pub mod vector;
 
 pub mod state;
 pub mod trajectory;

@@ -5,6 +5,8 @@
 //! the prior mixed in, so that it can never exceed the prior, however long nothing is learned (Kulhavý, *Restricted
 //! exponential forgetting*, 1987, for the idea).
 
+use crate::vector::dot;
+
 /// Weights and their covariance; all buffers are made at construction.
 #[derive(Clone, Debug)]
 pub struct Belief {
@@ -74,18 +76,4 @@ impl Belief {
             }
         }
     }
-}
-
-/// Four sums at a time, so that the compiler may use vector registers.
-pub fn dot(left: &[f64], right: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    let (left_blocks, left_rest) = left.as_chunks::<4>();
-    let (right_blocks, right_rest) = right.as_chunks::<4>();
-    for (left, right) in left_blocks.iter().zip(right_blocks) {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
-        }
-    }
-    let rest: f64 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }

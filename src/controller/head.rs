@@ -8,13 +8,14 @@
 mod low_pass;
 mod rigid_body;
 
-use crate::controller::belief::{Belief, dot};
+use crate::controller::belief::Belief;
 use crate::controller::features::{FEATURES_PER_JOINT, write_features};
 use crate::controller::residual::ResidualModel;
 use crate::error::{Error, Result};
 use crate::reference::ReferencePoint;
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::State;
+use crate::vector::dot;
 use low_pass::LowPass;
 use rigid_body::RigidBody;
 use serde::{Deserialize, Serialize};

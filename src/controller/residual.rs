@@ -1,12 +1,13 @@
 //! The learned part of the command: an MLP of the reference motion, clipped, and exchanged without a jump.
 
-use crate::controller::belief::{Belief, dot};
+use crate::controller::belief::Belief;
 use crate::controller::features::{FEATURES_PER_JOINT, LARGEST_FEATURE, write_features};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::{self, Card, ModelKind, Tensors, from_bytes};
 use crate::nn::mlp::{FrozenMlp, MlpConfig, values};
 use crate::reference::ReferencePoint;
 use crate::robot::Robot;
+use crate::vector::dot;
 use std::path::Path;
 
 /// A network that has been checked against the robot and is ready for the tick.

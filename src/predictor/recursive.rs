@@ -1,6 +1,8 @@
 //! Recursive least squares for several times ahead at once: the outcome of a prediction is known only when its time
 //! has come, and is then learned with the gain that its regressors had.
 
+use crate::vector::dot;
+
 /// A wrong outcome (a glitch of a sensor, a knock) pulls no more than one of so many usual errors.
 const CLIP: f64 = 5.0;
 /// No motion is that many spreads away.
@@ -165,20 +167,6 @@ fn update(covariance: &mut [f64], regressors: &[f64], gain: &mut [f64], forgetti
     }
     gain.iter_mut().for_each(|gain| *gain /= denominator);
     true
-}
-
-pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
-    // four sums, so that the compiler may use vector registers
-    let mut sums = [0.0; 4];
-    let (left_blocks, left_rest) = left.as_chunks::<4>();
-    let (right_blocks, right_rest) = right.as_chunks::<4>();
-    for (left, right) in left_blocks.iter().zip(right_blocks) {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
-        }
-    }
-    let rest: f64 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Ridge auto-regression on the last samples, fitted at once: what a learned predictor has to beat, and one of its experts.
 
-use super::recursive::dot;
 use crate::error::{Error, Result};
 use crate::nn::normalizer::LIMIT;
 use crate::state::{Space, State};
+use crate::vector::dot;
 use nalgebra::{DMatrix, DVector};
 
 /// Samples that the regression looks back on.
