@@ -1,7 +1,7 @@
 //! Robot, control loop and learner in one process and one thread, faster than real time and bit for bit repeatable:
 //! for tests, for training data and for evaluation without ROS.
 
-use crate::command::{Command, Mode};
+use crate::command::Command;
 use crate::control_loop::{ControlLoop, ControllerConfig};
 use crate::controller::ResidualModel;
 use crate::error::Result;
@@ -11,9 +11,9 @@ use crate::sim::{Arm, ArmConfig, Plant, Scenario};
 use crate::state::State;
 use std::time::Duration;
 
-/// A simulated arm under control, with a learner if there is a config for one.
-pub struct ClosedLoop {
-    pub arm: Arm,
+/// A simulated robot under control, with a learner if there is a config for one.
+pub struct ClosedLoop<P = Arm> {
+    pub plant: P,
     pub control: ControlLoop,
     learner: Option<PacedLearner>,
     command: Command,
@@ -40,8 +40,8 @@ struct PacedLearner {
     ticks_per_update: u64,
 }
 
-impl ClosedLoop {
-    /// A robot in `scenario` from the start; with a learner the controller accepts its weights.
+impl ClosedLoop<Arm> {
+    /// An arm in `scenario` from the start.
     pub fn new(
         urdf: &str,
         arm: ArmConfig,
@@ -49,16 +49,29 @@ impl ClosedLoop {
         controller: ControllerConfig,
         learner: Option<LearnerConfig>,
     ) -> Result<Self> {
-        let rate = controller.update_rate;
+        let mut arm = Arm::new(urdf, arm)?;
+        arm.set_scenario(scenario)?;
+        Self::with_plant(urdf, arm, controller, learner)
+    }
+}
+
+impl<P: Plant> ClosedLoop<P> {
+    /// The robot of `urdf`, as `plant` simulates it; with a learner the controller accepts its weights.
+    pub fn with_plant(
+        urdf: &str,
+        plant: P,
+        controller: ControllerConfig,
+        learner: Option<LearnerConfig>,
+    ) -> Result<Self> {
+        let (rate, command_interface) = (controller.update_rate, controller.command_interface);
+        let learner = learner.map(|config| LearnerConfig { command_interface, ..config });
         let controller =
             ControllerConfig { learning: learner.is_some(), accept_weights: learner.is_some(), ..controller };
         let control = ControlLoop::load(controller, urdf)?;
         let learner = learner.map(|config| PacedLearner::new(config, control.robot(), rate)).transpose()?;
-        let mut arm = Arm::new(urdf, arm)?;
-        arm.set_scenario(scenario)?;
         Ok(Self {
-            arm,
-            command: Command::zeros(Mode::Effort, control.robot().degrees_of_freedom()),
+            plant,
+            command: Command::zeros(command_interface, control.robot().degrees_of_freedom()),
             control,
             learner,
             period: Duration::from_secs_f64(1.0 / rate),
@@ -72,10 +85,10 @@ impl ClosedLoop {
         for _ in 0..ticks {
             self.tick()?;
             let (control, command) = (&self.control, &self.command);
-            let (measured, actual) = (self.arm.state(), self.arm.true_state());
+            let (measured, actual) = (self.plant.state(), self.plant.true_state());
             let time = self.ticks as f64 * self.period.as_secs_f64();
             observe(Tick { time, measured, actual, command, control });
-            self.arm.step(&self.command, self.period)?;
+            self.plant.step(&self.command, self.period)?;
         }
         Ok(())
     }
@@ -97,7 +110,7 @@ impl ClosedLoop {
     }
 
     fn tick(&mut self) -> Result<()> {
-        let state = self.arm.state();
+        let state = self.plant.state();
         self.control.hear_learner(state.stamp);
         drop(self.control.tick(state.stamp, Some(state), &mut self.command));
         self.ticks += 1;

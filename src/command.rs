@@ -2,6 +2,7 @@
 
 use crate::state::Stamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The quantity that the actuators are commanded in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,23 @@ pub enum Mode {
     /// Joint torque or force, Nm or N.
     #[default]
     Effort,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Position => "position",
+            Self::Velocity => "velocity",
+            Self::Effort => "effort",
+        })
+    }
+}
+
+impl Mode {
+    /// The topic of a forward_command_controller, as ros2_control's examples name it.
+    pub fn topic(self) -> String {
+        format!("{self}_controller/commands")
+    }
 }
 
 /// One command for all joints, computed from the measurement at `stamp`.

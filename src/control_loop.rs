@@ -1,11 +1,13 @@
 //! One tick from measurement to command: freshness, reference, baseline, residual, authority, limits.
 //!
-//! u = limit(u_baseline + α · clip(u_residual, ±r_max)); with α = 0 the command is the baseline's, bit for bit.
+//! u = limit(u_baseline + α · clip(u_residual, ±r_max)); with α = 0 the command is the baseline's, bit for bit. A command is
+//! an effort, or the velocity or position that a joint's drive is told, as the `command_interface` says.
 //! The tick allocates nothing, waits for nothing, and logs nothing: it returns a [`Verdict`].
 
 mod authority;
 mod governor;
 mod motion;
+mod preview;
 mod rollback;
 mod verdict;
 
@@ -21,11 +23,14 @@ use crate::controller::{
 };
 use crate::error::{Error, Result};
 use crate::learner::Sample;
+use crate::delay_line::DelayLine;
+use crate::learner::LONGEST_DELAY;
 use crate::reference::{ReferencePoint, SplineTrajectory};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::{Stamp, State};
 use crate::trajectory::Trajectory;
 use authority::Authority;
+use preview::Preview;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +41,11 @@ use std::path::Path;
 pub struct ControllerConfig {
     /// Ticks a second.
     pub update_rate: f64,
+    /// What the joints' drives take.
+    pub command_interface: Mode,
+    /// Time from a command to its effect, s: learned are commands for the motion so much later.
+    pub command_delay: f64,
+    /// Of efforts; a velocity's or position's is the reference's.
     pub feedforward: Feedforward,
     /// Inertia of the motors seen at the joints [kg m², or kg], in the robot's order; empty: none.
     pub rotor_inertia: Vec<f64>,
@@ -60,7 +70,8 @@ pub struct ControllerConfig {
     /// Largest share α of the learned residual, 0 to 1. 0 is the baseline alone.
     pub authority: f64,
     pub assistance: Assistance,
-    /// Largest residual as a share of a joint's effort limit, 0 to 1.
+    /// Largest residual as a share of a joint's limit of effort or velocity, or, of positions, of the way at that velocity
+    /// in 0.2 s; 0 to 1.
     pub residual_limit: f64,
     /// Time in which new weights take over [s].
     pub fade_time: f64,
@@ -122,6 +133,8 @@ impl Default for ControllerConfig {
     fn default() -> Self {
         Self {
             update_rate: 500.0,
+            command_interface: Mode::Effort,
+            command_delay: 0.0,
             feedforward: Feedforward::Gravity,
             rotor_inertia: Vec::new(),
             observer: ObserverConfig::default(),
@@ -150,7 +163,7 @@ impl Default for ControllerConfig {
 impl ControllerConfig {
     /// What a network need not learn: the feedforward, or, where the head corrects it, all that the description says.
     pub fn known_feedforward(&self) -> Feedforward {
-        if self.head.enabled && self.head.rigid_body {
+        if self.head.enabled && self.head.rigid_body && self.command_interface == Mode::Effort {
             Feedforward::InverseDynamics
         } else {
             self.feedforward
@@ -182,6 +195,9 @@ impl ControllerConfig {
                 return Err(Error::mismatch(key, value, "a number, 0 or above"));
             }
         }
+        if !(0.0..=LONGEST_DELAY).contains(&self.command_delay) {
+            return Err(Error::mismatch("command_delay", self.command_delay, format!("0 to {LONGEST_DELAY} s")));
+        }
         if self.kept_models == 0 {
             return Err(Error::mismatch("kept_models", 0, "1 or more"));
         }
@@ -189,6 +205,10 @@ impl ControllerConfig {
             return Err(Error::mismatch("rotor_inertia", value, "numbers, 0 or above"));
         }
         self.observer.validate(self.update_rate)?;
+        if self.observer.bandwidth > 0.0 && self.command_interface != Mode::Effort {
+            let expected = "0: the observer is one of efforts, and command_interface is not effort";
+            return Err(Error::mismatch("observer.bandwidth", self.observer.bandwidth, expected));
+        }
         if self.head.enabled { self.head.validate(self.update_rate) } else { Ok(()) }
     }
 }
@@ -207,11 +227,18 @@ pub struct ControlLoop {
     governor: Governor,
     motion: Motion,
     reference: ReferencePoint,
-    residual_effort: Vec<f64>,
-    /// Efforts of the baseline, before the residual is added.
-    baseline_effort: Vec<f64>,
-    /// Of the last command, what the observer's model explains.
-    explained: Vec<f64>,
+    /// The reference when the command will act.
+    preview: Preview,
+    learned: Vec<f64>,
+    /// The command of the baseline, before the residual is added.
+    baseline_command: Vec<f64>,
+    /// Of the last commands [command | the baseline's feedforward | what the observer's model explains], and of the one that
+    /// acted between the last measurements.
+    sent: DelayLine,
+    sending: Vec<f64>,
+    acted: Vec<f64>,
+    /// Where a drive that takes positions was last told to be.
+    commanded_position: Vec<f64>,
     sample: Sample,
     /// Stamp of the state of the last tick, and the last state that could be used.
     last: Option<Stamp>,
@@ -225,6 +252,7 @@ pub struct ControlLoop {
 impl ControlLoop {
     pub fn new(config: ControllerConfig, robot: Robot, mut dynamics: Dynamics) -> Result<Self> {
         config.validate()?;
+        let robot = robot.commanded_by(config.command_interface);
         let joints = robot.degrees_of_freedom();
         if !config.rotor_inertia.is_empty() {
             dynamics.set_rotor_inertia(&config.rotor_inertia)?;
@@ -234,11 +262,15 @@ impl ControlLoop {
             .enabled
             .then(|| Head::new(&config.head, &robot, dynamics.clone(), config.update_rate));
         let baseline_config = BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
-        let limit = robot.limits.effort.iter().map(|effort| config.residual_limit * effort).collect();
+        let limit = robot.command_scale().iter().map(|scale| config.residual_limit * scale).collect();
+        let longest = (config.command_delay * config.update_rate).ceil() as usize;
         Ok(Self {
             observer: DisturbanceObserver::new(&config.observer, &robot, dynamics.clone()),
             head,
-            explained: vec![0.0; joints],
+            sent: DelayLine::new(3 * joints, longest),
+            sending: vec![0.0; 3 * joints],
+            acted: vec![0.0; 3 * joints],
+            commanded_position: vec![0.0; joints],
             baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
             residual: Residual::new(limit, config.fade_time),
             authority: Authority::new(config.authority * config.assistance.share()),
@@ -247,8 +279,9 @@ impl ControlLoop {
             governor: Governor::new(joints),
             motion: Motion::new(&config.reference, &robot)?,
             reference: ReferencePoint::zeros(joints),
-            residual_effort: vec![0.0; joints],
-            baseline_effort: vec![0.0; joints],
+            preview: Preview::new(joints, config.command_interface != Mode::Effort),
+            learned: vec![0.0; joints],
+            baseline_command: vec![0.0; joints],
             sample: Sample::zeros(joints),
             last: None,
             last_state: State::zeros(joints),
@@ -400,7 +433,7 @@ impl ControlLoop {
         state: Option<&State>,
         out: &mut Command,
     ) -> Option<Box<ResidualModel>> {
-        out.mode = Mode::Effort;
+        out.mode = self.config.command_interface;
         match self.usable(now, state) {
             Ok(state) => {
                 self.keep_silence_measurable(now);
@@ -413,15 +446,25 @@ impl ControlLoop {
         }
     }
 
-    /// The command that is safe with no further tick to follow it: the effort that carries the robot's weight.
+    /// The command that is safe with no further tick to follow it: the effort that carries the robot's weight, no velocity,
+    /// or the position that was last commanded.
     pub fn safe_command(&mut self, out: &mut Command) {
-        out.mode = Mode::Effort;
+        out.mode = self.config.command_interface;
         out.stamp = self.last_state.stamp;
         out.values.fill(0.0);
-        if self.last.is_some() {
-            self.baseline.gravity(&self.last_state.position, &mut out.values);
-            self.robot.limits.clamp_effort(&mut out.values);
+        match out.mode {
+            Mode::Effort if self.last.is_some() => {
+                self.baseline.gravity(&self.last_state.position, &mut out.values);
+                self.robot.limits.clamp_effort(&mut out.values);
+            }
+            Mode::Position => out.values.copy_from_slice(&self.commanded_position),
+            Mode::Effort | Mode::Velocity => {}
         }
+    }
+
+    /// Whether commands can be sent yet: where the robot is must be known before it is told a position.
+    pub fn can_command(&self) -> bool {
+        self.config.command_interface != Mode::Position || self.last.is_some()
     }
 
     /// The state, if it exists, is finite and fresh.
@@ -454,55 +497,95 @@ impl ControlLoop {
     fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {
         let dt = self.advance(state);
         let slowed = self.governor.scaling() < 1.0;
-        self.motion.sample(&mut self.reference, self.governor.scaling());
+        let scaling = self.governor.scaling();
+        self.motion.sample(scaling, &mut self.reference);
+        // a command acts for a period from its delay on
+        let ahead = self.config.command_delay + 0.5 / self.config.update_rate;
+        self.preview.look(&self.motion, ahead, scaling);
+        self.recall();
+        let joints = self.robot.degrees_of_freedom();
+        let (acted, explained) = self.acted.split_at(2 * joints);
         let undisturbed = self.verdict.is_undisturbed();
         if let Some(head) = &mut self.head {
-            // as yet those of the last tick
-            let efforts = [&self.sample.effort[..], &self.baseline.feedforward_effort];
-            head.observe(state, efforts, dt, undisturbed, self.residual.current());
+            let (command, feedforward) = acted.split_at(joints);
+            head.observe(state, [command, feedforward], dt, undisturbed, self.residual.current());
         }
-        self.baseline.command(state, &self.reference, dt, &mut self.baseline_effort);
+        self.baseline.command(state, &self.reference, dt, &mut self.baseline_command);
         if let Some(observer) = &mut self.observer {
-            observer.observe(state, &self.explained, dt);
-            for (effort, disturbance) in self.baseline_effort.iter_mut().zip(observer.disturbance()) {
+            observer.observe(state, explained, dt);
+            for (effort, disturbance) in self.baseline_command.iter_mut().zip(observer.disturbance()) {
                 *effort -= disturbance;
             }
         }
         out.stamp = state.stamp;
-        out.values.copy_from_slice(&self.baseline_effort);
+        out.values.copy_from_slice(&self.baseline_command);
         let retired = self.residual.advance(dt);
-        self.residual.evaluate(&self.reference, &mut self.residual_effort);
+        self.residual.evaluate(&self.preview.motion.point, &mut self.learned);
         if let Some(head) = &mut self.head {
-            let feedforward = &self.baseline.feedforward_effort;
-            head.add_effort(&self.reference, feedforward, &mut self.residual_effort);
+            let known = [&self.baseline.feedforward[..], &self.baseline.friction];
+            head.add_command(&self.preview.motion, known, &mut self.learned);
         }
-        let clipped = self.residual.clip(&mut self.residual_effort);
+        let clipped = self.residual.clip(&mut self.learned);
         let fault = self.learned_part_fault(now, state);
         let authority =
             self.authority.update(fault, self.head.is_some() || self.residual.card().is_some(), dt);
         if authority > 0.0 {
-            for (effort, residual) in out.values.iter_mut().zip(&self.residual_effort) {
-                *effort += authority * residual;
+            for (command, residual) in out.values.iter_mut().zip(&self.learned) {
+                *command += authority * residual;
             }
         }
         if let Some(joint) = first_non_finite(&out.values) {
             self.hold_blindly(Fault::CommandNotFinite { joint }, out);
             return retired;
         }
-        let limited = self.robot.limits.limit_effort(&state.position, &state.velocity, &mut out.values);
+        let limited = self.limit(state, dt, &mut out.values);
         self.verdict = match fault {
             Some(fault) => Verdict::Baseline(fault),
             None if limited || clipped || slowed => Verdict::Limited,
             None => Verdict::Tracking,
         };
-        for (joint, explained) in self.explained.iter_mut().enumerate() {
-            *explained = out.values[joint]
-                - self.baseline.friction_effort[joint]
-                - authority * self.residual_effort[joint];
-        }
+        self.remember(authority, &out.values);
         self.record(state, out);
         self.watch_weights(authority, dt);
         retired
+    }
+
+    /// Brings `command` within what the robot may do; says whether it had to change.
+    fn limit(&mut self, state: &State, dt: f64, command: &mut [f64]) -> bool {
+        let limits = &self.robot.limits;
+        match self.config.command_interface {
+            Mode::Effort => limits.limit_effort(&state.position, &state.velocity, command),
+            Mode::Velocity => limits.limit_velocity(&state.position, command),
+            Mode::Position => {
+                let limited = limits.limit_position(&self.commanded_position, dt, command);
+                self.commanded_position.copy_from_slice(command);
+                limited
+            }
+        }
+    }
+
+    /// Keeps what was sent until it acts.
+    fn remember(&mut self, authority: f64, command: &[f64]) {
+        let joints = command.len();
+        let (sent, explained) = self.sending.split_at_mut(2 * joints);
+        sent[..joints].copy_from_slice(command);
+        sent[joints..].copy_from_slice(&self.baseline.feedforward);
+        let unmodelled = self.head.as_ref().map_or(&self.learned[..], Head::unmodelled);
+        for (joint, explained) in explained.iter_mut().enumerate() {
+            *explained = command[joint] - self.baseline.friction[joint] - authority * unmodelled[joint];
+        }
+        self.sent.push(&self.sending);
+    }
+
+    /// Takes out what acted between the last measurements: between two commands when the delay is not one of whole ticks.
+    fn recall(&mut self) {
+        let delay = self.config.command_delay * self.config.update_rate;
+        let (ticks, part) = (delay.floor(), delay.fract());
+        let [later, earlier] = [ticks, ticks + 1.0].map(|ticks| self.sent.ago(ticks as usize));
+        let Some((later, earlier)) = later.zip(earlier) else { return };
+        for (acted, (later, earlier)) in self.acted.iter_mut().zip(later.iter().zip(earlier)) {
+            *acted = later + part * (earlier - later);
+        }
     }
 
     /// Moves the reference on by the time between the last state and this one; starts it at the first state, and
@@ -512,8 +595,11 @@ impl ControlLoop {
         let dt = self.last.map_or(0.0, |last| state.stamp.since(last).clamp(0.0, longest));
         if self.last.is_none() {
             self.motion.start(&self.robot, state);
+            self.commanded_position.copy_from_slice(&state.position);
         } else if matches!(self.verdict, Verdict::Holding(_)) {
             self.motion.restart(&self.robot, state);
+            self.commanded_position.copy_from_slice(&state.position);
+            self.sent.clear();
             self.baseline.reset();
             self.observer.iter_mut().for_each(DisturbanceObserver::reset);
             self.head.iter_mut().for_each(Head::interrupt);
@@ -528,8 +614,8 @@ impl ControlLoop {
 
     /// Why the learned part must not act, if anything stands against it.
     fn learned_part_fault(&mut self, now: Stamp, state: &State) -> Option<Fault> {
-        if let Some(joint) = first_non_finite(&self.residual_effort) {
-            self.residual_effort.fill(0.0);
+        if let Some(joint) = first_non_finite(&self.learned) {
+            self.learned.fill(0.0);
             self.authority.drop_to_zero();
             return Some(Fault::ResidualNotFinite { joint });
         }
@@ -569,7 +655,7 @@ impl ControlLoop {
         Some(Fault::ToleranceViolated { joint, error, tolerance })
     }
 
-    /// Without a state that can be trusted there is no feedback: carry the weight at the last known position.
+    /// Without a state that can be trusted there is no feedback: carry the weight at the last known position, or stand.
     fn hold_blindly(&mut self, fault: Fault, out: &mut Command) {
         self.safe_command(out);
         self.verdict = Verdict::Holding(fault);
@@ -582,8 +668,8 @@ impl ControlLoop {
         self.sample.reference_velocity.copy_from_slice(&self.reference.velocity);
         self.sample.reference_acceleration.copy_from_slice(&self.reference.acceleration);
         // a learner's network has to learn what nothing else knows
-        let known = self.head.as_ref().map_or(&self.baseline.feedforward_effort[..], Head::known);
+        let known = self.head.as_ref().map_or(&self.baseline.feedforward[..], Head::known);
         self.sample.feedforward_effort.copy_from_slice(known);
-        self.sample.feedback_effort.copy_from_slice(&self.baseline.feedback_effort);
+        self.sample.feedback_effort.copy_from_slice(&self.baseline.feedback);
     }
 }

@@ -20,6 +20,7 @@ pub mod vector;
 pub mod state;
 pub mod trajectory;
 pub mod command;
+mod delay_line;
 pub mod robot;
 pub mod measurement;
 pub mod reference;

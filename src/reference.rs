@@ -34,6 +34,19 @@ impl ReferencePoint {
     }
 }
 
+/// A motion at one time, with the derivative of its acceleration, rad/s³ or m/s³.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MotionPoint {
+    pub point: ReferencePoint,
+    pub jerk: Vec<f64>,
+}
+
+impl MotionPoint {
+    pub fn zeros(degrees_of_freedom: usize) -> Self {
+        Self { point: ReferencePoint::zeros(degrees_of_freedom), jerk: vec![0.0; degrees_of_freedom] }
+    }
+}
+
 /// A motion that can be asked for any time.
 pub trait Reference {
     /// Fills `out` with the motion `time` seconds after its beginning; before it, the motion rests where it begins.

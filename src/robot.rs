@@ -9,6 +9,7 @@ pub use dynamics::Dynamics;
 pub use limits::Limits;
 pub use urdf::urdf_sha256;
 
+use crate::command::Mode;
 use crate::error::{Error, Result};
 use crate::state::Space;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub struct Robot {
     pub name: String,
     pub joints: Vec<String>,
     pub space: Space,
+    /// What its drives take; a description does not say, so it is effort until somebody else does.
+    pub command_interface: Mode,
     /// SHA-256 of the description; none when nothing but the names of the joints is known.
     pub urdf_sha256: Option<String>,
     pub kinds: Vec<JointKind>,
@@ -79,6 +82,7 @@ impl Robot {
             name: String::new(),
             joints: joints.to_vec(),
             space: Space::Joints,
+            command_interface: Mode::Effort,
             urdf_sha256: None,
             kinds: vec![JointKind::Revolute; n],
             limits,
@@ -92,9 +96,24 @@ impl Robot {
         self.joints.len()
     }
 
-    /// The effort that one unit of a network's output stands for: a tenth of each joint's limit, Nm or N.
-    pub fn effort_scale(&self) -> Vec<f64> {
-        self.limits.effort.iter().map(|limit| 0.1 * limit).collect()
+    /// The same robot with drives that take `command_interface`.
+    pub fn commanded_by(self, command_interface: Mode) -> Self {
+        Self { command_interface, ..self }
+    }
+
+    /// What a learned command is measured by: the limit of efforts (Nm or N) or of velocities (rad/s or m/s); of
+    /// positions the way at the velocity limit in [`Limits::POSITION_LOOP`] (rad or m).
+    pub fn command_scale(&self) -> Vec<f64> {
+        match self.command_interface {
+            Mode::Effort => self.limits.effort.clone(),
+            Mode::Velocity => self.limits.velocity.clone(),
+            Mode::Position => self.limits.velocity.iter().map(|limit| Limits::POSITION_LOOP * limit).collect(),
+        }
+    }
+
+    /// The command that one unit of a network's output stands for: a tenth of [`Self::command_scale`].
+    pub fn output_scale(&self) -> Vec<f64> {
+        self.command_scale().iter().map(|scale| 0.1 * scale).collect()
     }
 
     /// What each coordinate is measured in.
@@ -185,6 +204,7 @@ mod tests {
     pub fn robot(kinds: &[JointKind]) -> Robot {
         let n = kinds.len();
         Robot {
+            command_interface: Mode::Effort,
             name: "test".into(),
             joints: (1..=n).map(|i| format!("joint{i}")).collect(),
             space: Space::Joints,

@@ -1,7 +1,6 @@
 //! The simulated robot: MuJoCo behind [`Plant`], the seam that a real robot's driver would fill.
 
 pub mod scenario;
-mod delay_line;
 mod model;
 pub mod arm;
 pub mod inner_loop;
@@ -19,6 +18,9 @@ use std::time::Duration;
 pub trait Plant {
     /// The newest measurement.
     fn state(&self) -> &State;
+
+    /// The state without noise.
+    fn true_state(&self) -> &State;
 
     /// Lets `dt` pass under `command`.
     fn step(&mut self, command: &Command, dt: Duration) -> Result<()>;

@@ -69,7 +69,7 @@ fn the_delay_of_the_arm_is_found() {
         run.run(150.0, |tick| {
             data.position.push(tick.measured.position.clone());
             data.velocity.push(tick.measured.velocity.clone());
-            let known = &tick.control.baseline().feedforward_effort;
+            let known = &tick.control.baseline().feedforward;
             let beyond = tick.command.values.iter().zip(known).map(|(effort, known)| effort - known);
             data.effort.push(beyond.collect());
         })

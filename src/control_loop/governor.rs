@@ -45,7 +45,7 @@ impl Governor {
         for (index, state) in prediction.states[..steps].iter().enumerate().skip(stride - 1).step_by(stride) {
             let ahead = prediction.stamp + prediction.horizon.time_from_start(index + 1);
             let ahead = ahead.since(last) * self.scaling;
-            motion.sample_ahead(ahead, &mut self.reference);
+            motion.sample_ahead(ahead, 1.0, &mut self.reference);
             for (reference, predicted) in self.reference.position.iter().zip(&state.position) {
                 largest = largest.max((reference - predicted).abs());
             }

@@ -117,22 +117,22 @@ impl Motion {
     }
 
     /// Writes the present reference; at a clock that runs `scaling` times as fast, velocities are that much smaller.
-    pub fn sample(&self, out: &mut ReferencePoint, scaling: f64) {
-        self.sample_ahead(0.0, out);
-        if scaling != 1.0 {
-            out.velocity.iter_mut().for_each(|velocity| *velocity *= scaling);
-            out.acceleration.iter_mut().for_each(|acceleration| *acceleration *= scaling * scaling);
-        }
+    pub fn sample(&self, scaling: f64, out: &mut ReferencePoint) {
+        self.sample_ahead(0.0, scaling, out);
     }
 
-    /// Writes the reference `ahead` seconds from now.
-    pub fn sample_ahead(&self, ahead: f64, out: &mut ReferencePoint) {
-        let time = (self.time + ahead).max(0.0);
+    /// As [`Self::sample`], for `ahead` seconds from now.
+    pub fn sample_ahead(&self, ahead: f64, scaling: f64, out: &mut ReferencePoint) {
+        let time = (self.time + scaling * ahead).max(0.0);
         match (&self.source, &self.built_in) {
             (Source::Hold, _) => out.copy_from(&self.hold),
             (Source::BuiltIn, Some(built_in)) => built_in.sample(time, out),
             (Source::BuiltIn, None) => {}
             (Source::Trajectory(trajectory), _) => trajectory.sample(time, out),
+        }
+        if scaling != 1.0 {
+            out.velocity.iter_mut().for_each(|velocity| *velocity *= scaling);
+            out.acceleration.iter_mut().for_each(|acceleration| *acceleration *= scaling * scaling);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The plain controller that everything stands on: PID feedback with a feedforward from the robot's description.
 //!
-//! u = u_feedforward + p (q_r − q) + d (v_r − v) + ∫ i (q_r − q) dt, with the integral clamped to ±i_clamp.
+//! u = u_feedforward + p (q_r − q) + d (v_r − v) + ∫ i (q_r − q) dt, with the integral clamped to ±i_clamp; u is an effort,
+//! or, of drives that take them, a velocity with the feedforward v_r or a position with the feedforward q_r.
 
+use crate::command::Mode;
 use crate::error::{Error, Result};
 use crate::reference::ReferencePoint;
 use crate::robot::{Dynamics, Robot};
@@ -9,23 +11,26 @@ use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Gains of one joint; names as in joint_trajectory_controller.
+/// Gains of one joint; names as in joint_trajectory_controller. Units are those of efforts; with velocities commanded p is in
+/// 1/s, i in 1/s² and i_clamp in rad/s or m/s, with positions i in 1/s and d in s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gains {
     /// Nm/rad or N/m.
+    #[serde(default)]
     pub p: f64,
     /// Nm/(rad·s) or N/(m·s).
     #[serde(default)]
     pub i: f64,
     /// Nm·s/rad or N·s/m.
+    #[serde(default)]
     pub d: f64,
     /// Largest effort of the integral part, Nm or N.
     #[serde(default)]
     pub i_clamp: f64,
 }
 
-/// What the baseline adds to the feedback.
+/// What the baseline adds to the feedback where efforts are commanded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Feedforward {
@@ -49,18 +54,19 @@ pub struct BaselineConfig {
 /// Its parts are kept from tick to tick, for reporting and for learning.
 #[derive(Clone, Debug)]
 pub struct Baseline {
-    feedforward: Feedforward,
+    mode: Mode,
+    kind: Feedforward,
     gains: Vec<Gains>,
     dynamics: Dynamics,
     integral: Vec<f64>,
     /// What of the feedforward is friction.
-    pub friction_effort: Vec<f64>,
-    pub feedback_effort: Vec<f64>,
-    pub feedforward_effort: Vec<f64>,
+    pub friction: Vec<f64>,
+    pub feedback: Vec<f64>,
+    pub feedforward: Vec<f64>,
 }
 
 impl Baseline {
-    /// Checks that every joint of the robot has gains, and no other has.
+    /// Checks that every joint of the robot has gains, and no other has; with positions commanded none needs them.
     pub fn new(config: &BaselineConfig, robot: &Robot, dynamics: Dynamics) -> Result<Self> {
         if let Some(unknown) = config.gains.keys().find(|joint| !robot.joints.contains(joint)) {
             return Err(Error::mismatch(
@@ -69,16 +75,17 @@ impl Baseline {
                 format!("the robot's joints {:?}", robot.joints),
             ));
         }
-        let gains = robot.joints.iter().map(|joint| joint_gains(config, joint)).collect::<Result<_>>()?;
+        let gains = robot.joints.iter().map(|joint| joint_gains(config, robot.command_interface, joint));
         let zeros = vec![0.0; robot.degrees_of_freedom()];
         Ok(Self {
-            feedforward: config.feedforward,
-            gains,
+            mode: robot.command_interface,
+            kind: config.feedforward,
+            gains: gains.collect::<Result<_>>()?,
             dynamics,
             integral: zeros.clone(),
-            friction_effort: zeros.clone(),
-            feedback_effort: zeros.clone(),
-            feedforward_effort: zeros,
+            friction: zeros.clone(),
+            feedback: zeros.clone(),
+            feedforward: zeros,
         })
     }
 
@@ -87,7 +94,7 @@ impl Baseline {
         self.integral.fill(0.0);
     }
 
-    /// Computes the effort for `state` and `reference` into `out`, Nm or N. `dt` [s] since the last tick.
+    /// Computes the command for `state` and `reference` into `out`. `dt` [s] since the last tick.
     pub fn command(&mut self, state: &State, reference: &ReferencePoint, dt: f64, out: &mut [f64]) {
         self.compute_feedforward(state, reference);
         for (joint, gains) in self.gains.iter().enumerate() {
@@ -96,8 +103,8 @@ impl Baseline {
             let integral = &mut self.integral[joint];
             *integral = (*integral + gains.i * position_error * dt).clamp(-gains.i_clamp, gains.i_clamp);
             let feedback = gains.p * position_error + gains.d * velocity_error + *integral;
-            self.feedback_effort[joint] = feedback;
-            out[joint] = self.feedforward_effort[joint] + feedback;
+            self.feedback[joint] = feedback;
+            out[joint] = self.feedforward[joint] + feedback;
         }
     }
 
@@ -107,24 +114,31 @@ impl Baseline {
     }
 
     fn compute_feedforward(&mut self, state: &State, reference: &ReferencePoint) {
-        let out = &mut self.feedforward_effort;
-        match self.feedforward {
-            Feedforward::None => out.fill(0.0),
-            Feedforward::Gravity => self.dynamics.gravity(&state.position, out),
-            Feedforward::InverseDynamics => {
-                let ReferencePoint { position, velocity, acceleration } = reference;
+        let out = &mut self.feedforward;
+        let ReferencePoint { position, velocity, acceleration } = reference;
+        match (self.mode, self.kind) {
+            (Mode::Velocity, _) => out.copy_from_slice(velocity),
+            (Mode::Position, _) => out.copy_from_slice(position),
+            (Mode::Effort, Feedforward::None) => out.fill(0.0),
+            (Mode::Effort, Feedforward::Gravity) => self.dynamics.gravity(&state.position, out),
+            (Mode::Effort, Feedforward::InverseDynamics) => {
                 self.dynamics.inverse_dynamics(position, velocity, acceleration, out);
-                self.dynamics.friction(velocity, &mut self.friction_effort);
-                out.iter_mut().zip(&self.friction_effort).for_each(|(effort, friction)| *effort += friction);
+                self.dynamics.friction(velocity, &mut self.friction);
+                out.iter_mut().zip(&self.friction).for_each(|(effort, friction)| *effort += friction);
             }
         }
     }
 }
 
-fn joint_gains(config: &BaselineConfig, joint: &str) -> Result<Gains> {
-    let gains = *config.gains.get(joint).ok_or_else(|| {
-        Error::mismatch(format!("controller.gains.{joint}"), "nothing", "p and d (and optionally i, i_clamp)")
-    })?;
+fn joint_gains(config: &BaselineConfig, mode: Mode, joint: &str) -> Result<Gains> {
+    let gains = match config.gains.get(joint) {
+        Some(gains) => *gains,
+        None if mode == Mode::Position => Gains::default(),
+        None => {
+            let key = format!("controller.gains.{joint}");
+            return Err(Error::mismatch(key, "nothing", "p and d (and optionally i, i_clamp)"));
+        }
+    };
     let Gains { p, i, d, i_clamp } = gains;
     for (name, value) in [("p", p), ("i", i), ("d", d), ("i_clamp", i_clamp)] {
         if !value.is_finite() || value < 0.0 {
@@ -132,5 +146,18 @@ fn joint_gains(config: &BaselineConfig, joint: &str) -> Result<Gains> {
             return Err(Error::mismatch(key, value, "a finite number, 0 or more"));
         }
     }
+    let largest = match mode {
+        Mode::Effort => f64::INFINITY,
+        Mode::Velocity => LARGEST_VELOCITY_GAIN,
+        Mode::Position => LARGEST_POSITION_GAIN,
+    };
+    if p > largest {
+        let expected = format!("at most {largest} where {mode} is commanded: are these gains of efforts?");
+        return Err(Error::mismatch(format!("controller.gains.{joint}.p"), p, expected));
+    }
     Ok(gains)
 }
+
+/// No drive allows more: these are gains of something else. 1/s, and a number.
+const LARGEST_VELOCITY_GAIN: f64 = 50.0;
+const LARGEST_POSITION_GAIN: f64 = 0.9;

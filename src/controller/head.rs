@@ -1,21 +1,25 @@
 //! The fast part of what is learned, in the tick: the weights of the last, linear layer, by Bayesian regression.
 //!
-//! In hindsight the effort that was applied is the right one for the motion that was achieved. Between two
+//! In hindsight the command that was given is the right one for the motion that was achieved; a command is an effort, or
+//! the velocity or position that a drive is told. Between two
 //! measurements that motion has a mean position and velocity, and an acceleration; regressors and effort pass through the
 //! same low-pass, so that the noise of velocities averages out and what is linear stays so. Every outcome narrows what is
 //! believed of the weights; a change of the robot, seen as an error far beyond the usual one, widens it again.
 
+mod drives;
 mod low_pass;
 mod rigid_body;
 
+use crate::command::Mode;
 use crate::controller::belief::Belief;
 use crate::controller::features::{FEATURES_PER_JOINT, write_features};
 use crate::controller::residual::ResidualModel;
 use crate::error::{Error, Result};
-use crate::reference::ReferencePoint;
+use crate::reference::{MotionPoint, ReferencePoint};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::State;
 use crate::vector::dot;
+use drives::Drives;
 use low_pass::LowPass;
 use rigid_body::RigidBody;
 use serde::{Deserialize, Serialize};
@@ -25,9 +29,10 @@ use serde::{Deserialize, Serialize};
 pub struct HeadConfig {
     /// Learn in the tick.
     pub enabled: bool,
-    /// Learn what the robot's description gets wrong, beside the last layer of a network.
+    /// Learn what the robot's description gets wrong, or drives that take velocities or positions, beside the last layer
+    /// of a network.
     pub rigid_body: bool,
-    /// Corner of the low-pass on efforts and regressors, Hz.
+    /// Corner of the low-pass on commands and regressors, Hz.
     pub bandwidth: f64,
     /// Time in which what was learned without a sign of change is forgotten, s.
     pub memory: f64,
@@ -53,7 +58,7 @@ impl HeadConfig {
     }
 }
 
-/// Least usual error, as a share of the effort limit.
+/// Least usual error, as a share of [`Robot::command_scale`].
 const LEAST_ERROR: f64 = 1e-4;
 /// Errors count for the usual one up to so many of it.
 const LARGEST_ERROR: f64 = 3.0;
@@ -81,7 +86,7 @@ const WIDENING: f64 = 0.3;
 const SETTLING: f64 = 0.15;
 /// Time over which it is seen whether the learned part explains more than none, s.
 const EVIDENCE_TIME: f64 = 2.0;
-/// Below this speed friction holds a joint and its effort tells nothing, rad/s or m/s.
+/// Below this speed friction holds a joint and its command tells nothing, rad/s or m/s.
 const STICTION: f64 = 0.01;
 /// How much less a sample tells of a joint at rest.
 const STICTION_PENALTY: f64 = 100.0;
@@ -92,8 +97,8 @@ pub struct HeadReport {
     /// Of what is learned without a network and of the network's, the shares that have earned their place, 0 to 1.
     pub share: f64,
     pub network_share: f64,
-    /// Root mean square of late of the effort that the baseline's feedforward leaves unexplained, of what is left of it
-    /// by what is learned without a network, and with one, Nm or N.
+    /// Root mean square of late of the command that the baseline's feedforward leaves unexplained, of what is left of it
+    /// by what is learned without a network, and with one; Nm or N, or as the drives are commanded.
     pub unexplained: [f64; 3],
     /// How often the robot was noticed to be no longer what it was.
     pub changes: u64,
@@ -132,14 +137,51 @@ struct Former {
     recent: f64,
 }
 
-/// See the module. Efforts in Nm or N.
+/// What is known of the command that a motion takes, and what of that may be wrong.
+#[derive(Clone, Debug)]
+enum Model {
+    RigidBody(Box<RigidBody>),
+    Drives(Drives),
+    /// The baseline's feedforward, and nothing.
+    Feedforward,
+}
+
+impl Model {
+    /// Regressors of one joint.
+    fn size(&self) -> usize {
+        match self {
+            Self::RigidBody(model) => model.size(),
+            Self::Drives(model) => model.size(),
+            Self::Feedforward => 0,
+        }
+    }
+
+    /// What of the last command is the description's friction.
+    fn friction(&self, joint: usize) -> f64 {
+        match self {
+            Self::RigidBody(model) => model.friction[joint],
+            Self::Drives(_) | Self::Feedforward => 0.0,
+        }
+    }
+
+    /// Writes the regressors [joint][regressor] of a motion, and the command that is known without them.
+    fn write(&mut self, motion: &MotionPoint, feedforward: &[f64], regressors: &mut [f64], out: &mut [f64]) {
+        match self {
+            Self::RigidBody(model) => model.write(&motion.point, regressors, out),
+            Self::Drives(model) => model.write(motion, regressors, out),
+            Self::Feedforward => out.copy_from_slice(feedforward),
+        }
+    }
+}
+
+/// See the module. Commands are efforts in Nm or N, velocities in rad/s or m/s, or positions in rad or m.
 #[derive(Clone, Debug)]
 pub struct Head {
     rate: f64,
     /// Regressors of a joint.
     size: usize,
     config: HeadConfig,
-    robot: RigidBody,
+    model: Model,
     least: Vec<f64>,
     joints: Vec<Joint>,
     filter: LowPass,
@@ -147,34 +189,39 @@ pub struct Head {
     raw: Vec<f64>,
     filtered: Vec<f64>,
     last: State,
+    last_acceleration: Vec<f64>,
     has_last: bool,
     /// Time since anything disturbed the signals, s.
     undisturbed: f64,
-    /// Of the motion in hand.
-    position: Vec<f64>,
-    velocity: Vec<f64>,
-    acceleration: Vec<f64>,
+    /// The motion in hand.
+    motion: MotionPoint,
     described: Vec<f64>,
     regressors: Vec<f64>,
-    /// Inputs of the network, its effort, and the variances of the outcomes.
+    /// Inputs of the network, its command, and the variances of the outcomes.
     features: Vec<f32>,
     network: Vec<f64>,
     totals: Vec<f64>,
     shares: Vec<[f64; 2]>,
     known: Vec<f64>,
+    unmodelled: Vec<f64>,
     frozen: bool,
 }
 
-/// Signals of a joint beside its regressors: effort less the described one, effort less the feedforward, whether it rests,
+/// Signals of a joint beside its regressors: command less the described one, command less the feedforward, whether it rests,
 /// position, velocity, acceleration.
 const SIGNALS: usize = 6;
 
 impl Head {
+    /// For a robot whose drives take [`Robot::command_interface`]; ticks come `rate` times a second.
     pub fn new(config: &HeadConfig, robot: &Robot, dynamics: Dynamics, rate: f64) -> Self {
         let n = robot.degrees_of_freedom();
-        let limit = &robot.limits.effort;
-        let rigid_body = RigidBody::new(robot, dynamics);
-        let size = if config.rigid_body { rigid_body.size() } else { 0 };
+        let limit = &robot.command_scale();
+        let model = match robot.command_interface {
+            _ if !config.rigid_body => Model::Feedforward,
+            Mode::Effort => Model::RigidBody(Box::new(RigidBody::new(robot, dynamics))),
+            Mode::Velocity | Mode::Position => Model::Drives(Drives::new(robot)),
+        };
+        let size = model.size();
         let joint = |limit: &f64| Joint {
             weights: vec![0.0; size],
             belief: Belief::new(size.max(1)),
@@ -205,11 +252,10 @@ impl Head {
             raw: vec![0.0; signals],
             filtered: vec![0.0; signals],
             last: State::zeros(n),
+            last_acceleration: zeros.clone(),
             has_last: false,
             undisturbed: 0.0,
-            position: zeros.clone(),
-            velocity: zeros.clone(),
-            acceleration: zeros.clone(),
+            motion: MotionPoint::zeros(n),
             described: zeros,
             regressors: vec![0.0; n * size],
             features: vec![0.0; FEATURES_PER_JOINT * n],
@@ -217,8 +263,9 @@ impl Head {
             totals: vec![0.0; n],
             shares: vec![[0.0; 2]; n],
             known: vec![0.0; n],
+            unmodelled: vec![0.0; n],
             frozen: false,
-            robot: rigid_body,
+            model,
         }
     }
 
@@ -229,12 +276,12 @@ impl Head {
         self.filter.reset();
     }
 
-    /// Learns from the time between the last measurement and `state`, in which `effort` acted, of it `feedforward` the
-    /// baseline's; `undisturbed` if nothing limited it. `network` is what else adds to the effort.
+    /// Learns from the time between the last measurement and `state`, in which `command` acted, of it `feedforward` the
+    /// baseline's; `undisturbed` if nothing limited it. `network` is what else adds to the command.
     pub fn observe(
         &mut self,
         state: &State,
-        [effort, feedforward]: [&[f64]; 2],
+        [command, feedforward]: [&[f64]; 2],
         dt: f64,
         undisturbed: bool,
         network: Option<&mut ResidualModel>,
@@ -246,13 +293,17 @@ impl Head {
             self.has_last = true;
             return;
         }
+        let point = &mut self.motion.point;
         for joint in 0..self.joints.len() {
-            self.position[joint] = 0.5 * (state.position[joint] + self.last.position[joint]);
-            self.velocity[joint] = 0.5 * (state.velocity[joint] + self.last.velocity[joint]);
-            self.acceleration[joint] = (state.velocity[joint] - self.last.velocity[joint]) / dt;
+            point.position[joint] = 0.5 * (state.position[joint] + self.last.position[joint]);
+            point.velocity[joint] = 0.5 * (state.velocity[joint] + self.last.velocity[joint]);
+            let acceleration = (state.velocity[joint] - self.last.velocity[joint]) / dt;
+            self.motion.jerk[joint] = (acceleration - self.last_acceleration[joint]) / dt;
+            point.acceleration[joint] = acceleration;
+            self.last_acceleration[joint] = acceleration;
         }
         self.last.copy_from(state);
-        self.take_signals(effort, feedforward);
+        self.take_signals(command, feedforward);
         // a measurement may be finite and yet overflow, and the low-pass would never forget it
         if first_non_finite(&self.filtered).is_some() {
             self.interrupt();
@@ -270,23 +321,19 @@ impl Head {
         self.undisturbed > 0.5 / self.config.bandwidth && !self.frozen
     }
 
-    fn take_signals(&mut self, effort: &[f64], feedforward: &[f64]) {
+    fn take_signals(&mut self, command: &[f64], feedforward: &[f64]) {
         let n = self.joints.len();
         let (regressors, signals) = self.raw.split_at_mut(n * self.size);
-        if self.config.rigid_body {
-            let Self { robot, position, velocity, acceleration, described, .. } = self;
-            robot.write(position, velocity, acceleration, regressors, described);
-        } else {
-            self.described.copy_from_slice(feedforward);
-        }
+        self.model.write(&self.motion, feedforward, regressors, &mut self.described);
+        let point = &self.motion.point;
         for (joint, signals) in signals.chunks_exact_mut(SIGNALS).enumerate() {
             signals.copy_from_slice(&[
-                effort[joint] - self.described[joint],
-                effort[joint] - feedforward[joint],
-                f64::from(self.velocity[joint].abs() < STICTION),
-                self.position[joint],
-                self.velocity[joint],
-                self.acceleration[joint],
+                command[joint] - self.described[joint],
+                command[joint] - feedforward[joint],
+                f64::from(point.velocity[joint].abs() < STICTION),
+                point.position[joint],
+                point.velocity[joint],
+                point.acceleration[joint],
             ]);
         }
         self.filter.apply(&self.raw, &mut self.filtered);
@@ -301,11 +348,11 @@ impl Head {
         self.network.fill(0.0);
         if let Some(network) = &mut network {
             // a network is not linear in the motion: it sees the smooth one
+            let ReferencePoint { position, velocity, acceleration } = &mut self.motion.point;
             for (joint, signals) in signals.chunks_exact(SIGNALS).enumerate() {
-                (self.position[joint], self.velocity[joint], self.acceleration[joint]) =
-                    (signals[3], signals[4], signals[5]);
+                (position[joint], velocity[joint], acceleration[joint]) = (signals[3], signals[4], signals[5]);
             }
-            write_features(&self.position, &self.velocity, &self.acceleration, &mut self.features);
+            write_features(position, velocity, acceleration, &mut self.features);
             network.evaluate(&self.features, &mut self.network);
             network.forget(dt / self.config.memory);
             shared = network.project();
@@ -356,26 +403,35 @@ impl Head {
         }
     }
 
-    /// Makes of the network's `out` [joint] the effort that is learned to be lacking in `feedforward` for the motion of
+    /// Makes of the network's `out` [joint] the command that is learned to be lacking in `feedforward` for the motion of
     /// `reference`: what is known without a network, and the network's, each with the share that it has earned.
-    pub fn add_effort(&mut self, reference: &ReferencePoint, feedforward: &[f64], out: &mut [f64]) {
-        if self.config.rigid_body {
-            let ReferencePoint { position, velocity, acceleration } = reference;
-            self.robot.write(position, velocity, acceleration, &mut self.regressors, &mut self.described);
-        } else {
-            self.described.copy_from_slice(feedforward);
-        }
+    /// `reference` is that of the time in which the command will act; of the feedforward `friction` is friction's.
+    pub fn add_command(
+        &mut self,
+        reference: &MotionPoint,
+        [feedforward, friction]: [&[f64]; 2],
+        out: &mut [f64],
+    ) {
+        self.model.write(reference, feedforward, &mut self.regressors, &mut self.described);
         for (j, joint) in self.joints.iter().enumerate() {
             let x = &self.regressors[j * self.size..][..self.size];
             let correction = joint.correction(x);
             self.known[j] = self.described[j] + correction;
             self.shares[j] = joint.shares(self.least[j]);
             let [share, of_network] = self.shares[j];
-            out[j] = share * (self.known[j] - feedforward[j]) + of_network * out[j];
+            let of_network = of_network * out[j];
+            self.unmodelled[j] = share * (correction + self.model.friction(j) - friction[j]) + of_network;
+            out[j] = share * (self.known[j] - feedforward[j]) + of_network;
         }
     }
 
-    /// The effort for the last reference of [`Self::add_effort`] that is known without a network, [joint].
+    /// What of the last command that was added meets no rigid-body dynamics of the description, [joint]: corrections,
+    /// friction, and the network's part.
+    pub fn unmodelled(&self) -> &[f64] {
+        &self.unmodelled
+    }
+
+    /// The command for the last reference of [`Self::add_command`] that is known without a network, [joint].
     pub fn known(&self) -> &[f64] {
         &self.known
     }
@@ -486,7 +542,7 @@ impl Joint {
         if square > 0.0 { mean * square / (square + self.belief.variance(x)) } else { 0.0 }
     }
 
-    /// Averages the squares of the three kinds of `unexplained` effort.
+    /// Averages the squares of the three kinds of `unexplained` command.
     fn weigh(&mut self, unexplained: [f64; 3], dt: f64) {
         for (mean, value) in self.evidence.iter_mut().zip(unexplained) {
             average(mean, value * value, dt / EVIDENCE_TIME);

@@ -1,5 +1,6 @@
 //! Settings of the learner.
 
+use crate::command::Mode;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub enum Rule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LearnerConfig {
+    /// What the controller commands.
+    pub command_interface: Mode,
     pub rule: Rule,
     /// Units of the hidden layers.
     pub hidden: Vec<usize>,
@@ -53,6 +56,7 @@ pub struct LearnerConfig {
 impl Default for LearnerConfig {
     fn default() -> Self {
         Self {
+            command_interface: Mode::Effort,
             rule: Rule::default(),
             hidden: vec![128, 128],
             learning_rate: 2e-3,

@@ -92,12 +92,13 @@ pub struct Learner {
 impl Learner {
     pub fn new(config: LearnerConfig, robot: &Robot) -> Result<Self> {
         config.validate()?;
+        let robot = robot.clone().commanded_by(config.command_interface);
         let joints = robot.degrees_of_freedom();
         let mlp =
             MlpConfig { inputs: FEATURES_PER_JOINT * joints, hidden: config.hidden.clone(), outputs: joints };
         let averaged = AVERAGED * config.steps_per_second;
         let network = Network::new(mlp, config.seed, config.learning_rate, config.gradient_norm, averaged)?;
-        let output_scale = robot.effort_scale();
+        let output_scale = robot.output_scale();
         let replay = |rate: f64| {
             let count = |seconds: f64| (seconds * rate) as usize;
             (count(config.memory), config.mean_age * rate, count(RESERVOIR))
@@ -115,7 +116,7 @@ impl Learner {
             sent: network.average().clone(),
             sent_at: None,
             rng: Pcg64Mcg::seed_from_u64(config.seed),
-            robot: robot.clone(),
+            robot,
             ranges: Vec::new(),
             output_scale,
             network,

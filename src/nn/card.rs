@@ -1,6 +1,7 @@
 //! The card of a model: what has to be known to use its weights rightly, and where they come from. It travels as JSON
 //! in the metadata of the weights, see [`crate::nn::checkpoint`].
 
+use crate::command::Mode;
 use crate::error::{Error, Result};
 use crate::robot::{Robot, Unit};
 use crate::state::{Space, State};
@@ -43,6 +44,9 @@ pub struct Card {
     /// Names in the order of the network's inputs and outputs.
     pub joints: Vec<String>,
     pub space: Space,
+    /// What the drives take that a controller's model adds to.
+    #[serde(default)]
+    pub command_interface: Mode,
     /// One a joint.
     pub units: Vec<Unit>,
     /// Sampling time that the network was trained at, s.
@@ -147,6 +151,7 @@ impl Card {
             kind,
             joints: robot.joints.clone(),
             space: robot.space,
+            command_interface: robot.command_interface,
             units: robot.units(),
             dt,
             urdf_sha256: robot.urdf_sha256.clone(),
@@ -199,7 +204,7 @@ impl Card {
     /// Refuses a model of another kind, for another robot, or for another sampling time `dt` [s]. The robot is
     /// another when its joints (their order counts), their units or their space differ.
     ///
-    /// A controller's model is also refused when both sides know a robot description and the two differ: what it
+    /// A controller's model is also refused for drives that take something else, and when both sides know a robot description and the two differ: what it
     /// learned is what the efforts computed from that description lacked. A predictor knows the motion alone and would
     /// be right for a description with other masses or meshes; for it there is [`Self::other_description`] to warn by.
     pub fn check(&self, kind: ModelKind, robot: &Robot, dt: Option<f64>) -> Result<()> {
@@ -222,6 +227,10 @@ impl Card {
             && (self.dt - dt).abs() > DT_TOLERANCE * dt.abs()
         {
             return Err(Error::mismatch(format!("sampling time of the {kind} model [s]"), self.dt, dt));
+        }
+        let interfaces = (self.command_interface, robot.command_interface);
+        if kind == ModelKind::Controller && interfaces.0 != interfaces.1 {
+            return Err(Error::mismatch("command_interface of the controller model", interfaces.0, interfaces.1));
         }
         match (kind, self.differing_descriptions(robot)) {
             (ModelKind::Controller, Some((found, expected))) => {

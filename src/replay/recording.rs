@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::trajectory::Trajectory;
 use std::path::{Path, PathBuf};
 
-pub const COMMANDS: &str = "/effort_controller/commands";
 pub const PREDICTIONS: &str = "/predictor/predicted_trajectory";
 pub const STDDEV: &str = "/predictor/prediction_stddev";
 
@@ -39,7 +38,7 @@ impl RecordingWriter {
         };
         if let Some((_, command)) = output.controller {
             let message = Float64MultiArray { data: command.values.clone(), ..Default::default() };
-            writer.write(COMMANDS, output.stamp, &message)?;
+            writer.write(&format!("/{}", command.mode.topic()), output.stamp, &message)?;
         }
         if let Some(prediction) = output.prediction {
             writer.write(PREDICTIONS, output.stamp, &trajectory(prediction, &self.joints))?;

@@ -23,6 +23,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The time that a drive's position loop is expected to take at most, s: so far may a commanded position be ahead of
+    /// the measured one at the velocity limit.
+    pub const POSITION_LOOP: f64 = 0.2;
+
     /// Brings positions within their limits; says whether any had to change.
     pub fn clamp_position(&self, values: &mut [f64]) -> bool {
         clamp(values, self.position.iter().copied())
@@ -42,6 +46,24 @@ impl Limits {
     pub fn first_outside(&self, position: &[f64]) -> Option<usize> {
         let within = |(q, (lower, upper)): (&f64, &(f64, f64))| *lower <= *q && *q <= *upper;
         position.iter().zip(&self.position).position(|joint| !within(joint))
+    }
+
+    /// Brings velocities `command` within the velocity limits and within what the distances to the position limits leave of
+    /// them, as in [`Self::limit_effort`]; says whether any had to change.
+    pub fn limit_velocity(&self, position: &[f64], command: &mut [f64]) -> bool {
+        let bounds = position.iter().zip(&self.position).zip(&self.velocity).map(|((q, limits), speed)| {
+            let greatest = approach_velocity(limits.1 - q, *speed);
+            ((-approach_velocity(q - limits.0, *speed)).min(greatest), greatest)
+        });
+        clamp(command, bounds)
+    }
+
+    /// Brings positions `command` within the position limits and within what the velocity limits allow to move in `dt` [s]
+    /// from the `last` command; says whether any had to change.
+    pub fn limit_position(&self, last: &[f64], dt: f64, command: &mut [f64]) -> bool {
+        let outside = self.clamp_position(command);
+        let reach = last.iter().zip(&self.velocity).map(|(last, speed)| (last - dt * speed, last + dt * speed));
+        clamp(command, reach) || outside
     }
 
     /// Brings `effort` within the effort limits and within what position and velocity limits leave of them; says

@@ -1,6 +1,7 @@
 //! A [`Robot`] out of a URDF string. What a controller must know and the file does not say is refused, with the joint
 //! and the line to add.
 
+use crate::command::Mode;
 use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::robot::{JointKind, Limits, Robot};
@@ -15,6 +16,7 @@ impl Robot {
             name: urdf.name.clone(),
             joints: Vec::new(),
             space: Space::Joints,
+            command_interface: Mode::Effort,
             urdf_sha256: Some(urdf_sha256(xml)),
             kinds: Vec::new(),
             limits: Limits::default(),

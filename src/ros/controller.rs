@@ -1,4 +1,4 @@
-//! The controller node: joint states in, effort commands out, a tick for each fresh measurement.
+//! The controller node: joint states in, commands out, a tick for each fresh measurement.
 //!
 //! A tick follows the arrival of joint states, at most `update_rate` times a second, or, with `tick: joint_states`, once
 //! for each message; when none arrive, ticks go on by the clock so that the loop notices and holds. Weights are checked on
@@ -116,7 +116,7 @@ impl ControllerNode {
             enable_learning: shell.service("~/enable_learning")?,
         };
         let outputs = Outputs {
-            commands: shell.publisher("effort_controller/commands", reliable_qos(1))?,
+            commands: shell.publisher(&config.command_interface.topic(), reliable_qos(1))?,
             sample: shell.publisher("~/learning_sample", reliable_qos(10))?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
             model_info: shell.publisher("~/model_info", latched_qos())?,
@@ -173,7 +173,11 @@ impl ControllerNode {
         self.control.safe_command(&mut self.command);
         self.publish_command()?;
         self.weights.close();
-        self.shell.info("stopped; the last command carries the robot's weight where it was");
+        self.shell.info(match self.command.mode {
+            Mode::Effort => "stopped; the last command carries the robot's weight where it was",
+            Mode::Velocity => "stopped; the last command is to stand still",
+            Mode::Position => "stopped; the last command is to stay at the last position",
+        });
         // The command leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
         Ok(())
@@ -306,6 +310,9 @@ impl ControllerNode {
     }
 
     fn publish_command(&mut self) -> Result<()> {
+        if !self.control.can_command() {
+            return Ok(());
+        }
         self.outputs.command_message.data.clone_from(&self.command.values);
         Ok(self.outputs.commands.publish(&self.outputs.command_message)?)
     }

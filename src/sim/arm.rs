@@ -5,7 +5,7 @@
 use crate::command::{Command, Mode};
 use crate::error::{Error, Result};
 use crate::robot::{Robot, first_non_finite};
-use crate::sim::delay_line::DelayLine;
+use crate::delay_line::DelayLine;
 use crate::sim::model::{Model, failure, last_warning};
 use crate::sim::{Plant, Scenario};
 use crate::state::{Stamp, State};
@@ -167,11 +167,6 @@ impl Arm {
         self.measure();
     }
 
-    /// The state without noise.
-    pub fn true_state(&self) -> &State {
-        &self.truth
-    }
-
     /// C(q, v) v + g(q) of the robot as it is today, without friction and wrench. Recomputes MuJoCo's intermediate
     /// results: for tests, not in the middle of a run that shall be reproduced.
     pub fn bias_force(&mut self, out: &mut [f64]) {
@@ -271,6 +266,10 @@ impl Arm {
 impl Plant for Arm {
     fn state(&self) -> &State {
         &self.measured
+    }
+
+    fn true_state(&self) -> &State {
+        &self.truth
     }
 
     /// `dt` is a multiple of the simulation's step; the command holds all the while.

@@ -10,7 +10,7 @@ use crate::command::{Command, Mode};
 use crate::error::{Error, Result};
 use crate::robot::{Robot, first_non_finite};
 use crate::sim::Plant;
-use crate::sim::delay_line::DelayLine;
+use crate::delay_line::DelayLine;
 use crate::state::State;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -91,11 +91,6 @@ impl InnerLoop {
         Ok(plant)
     }
 
-    /// The state without noise.
-    pub fn true_state(&self) -> &State {
-        &self.truth
-    }
-
     /// The drives are as `gain` says from the next step on.
     pub fn set_gain(&mut self, gain: Vec<f64>) -> Result<()> {
         let config = InnerLoopConfig { gain, ..self.config.clone() };
@@ -156,6 +151,10 @@ impl InnerLoop {
 impl Plant for InnerLoop {
     fn state(&self) -> &State {
         &self.measured
+    }
+
+    fn true_state(&self) -> &State {
+        &self.truth
     }
 
     /// `dt` is a multiple of a millisecond; the command holds all the while.

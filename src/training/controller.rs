@@ -379,7 +379,7 @@ impl ControllerModel {
     /// Card and tensors of a file that the controller of `robot` loads; `dt` [s] is that of the episodes.
     pub fn to_checkpoint(&self, robot: &Robot, dt: f64) -> Result<(Card, Tensors)> {
         let mut tensors = self.tensors.clone();
-        let scale: Vec<f32> = robot.effort_scale().iter().map(|&scale| scale as f32).collect();
+        let scale: Vec<f32> = robot.output_scale().iter().map(|&scale| scale as f32).collect();
         tensors.insert("output_scale".into(), Tensor::new(scale, &Device::Cpu)?);
         Ok((Card::new(ModelKind::Controller, robot, dt, &self.network)?, tensors))
     }

@@ -4,6 +4,7 @@
 //! found from a second of motion, where a network takes minutes; what they cannot say is the network's part
 //! (semi-parametric learning: Nguyen-Tuong and Peters, ICRA 2010).
 
+use crate::reference::ReferencePoint;
 use crate::robot::dynamics::LOAD_PARAMETERS;
 use crate::robot::{Dynamics, Robot};
 use nalgebra::DMatrix;
@@ -28,7 +29,8 @@ pub struct RigidBody {
     effort_limit: Vec<f64>,
     links: DMatrix<f64>,
     load: DMatrix<f64>,
-    friction: Vec<f64>,
+    /// Of the last motion, Nm or N.
+    pub friction: Vec<f64>,
 }
 
 impl RigidBody {
@@ -49,7 +51,8 @@ impl RigidBody {
     }
 
     /// Writes the regressors [joint][regressor] of a motion, and what the description says of its effort, Nm or N.
-    pub fn write(&mut self, q: &[f64], v: &[f64], a: &[f64], regressors: &mut [f64], described: &mut [f64]) {
+    pub fn write(&mut self, motion: &ReferencePoint, regressors: &mut [f64], described: &mut [f64]) {
+        let ReferencePoint { position: q, velocity: v, acceleration: a } = motion;
         let joints = q.len();
         self.dynamics.link_efforts(q, v, a, &mut self.links);
         self.dynamics.load_efforts(&mut self.load);

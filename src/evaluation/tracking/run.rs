@@ -92,7 +92,7 @@ impl Contender {
 
     fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
         match self {
-            Self::Loop(run) => run.arm.set_scenario(scenario.clone()),
+            Self::Loop(run) => run.plant.set_scenario(scenario.clone()),
             Self::Rival(run) => run.set_scenario(scenario),
         }
     }
@@ -184,14 +184,14 @@ impl RivalLoop {
             false => self.motion.start(&self.robot, state),
         }
         self.started = true;
-        self.motion.sample(&mut self.reference, 1.0);
+        self.motion.sample(1.0, &mut self.reference);
         let values = &mut self.command.values;
         match &mut self.law {
             Law::SlotineLi(law) => law.command(state, &self.reference, values),
             Law::Oracle(law) => {
                 // the command acts for a period from the end of the delay on
                 let ahead = self.arm.scenario().delay.as_secs_f64() + 0.5 * dt;
-                self.motion.sample_ahead(ahead, &mut self.ahead);
+                self.motion.sample_ahead(ahead, 1.0, &mut self.ahead);
                 law.command(state, &self.reference, &self.ahead, values)?;
             }
         }

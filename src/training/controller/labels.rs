@@ -47,7 +47,7 @@ pub fn label(
         );
         return Err(Error::mismatch("episode", found, format!("more than {} of {joints} joints", 2 * reach)));
     }
-    let scale = robot.effort_scale();
+    let scale = robot.output_scale();
     if let Some((joint, scale)) = robot.joints.iter().zip(&scale).find(|(_, scale)| !scale.is_finite()) {
         let problem =
             format!("its effort limit is {}; the output of the network is scaled by it", 10.0 * scale);

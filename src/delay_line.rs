@@ -1,7 +1,7 @@
 //! Commands on their way.
 
 /// The commands of the last steps, in a ring.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DelayLine {
     commands: Vec<Vec<f64>>,
     newest: usize,
@@ -17,12 +17,25 @@ impl DelayLine {
         self.count = 0;
     }
 
-    /// Takes the command of this step, gives that of `delay` steps ago, or the first there was.
-    pub fn exchange(&mut self, command: &[f64], delay: usize) -> &[f64] {
+    /// Takes the command of this step.
+    pub fn push(&mut self, command: &[f64]) {
         let size = self.commands.len();
         self.newest = (self.newest + 1) % size;
         self.commands[self.newest].copy_from_slice(command);
         self.count = (self.count + 1).min(size);
+    }
+
+    /// The command that came `age` steps before the newest, or the first there was; none before that.
+    pub fn ago(&self, age: usize) -> Option<&[f64]> {
+        let size = self.commands.len();
+        let age = age.min(self.count.checked_sub(1)?);
+        Some(&self.commands[(self.newest + size - age) % size])
+    }
+
+    /// Takes the command of this step, gives that of `delay` steps ago, or the first there was.
+    pub fn exchange(&mut self, command: &[f64], delay: usize) -> &[f64] {
+        self.push(command);
+        let size = self.commands.len();
         let age = delay.min(self.count - 1);
         &self.commands[(self.newest + size - age) % size]
     }

@@ -1,0 +1,64 @@
+//! What drives that take velocities or positions make of a command, as a linear model of few weights a joint: what they
+//! amplify or lose, how far they lag behind, and what is lost in friction or a dead band.
+//!
+//! A drive that follows v* = g · band(u(t − T)) with τ v' = v* − v asks for
+//!
+//! > u(t) = v/g + (τ/g) a + (dead band) sign(v) at t + T;
+//!
+//! a position loop of gain k on top of it for q + u/k. A second lag, and a dead time that is not known, show as weights of
+//! acceleration and jerk. Terms are taken from the motion, so that nothing that is measured is fed back.
+
+use crate::command::Mode;
+use crate::reference::MotionPoint;
+use crate::robot::{Limits, Robot};
+
+/// Velocity, acceleration, jerk, two widths of a dead band, offset.
+const TERMS: usize = 6;
+/// Speeds below which what is lost changes its sign smoothly, rad/s or m/s.
+const DIRECTION_VELOCITIES: [f64; 2] = [0.01, 0.05];
+/// How far a drive is taken to be from an ideal one, as standard deviations: a share of the velocity, a lag in s, a lag
+/// of second order in s², and shares of the velocity limit.
+const GAIN: f64 = 0.3;
+const LAG: f64 = 0.1;
+const SECOND_LAG: f64 = 0.005;
+const DEAD_BAND: f64 = 0.01;
+const OFFSET: f64 = 0.01;
+
+/// Regressors of every joint for a motion, each scaled to a prior of N(0, 1) on its weight.
+#[derive(Clone, Debug)]
+pub struct Drives {
+    mode: Mode,
+    velocity_limit: Vec<f64>,
+}
+
+impl Drives {
+    /// Of drives that take velocities, or positions.
+    pub fn new(robot: &Robot) -> Self {
+        Self { mode: robot.command_interface, velocity_limit: robot.limits.velocity.clone() }
+    }
+
+    /// Regressors of one joint.
+    pub fn size(&self) -> usize {
+        TERMS
+    }
+
+    /// Writes the regressors [joint][regressor] of a motion, and the command of an ideal drive, rad/s (m/s) or rad (m).
+    pub fn write(&self, motion: &MotionPoint, regressors: &mut [f64], described: &mut [f64]) {
+        let point = &motion.point;
+        // what a velocity is short of shows in a position after the time that the position loop takes
+        let (ideal, time) = match self.mode {
+            Mode::Position => (&point.position, Limits::POSITION_LOOP),
+            _ => (&point.velocity, 1.0),
+        };
+        described.copy_from_slice(ideal);
+        // the lag behind a position is that of the loop itself
+        let gain = if self.mode == Mode::Position { 1.0 } else { GAIN };
+        for (joint, terms) in regressors.chunks_exact_mut(TERMS).enumerate() {
+            let (v, limit) = (point.velocity[joint], self.velocity_limit[joint]);
+            let [narrow, wide] = DIRECTION_VELOCITIES.map(|width| DEAD_BAND * limit * (v / width).tanh());
+            let (a, jerk) = (point.acceleration[joint], motion.jerk[joint]);
+            let values = [gain * v, LAG * a, SECOND_LAG * jerk, narrow, wide, OFFSET * limit];
+            terms.iter_mut().zip(values).for_each(|(term, value)| *term = time * value);
+        }
+    }
+}
