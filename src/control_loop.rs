@@ -21,10 +21,10 @@ use crate::controller::{
     Baseline, BaselineConfig, DisturbanceObserver, Feedforward, Gains, Head, HeadConfig, ObserverConfig,
     Residual, ResidualModel,
 };
-use crate::error::{Error, Result};
-use crate::learner::Sample;
 use crate::delay_line::DelayLine;
+use crate::error::{Error, Result};
 use crate::learner::LONGEST_DELAY;
+use crate::learner::Sample;
 use crate::reference::{ReferencePoint, SplineTrajectory};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::{Stamp, State};
@@ -196,7 +196,11 @@ impl ControllerConfig {
             }
         }
         if !(0.0..=LONGEST_DELAY).contains(&self.command_delay) {
-            return Err(Error::mismatch("command_delay", self.command_delay, format!("0 to {LONGEST_DELAY} s")));
+            return Err(Error::mismatch(
+                "command_delay",
+                self.command_delay,
+                format!("0 to {LONGEST_DELAY} s"),
+            ));
         }
         if self.kept_models == 0 {
             return Err(Error::mismatch("kept_models", 0, "1 or more"));
@@ -670,6 +674,14 @@ impl ControlLoop {
         // a learner's network has to learn what nothing else knows
         let known = self.head.as_ref().map_or(&self.baseline.feedforward[..], Head::known);
         self.sample.feedforward_effort.copy_from_slice(known);
+        // a drive needs no feedback to be wrong: its command is compared with what came of it
+        let (achieved, reference) = match self.config.command_interface {
+            Mode::Effort => (&[][..], &[][..]),
+            Mode::Velocity => (&state.velocity[..], &self.reference.velocity[..]),
+            Mode::Position => (&state.position[..], &self.reference.position[..]),
+        };
+        let errors = achieved.iter().zip(reference).map(|(achieved, reference)| achieved - reference);
+        self.sample.feedforward_effort.iter_mut().zip(errors).for_each(|(known, error)| *known += error);
         self.sample.feedback_effort.copy_from_slice(&self.baseline.feedback);
     }
 }

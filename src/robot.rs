@@ -107,7 +107,9 @@ impl Robot {
         match self.command_interface {
             Mode::Effort => self.limits.effort.clone(),
             Mode::Velocity => self.limits.velocity.clone(),
-            Mode::Position => self.limits.velocity.iter().map(|limit| Limits::POSITION_LOOP * limit).collect(),
+            Mode::Position => {
+                self.limits.velocity.iter().map(|limit| Limits::POSITION_LOOP * limit).collect()
+            }
         }
     }
 

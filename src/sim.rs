@@ -4,10 +4,12 @@ pub mod scenario;
 mod model;
 pub mod arm;
 pub mod inner_loop;
+mod simulated_robot;
 
 pub use arm::{Arm, ArmConfig, Integrator};
 pub use inner_loop::{InnerLoop, InnerLoopConfig};
 pub use scenario::Scenario;
+pub use simulated_robot::SimulatedRobot;
 
 use crate::command::Command;
 use crate::error::Result;

@@ -111,6 +111,37 @@ fn sigint_and_sigterm_end_every_node_with_success() {
     }
 }
 
+#[test]
+fn drives_that_take_velocities_or_positions_are_learned_and_stand_still_at_the_end() {
+    for (index, interface) in ["velocity", "position"].into_iter().enumerate() {
+        let mut world = World::new(14 + index as u32);
+        let file = format!("--params-file {}", root().join(format!("config/arm_{interface}.yaml")).display());
+        let commands = format!("/{interface}_controller/commands");
+        world.start("simulator", &format!("{file} {}", urdf()));
+        world.start(
+            "controller",
+            &format!("{file} {SIM_TIME} -p prediction:=false -p authority:=0.0 -p head.enabled:=true"),
+        );
+        world.line("controller", 0, &["tracking"]);
+        world.record(SAMPLES, TRAJECTORY);
+        let alone = world.tracking_error(SAMPLES, 4.0);
+        world.set_parameter("/controller", "authority", json!(1.0));
+        world.tracking_error(SAMPLES, 3.0);
+        let learned = world.tracking_error(SAMPLES, 4.0);
+        println!("{interface}: {alone} rad alone, {learned} rad with the head");
+        assert!(learned < 0.4 * alone, "{interface}: {learned} of {alone}");
+        world.record(&commands, ARRAY);
+        world.next(&commands);
+        world.signal("controller", Signal::SIGTERM);
+        assert!(world.end_of("controller").success());
+        let sent: Vec<Vec<f64>> =
+            world.take(&commands).iter().map(|command| numbers(&command["data"])).collect();
+        let [.., before, last] = &sent[..] else { panic!("{} commands", sent.len()) };
+        let expected = if interface == "velocity" { &vec![0.0; JOINTS] } else { before };
+        assert_near(last, expected, 1e-12);
+    }
+}
+
 /// It must carry the robot's weight in a position that the robot had of late: the moving robot goes on a little.
 fn assert_last_command(world: &mut World, command: &[f64]) {
     let limits = description().0.limits.effort;

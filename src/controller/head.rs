@@ -325,6 +325,8 @@ impl Head {
         let n = self.joints.len();
         let (regressors, signals) = self.raw.split_at_mut(n * self.size);
         self.model.write(&self.motion, feedforward, regressors, &mut self.described);
+        // the feedforward of a drive is that of an ideal one for the reference: here it is one for what was achieved
+        let feedforward = if let Model::Drives(_) = self.model { &self.described } else { feedforward };
         let point = &self.motion.point;
         for (joint, signals) in signals.chunks_exact_mut(SIGNALS).enumerate() {
             signals.copy_from_slice(&[
@@ -350,7 +352,8 @@ impl Head {
             // a network is not linear in the motion: it sees the smooth one
             let ReferencePoint { position, velocity, acceleration } = &mut self.motion.point;
             for (joint, signals) in signals.chunks_exact(SIGNALS).enumerate() {
-                (position[joint], velocity[joint], acceleration[joint]) = (signals[3], signals[4], signals[5]);
+                (position[joint], velocity[joint], acceleration[joint]) =
+                    (signals[3], signals[4], signals[5]);
             }
             write_features(position, velocity, acceleration, &mut self.features);
             network.evaluate(&self.features, &mut self.network);

@@ -10,12 +10,13 @@ pub struct Sample {
     /// Measured position [rad or m] and velocity.
     pub position: Vec<f64>,
     pub velocity: Vec<f64>,
-    /// Effort that was sent, after limits, Nm or N.
+    /// Command that was sent, after limits: effort in Nm or N, or velocity or position where the drives take these.
     pub effort: Vec<f64>,
     pub reference_position: Vec<f64>,
     pub reference_velocity: Vec<f64>,
     pub reference_acceleration: Vec<f64>,
-    /// Feedforward and feedback of the baseline, Nm or N; the rest of the effort is the residual.
+    /// What was known of the command that the motion takes, and the feedback of the baseline; the rest is the residual. For
+    /// drives that take velocities or positions the known command is that for the measured motion.
     pub feedforward_effort: Vec<f64>,
     pub feedback_effort: Vec<f64>,
 }

@@ -230,7 +230,11 @@ impl Card {
         }
         let interfaces = (self.command_interface, robot.command_interface);
         if kind == ModelKind::Controller && interfaces.0 != interfaces.1 {
-            return Err(Error::mismatch("command_interface of the controller model", interfaces.0, interfaces.1));
+            return Err(Error::mismatch(
+                "command_interface of the controller model",
+                interfaces.0,
+                interfaces.1,
+            ));
         }
         match (kind, self.differing_descriptions(robot)) {
             (ModelKind::Controller, Some((found, expected))) => {

@@ -62,7 +62,8 @@ impl Limits {
     /// from the `last` command; says whether any had to change.
     pub fn limit_position(&self, last: &[f64], dt: f64, command: &mut [f64]) -> bool {
         let outside = self.clamp_position(command);
-        let reach = last.iter().zip(&self.velocity).map(|(last, speed)| (last - dt * speed, last + dt * speed));
+        let reach =
+            last.iter().zip(&self.velocity).map(|(last, speed)| (last - dt * speed, last + dt * speed));
         clamp(command, reach) || outside
     }
 

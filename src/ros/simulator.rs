@@ -1,16 +1,18 @@
 //! The simulator node: MuJoCo behind the topics that a real robot or Gazebo would have.
 //!
-//! Publishes joint_states, /clock and robot_description, takes effort_controller/commands. Until the first command
+//! Publishes joint_states, /clock and robot_description, takes effort_controller/commands, or velocities or positions where
+//! drives are simulated. Until the first command
 //! the arm is held where it is, as Gazebo's ros2_control does. The scenario is a set of parameters that may be
 //! changed while it runs.
 
 use crate::command::{Command, Mode};
 use crate::error::{Error, Result};
+use crate::robot::Robot;
 use crate::ros::convert::{fill_joint_state, stamp_to_time};
 use crate::ros::parameters::Validate;
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
-use crate::sim::{Arm, ArmConfig, Plant, Scenario};
+use crate::sim::{ArmConfig, InnerLoopConfig, Plant, Scenario, SimulatedRobot};
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::rosgraph_msgs::msg::Clock;
@@ -32,8 +34,12 @@ pub struct SimulatorConfig {
     pub publish_rate: f64,
     /// Simulated seconds a second; 0 is as fast as the controller answers.
     pub real_time_factor: f64,
+    /// What the robot takes: efforts, or, with drives of its own, velocities or positions.
+    pub command_interface: Mode,
     pub arm: ArmConfig,
-    /// The robot as it really is; may be changed at run time.
+    /// Of velocities or positions; the initial position is the arm's.
+    pub drives: InnerLoopConfig,
+    /// The arm as it really is; may be changed at run time.
     pub scenario: Scenario,
 }
 
@@ -42,7 +48,9 @@ impl Default for SimulatorConfig {
         Self {
             publish_rate: 500.0,
             real_time_factor: 1.0,
+            command_interface: Mode::Effort,
             arm: ArmConfig::default(),
+            drives: InnerLoopConfig::default(),
             scenario: Scenario::default(),
         }
     }
@@ -70,17 +78,18 @@ pub fn run() -> Result<()> {
         Error::mismatch("parameter 'urdf' of the simulator", "nothing", "the path of the robot's URDF file")
     })?;
     let config = shell.config();
-    let mut arm = Arm::new(&description, config.arm.clone())?;
-    arm.set_scenario(config.scenario.clone())?;
+    let SimulatorConfig { command_interface, arm, drives, scenario, .. } = config.clone();
+    let robot = SimulatedRobot::new(&description, command_interface, arm, drives, scenario)?;
+    let joints = Robot::from_urdf(&description)?.joints;
     let robot_description = shell.publisher::<Text>("robot_description", latched_qos())?;
     robot_description.publish(&Text { data: description })?;
-    SimulatorNode::new(shell, config, arm)?.run()
+    SimulatorNode::new(shell, config, robot, joints)?.run()
 }
 
 struct SimulatorNode {
     shell: Shell<SimulatorConfig>,
     config: SimulatorConfig,
-    arm: Arm,
+    robot: SimulatedRobot,
     command: Command,
     commanded: bool,
     commands: Subscription<Float64MultiArray>,
@@ -98,13 +107,18 @@ struct SimulatorNode {
 }
 
 impl SimulatorNode {
-    fn new(mut shell: Shell<SimulatorConfig>, config: SimulatorConfig, arm: Arm) -> Result<Self> {
-        let joints = arm.robot().joints.clone();
+    fn new(
+        mut shell: Shell<SimulatorConfig>,
+        config: SimulatorConfig,
+        robot: SimulatedRobot,
+        joints: Vec<String>,
+    ) -> Result<Self> {
+        let interface = config.command_interface;
         shell.info(&format!("simulates {joints:?}, holding until the first command"));
         Ok(Self {
-            command: Command::zeros(Mode::Effort, joints.len()),
+            command: Command::zeros(interface, joints.len()),
             commanded: false,
-            commands: shell.subscribe("effort_controller/commands", sensor_qos())?,
+            commands: shell.subscribe(&interface.topic(), sensor_qos())?,
             reset: shell.service("~/reset")?,
             joint_states: shell.publisher("joint_states", reliable_qos(1))?,
             clock: shell.publisher("/clock", sensor_qos())?,
@@ -117,7 +131,7 @@ impl SimulatorNode {
             diagnostics_due: Every::new(1.0),
             shell,
             config,
-            arm,
+            robot,
         })
     }
 
@@ -130,7 +144,7 @@ impl SimulatorNode {
             for _ in 0..steps {
                 deadline = self.wait(deadline, timestep)?;
                 if self.commanded {
-                    self.arm.step(&self.command, timestep)?;
+                    self.robot.step(&self.command, timestep)?;
                 }
                 self.elapsed += timestep;
             }
@@ -141,7 +155,7 @@ impl SimulatorNode {
     }
 
     fn publish(&mut self) -> Result<()> {
-        let state = self.arm.state();
+        let state = self.robot.state();
         fill_joint_state(state, &mut self.message);
         // A robot's clock goes on when the simulation is reset, and while the arm is held.
         let now = crate::state::Stamp::default() + self.elapsed;
@@ -206,14 +220,14 @@ impl SimulatorNode {
         self.refused_commands += 1;
         if self.refused_commands == 1 {
             let joints = self.command.values.len();
-            self.shell.warn(&format!("command refused: {values:?}; expected {joints} finite efforts"));
+            self.shell.warn(&format!("command refused: {values:?}; expected {joints} finite numbers"));
         }
     }
 
     fn serve(&mut self) -> Result<()> {
         while let Some(request) = self.reset.take() {
-            self.arm.reset();
-            self.shell.info("the arm is back at its initial position");
+            self.robot.reset();
+            self.shell.info("the robot is back at its initial position");
             request.respond(Trigger::Response { success: true, message: "reset".into() })?;
         }
         if let Some(config) = self.shell.changed_config() {
@@ -226,12 +240,16 @@ impl SimulatorNode {
     }
 
     fn change_scenario(&mut self, config: SimulatorConfig) {
-        if &config.scenario != self.arm.scenario() {
-            match self.arm.set_scenario(config.scenario.clone()) {
+        if config.scenario != self.config.scenario {
+            match self.robot.set_scenario(&config.scenario) {
+                Ok(()) if self.config.command_interface != Mode::Effort => self
+                    .shell
+                    .warn("the scenario is one of an arm that takes efforts: drives stay as they are"),
                 Ok(()) => self.shell.info(&format!("the scenario is now {:?}", config.scenario)),
                 Err(error) => self.shell.warn(&format!("scenario refused: {error}")),
             }
         }
+        self.config.scenario = config.scenario;
         self.config.real_time_factor = config.real_time_factor;
     }
 

@@ -3,9 +3,9 @@
 //! times friction_scale). The same seed, commands and scenarios give the same motion bit for bit.
 
 use crate::command::{Command, Mode};
+use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::robot::{Robot, first_non_finite};
-use crate::delay_line::DelayLine;
 use crate::sim::model::{Model, failure, last_warning};
 use crate::sim::{Plant, Scenario};
 use crate::state::{Stamp, State};

@@ -7,11 +7,11 @@
 //! u ∓ dead band beyond. The same seed and commands give the same motion bit for bit.
 
 use crate::command::{Command, Mode};
+use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::robot::{Robot, first_non_finite};
 use crate::sim::Plant;
-use crate::delay_line::DelayLine;
-use crate::state::State;
+use crate::state::{Stamp, State};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
@@ -89,6 +89,16 @@ impl InnerLoop {
         };
         plant.measure();
         Ok(plant)
+    }
+
+    /// Back to the initial position, at rest, at time zero, with the noise from its beginning.
+    pub fn reset(&mut self) {
+        self.truth.stamp = Stamp::default();
+        self.truth.position.copy_from_slice(&self.config.initial_position);
+        self.truth.velocity.fill(0.0);
+        self.delay_line.clear();
+        self.random = Pcg64::seed_from_u64(self.config.seed);
+        self.measure();
     }
 
     /// The drives are as `gain` says from the next step on.

@@ -66,7 +66,11 @@ impl Rig {
             let effort = [self.needed(truth, &between)];
             self.head.observe(&state, [&effort, &[0.0]], 1.0 / RATE, true, None);
             let mut learned = [0.0];
-            self.head.add_command(&MotionPoint { point: now.clone(), jerk: vec![0.0] }, [&[0.0], &[0.0]], &mut learned);
+            self.head.add_command(
+                &MotionPoint { point: now.clone(), jerk: vec![0.0] },
+                [&[0.0], &[0.0]],
+                &mut learned,
+            );
             if k >= ticks / 2 {
                 sum += (learned[0] - self.needed(truth, &now)).powi(2);
                 count += 1.0;

@@ -1,5 +1,6 @@
 //! Who is compared. All share the feedback gains of the parameter file; they differ in what they add to it.
 
+use crate::command::Mode;
 use crate::control_loop::ControllerConfig;
 use crate::controller::{Feedforward, HeadConfig, ObserverConfig};
 use crate::evaluation::tracking::course::ScenarioKind;
@@ -98,8 +99,14 @@ impl ControllerKind {
     pub fn takes_part_in(self, scenario: ScenarioKind) -> bool {
         match self.rule() {
             Some(Some(_)) => scenario.judges_slow_learners(),
+            _ if scenario.command_interface() != Mode::Effort => !self.is_of_efforts(),
             _ => true,
         }
+    }
+
+    /// Whether it makes no sense but with efforts.
+    fn is_of_efforts(self) -> bool {
+        matches!(self, Self::ComputedTorque | Self::DisturbanceObserver | Self::SlotineLi | Self::Full)
     }
 
     /// Whether backprop is all that it learns by.
@@ -109,7 +116,13 @@ impl ControllerKind {
 
     /// Settings of the control loop, from those of the parameter file. The rivals without a control loop of their own
     /// take the gains from it.
-    pub fn configure(self, base: &ControllerConfig, robot: &Robot, tuning: &Tuning) -> ControllerConfig {
+    pub fn configure(
+        self,
+        base: &ControllerConfig,
+        robot: &Robot,
+        interface: Mode,
+        tuning: &Tuning,
+    ) -> ControllerConfig {
         let mut config = ControllerConfig {
             feedforward: Feedforward::Gravity,
             observer: ObserverConfig::default(),
@@ -124,6 +137,7 @@ impl ControllerKind {
         if matches!(self, Self::ComputedTorque | Self::DisturbanceObserver | Self::Full) {
             config.feedforward = Feedforward::InverseDynamics;
         }
+        config.command_interface = interface;
         config.head.bandwidth = tuning.head_bandwidth;
         config.head.enabled = matches!(self, Self::Head | Self::Learned | Self::Full);
         match self {
@@ -138,6 +152,11 @@ impl ControllerKind {
             _ => {}
         }
         for (joint, gains) in &mut config.gains {
+            if interface != Mode::Effort {
+                let with_integral = self == Self::PidGravity;
+                *gains = if with_integral { tuning.integral_drives } else { tuning.drives };
+                continue;
+            }
             (gains.i, gains.i_clamp) = (0.0, 0.0);
             gains.d *= tuning.feedback;
             gains.p *= tuning.feedback * tuning.feedback;

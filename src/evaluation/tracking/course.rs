@@ -1,9 +1,10 @@
 //! What happens to the arm in a run, drawn from its seed, and when errors are counted.
 
+use crate::command::Mode;
 use crate::control_loop::ReferenceConfig;
 use crate::evaluation::tracking::tuning::Condition;
 use crate::reference::{MultiSineConfig, PointToPointConfig};
-use crate::sim::Scenario;
+use crate::sim::{InnerLoopConfig, Scenario};
 use clap::ValueEnum;
 use rand::RngExt;
 use rand_distr::{Distribution, UnitSphere};
@@ -34,6 +35,8 @@ pub enum ScenarioKind {
     Wrench,
     Noise,
     NoisePayload,
+    VelocityMode,
+    PositionMode,
 }
 
 /// The kinds of motion, by seed in turn.
@@ -48,10 +51,13 @@ pub enum ReferenceKind {
 /// One run's reference, what changes when, and what counts.
 #[derive(Clone, Debug)]
 pub struct Course {
+    pub scenario: ScenarioKind,
     pub reference_kind: ReferenceKind,
     pub reference: ReferenceConfig,
     /// Of the sensor noise and of a learner's first weights.
     pub seed: u64,
+    /// What takes the commands, where they are velocities or positions.
+    pub drives: InnerLoopConfig,
     /// What the robot is from which time [s] on; the first at 0, in order.
     pub changes: Vec<(f64, Scenario)>,
     /// Windows are counted from these times, s: the start, or the changes where there are any.
@@ -65,6 +71,7 @@ impl Course {
     pub fn delayed(&self, delay: Duration) -> Self {
         let mut course = self.clone();
         course.changes.iter_mut().for_each(|(_, scenario)| scenario.delay += delay);
+        course.drives.dead_time += delay.as_secs_f64();
         course
     }
 }
@@ -91,6 +98,8 @@ impl ScenarioKind {
             Self::Wrench => "wrench",
             Self::Noise => "noise",
             Self::NoisePayload => "noise_payload",
+            Self::VelocityMode => "velocity_mode",
+            Self::PositionMode => "position_mode",
         }
     }
 
@@ -108,6 +117,10 @@ impl ScenarioKind {
             Self::Wrench => "pushes of 20 to 40 N at the tool for 0.2 to 0.4 s, in all directions",
             Self::Noise => "ten times the sensor noise: 1e-4 rad, 1e-2 rad/s",
             Self::NoisePayload => "ten times the sensor noise and 1.5 kg at the tool",
+            Self::VelocityMode => {
+                "drives that take velocities, with lag, dead time, dead band and wrong gains"
+            }
+            Self::PositionMode => "drives that take positions, with the same faults",
         }
     }
 
@@ -119,6 +132,8 @@ impl ScenarioKind {
     pub fn condition(self) -> Condition {
         match self {
             Self::Delay => Condition::Delayed,
+            Self::VelocityMode => Condition::Velocity,
+            Self::PositionMode => Condition::Position,
             _ if self.is_noisy() => Condition::Noisy,
             _ => Condition::Usual,
         }
@@ -130,6 +145,15 @@ impl ScenarioKind {
             self,
             Self::Payload | Self::PayloadSwitch | Self::Friction | Self::GainLoss | Self::MassError
         )
+    }
+
+    /// What is commanded.
+    pub fn command_interface(self) -> Mode {
+        match self {
+            Self::VelocityMode => Mode::Velocity,
+            Self::PositionMode => Mode::Position,
+            _ => Mode::Effort,
+        }
     }
 
     /// Whether backprop alone must have learned it by the end.
@@ -152,12 +176,22 @@ impl ScenarioKind {
         let (reference_kind, reference) = reference(seed, random.random(), centre);
         let noise_seed = random.random();
         let changes = self.scenarios(&mut random, centre.len());
+        let drives = drives(&mut random, noise_seed, centre.len());
         let (origins, seconds) = match self {
             Self::PayloadSwitch => (vec![CHANGE, CHANGE_BACK], CHANGE_BACK + AFTER),
             Self::GainLoss => (vec![CHANGE], CHANGE + AFTER),
             _ => (vec![0.0], STEADY),
         };
-        Course { reference_kind, reference, seed: noise_seed, changes, origins, seconds }
+        Course {
+            scenario: self,
+            reference_kind,
+            reference,
+            seed: noise_seed,
+            drives,
+            changes,
+            origins,
+            seconds,
+        }
     }
 
     fn scenarios(self, random: &mut Pcg64, joints: usize) -> Vec<(f64, Scenario)> {
@@ -169,7 +203,7 @@ impl ScenarioKind {
         };
         let loaded = Scenario { payload: PAYLOAD, ..nominal.clone() };
         match self {
-            Self::Nominal | Self::Noise => vec![(0.0, nominal)],
+            Self::Nominal | Self::Noise | Self::VelocityMode | Self::PositionMode => vec![(0.0, nominal)],
             Self::Payload | Self::NoisePayload => vec![(0.0, loaded)],
             Self::PayloadSwitch => vec![(0.0, nominal.clone()), (CHANGE, loaded), (CHANGE_BACK, nominal)],
             Self::Friction => {
@@ -189,6 +223,21 @@ impl ScenarioKind {
             }
             Self::Wrench => pushes(random, &nominal),
         }
+    }
+}
+
+/// Drives of a robot that is well set up, and of one that is not, and all between.
+fn drives(random: &mut Pcg64, seed: u64, joints: usize) -> InnerLoopConfig {
+    InnerLoopConfig {
+        lag: random.random_range(0.015..0.050),
+        dead_time: random.random_range(0.002..0.012),
+        dead_band: random.random_range(0.002..0.010),
+        gain: (0..joints).map(|_| random.random_range(0.85..1.15)).collect(),
+        position_gain: random.random_range(10.0..25.0),
+        position_noise: NOISE[0],
+        velocity_noise: NOISE[1],
+        seed,
+        ..Default::default()
     }
 }
 

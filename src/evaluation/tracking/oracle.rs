@@ -1,10 +1,11 @@
 //! The best that computed torque can do: the inverse dynamics of the plant itself, as it is at each time, with the same
 //! feedback on the same noisy measurements. What it leaves is what noise and sampling leave.
 
+use crate::command::Mode;
 use crate::controller::Gains;
 use crate::error::Result;
 use crate::reference::ReferencePoint;
-use crate::sim::{Arm, ArmConfig, Scenario};
+use crate::sim::{Arm, ArmConfig, InnerLoopConfig, Scenario};
 use crate::state::State;
 
 /// A second arm that is put where the reference is and asked what effort that takes: soft friction, payload, wrench,
@@ -21,6 +22,11 @@ impl Oracle {
 
     pub fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
         self.twin.set_scenario(scenario.clone())
+    }
+
+    /// Time from a command to its effect, s.
+    pub fn delay(&self) -> f64 {
+        self.twin.scenario().delay.as_secs_f64()
     }
 
     /// Writes the effort into `out`, Nm or N: the feedback on `reference`, the feedforward for the one `ahead`, at which
@@ -41,5 +47,47 @@ impl Oracle {
             out[joint] = wanted / self.twin.scenario().gain.get(joint).copied().unwrap_or(1.0);
         }
         Ok(())
+    }
+}
+
+/// The same for drives that take velocities or positions: their exact inverse.
+pub struct DriveOracle {
+    mode: Mode,
+    drives: InnerLoopConfig,
+    gains: Vec<Gains>,
+}
+
+/// Slower than this a joint is at rest, and no dead band is to be overcome, rad/s or m/s.
+const REST: f64 = 1e-6;
+
+impl DriveOracle {
+    pub fn new(mode: Mode, drives: InnerLoopConfig, gains: Vec<Gains>) -> Self {
+        Self { mode, drives, gains }
+    }
+
+    pub fn delay(&self) -> f64 {
+        self.drives.dead_time
+    }
+
+    /// As [`Oracle::command`]; rad/s (m/s), or rad (m).
+    pub fn command(
+        &self,
+        state: &State,
+        reference: &ReferencePoint,
+        ahead: &ReferencePoint,
+        out: &mut [f64],
+    ) {
+        for (joint, gains) in self.gains.iter().enumerate() {
+            let target = ahead.velocity[joint] + self.drives.lag * ahead.acceleration[joint];
+            let dead_band = if target.abs() > REST { self.drives.dead_band * target.signum() } else { 0.0 };
+            let wanted = target / self.drives.gain[joint] + dead_band;
+            let position_error = reference.position[joint] - state.position[joint];
+            let feedback = gains.p * position_error;
+            out[joint] = feedback
+                + match self.mode {
+                    Mode::Position => ahead.position[joint] + wanted / self.drives.position_gain,
+                    _ => wanted,
+                };
+        }
     }
 }

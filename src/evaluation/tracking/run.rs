@@ -2,7 +2,7 @@
 
 use super::controller::ControllerKind;
 use super::course::Course;
-use super::oracle::Oracle;
+use super::oracle::{DriveOracle, Oracle};
 use super::slotine_li::SlotineLi;
 use super::tuning::Tuning;
 use super::{ARMATURE, BIN, TrackingConfig};
@@ -13,7 +13,7 @@ use crate::controller::Gains;
 use crate::error::Result;
 use crate::reference::ReferencePoint;
 use crate::robot::{Dynamics, Limits, Robot, first_non_finite};
-use crate::sim::{Arm, ArmConfig, Plant, Scenario};
+use crate::sim::{ArmConfig, Plant, Scenario, SimulatedRobot};
 use crate::state::State;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub fn run(
 
 /// The arm under a controller of any kind.
 enum Contender {
-    Loop(Box<ClosedLoop>),
+    Loop(Box<ClosedLoop<SimulatedRobot>>),
     Rival(Box<RivalLoop>),
 }
 
@@ -71,7 +71,8 @@ impl Contender {
             rotor_inertia: armature.clone(),
             ..config.controller.clone()
         };
-        let controller = kind.configure(&base, &robot, tuning);
+        let interface = course.scenario.command_interface();
+        let controller = kind.configure(&base, &robot, interface, tuning);
         let arm = ArmConfig {
             armature,
             initial_position: config.centre()?.to_vec(),
@@ -79,20 +80,23 @@ impl Contender {
             ..config.arm.clone()
         };
         let scenario = course.changes[0].1.clone();
+        let plant =
+            SimulatedRobot::new(&config.urdf, interface, arm.clone(), course.drives.clone(), scenario)?;
         Ok(match kind {
             ControllerKind::SlotineLi | ControllerKind::Oracle => {
-                Self::Rival(Box::new(RivalLoop::new(config, kind, tuning, controller, arm, scenario)?))
+                let law = Law::new(config, kind, tuning, &controller, arm, course)?;
+                Self::Rival(Box::new(RivalLoop::new(robot, plant, law, &controller)?))
             }
             _ => {
                 let learner = kind.learner(&config.learner, course.seed);
-                Self::Loop(Box::new(ClosedLoop::new(&config.urdf, arm, scenario, controller, learner)?))
+                Self::Loop(Box::new(ClosedLoop::with_plant(&config.urdf, plant, controller, learner)?))
             }
         })
     }
 
     fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
         match self {
-            Self::Loop(run) => run.plant.set_scenario(scenario.clone()),
+            Self::Loop(run) => run.plant.set_scenario(scenario),
             Self::Rival(run) => run.set_scenario(scenario),
         }
     }
@@ -113,7 +117,7 @@ impl Contender {
 
 /// As [`ClosedLoop`], of the rivals that are no [`crate::control_loop::ControlLoop`].
 struct RivalLoop {
-    arm: Arm,
+    plant: SimulatedRobot,
     robot: Robot,
     law: Law,
     motion: Motion,
@@ -125,44 +129,58 @@ struct RivalLoop {
 }
 
 enum Law {
-    SlotineLi(SlotineLi),
-    Oracle(Oracle),
+    SlotineLi(Box<SlotineLi>),
+    Oracle(Box<Oracle>),
+    DriveOracle(DriveOracle),
 }
 
-impl RivalLoop {
+impl Law {
     fn new(
         config: &TrackingConfig,
         kind: ControllerKind,
         tuning: &Tuning,
-        controller: ControllerConfig,
+        controller: &ControllerConfig,
         arm: ArmConfig,
-        scenario: Scenario,
+        course: &Course,
     ) -> Result<Self> {
         let robot = Robot::from_urdf(&config.urdf)?;
-        let joints = robot.degrees_of_freedom();
-        let gains: Vec<Gains> = robot
-            .joints
-            .iter()
-            .map(|joint| controller.gains.get(joint).copied().unwrap_or_default())
-            .collect();
-        let law = if kind == ControllerKind::Oracle {
-            let mut oracle = Oracle::new(&config.urdf, arm.clone(), gains)?;
-            oracle.set_scenario(&scenario)?;
-            Law::Oracle(oracle)
-        } else {
+        let gains = robot.joints.iter().map(|joint| controller.gains.get(joint).copied().unwrap_or_default());
+        let gains: Vec<Gains> = gains.collect();
+        if kind != ControllerKind::Oracle {
             let dynamics = Dynamics::for_robot(&config.urdf, &robot)?;
             let inertia = &controller.rotor_inertia;
-            Law::SlotineLi(SlotineLi::new(&robot, dynamics, inertia, gains, tuning.adaptation)?)
-        };
-        let mut arm = Arm::new(&config.urdf, arm)?;
-        arm.set_scenario(scenario)?;
+            let law = SlotineLi::new(&robot, dynamics, inertia, gains, tuning.adaptation)?;
+            return Ok(Self::SlotineLi(Box::new(law)));
+        }
+        if controller.command_interface != Mode::Effort {
+            let drives = course.drives.clone();
+            return Ok(Self::DriveOracle(DriveOracle::new(controller.command_interface, drives, gains)));
+        }
+        let mut oracle = Oracle::new(&config.urdf, arm, gains)?;
+        oracle.set_scenario(&course.changes[0].1)?;
+        Ok(Self::Oracle(Box::new(oracle)))
+    }
+
+    /// Time from a command to its effect, s, where it is known.
+    fn delay(&self) -> f64 {
+        match self {
+            Self::SlotineLi(_) => 0.0,
+            Self::Oracle(oracle) => oracle.delay(),
+            Self::DriveOracle(oracle) => oracle.delay(),
+        }
+    }
+}
+
+impl RivalLoop {
+    fn new(robot: Robot, plant: SimulatedRobot, law: Law, controller: &ControllerConfig) -> Result<Self> {
+        let joints = robot.degrees_of_freedom();
         Ok(Self {
-            arm,
+            plant,
             law,
             motion: Motion::new(&controller.reference, &robot)?,
             reference: ReferencePoint::zeros(joints),
             ahead: ReferencePoint::zeros(joints),
-            command: Command::zeros(Mode::Effort, joints),
+            command: Command::zeros(controller.command_interface, joints),
             period: Duration::from_secs_f64(1.0 / controller.update_rate),
             started: false,
             robot,
@@ -173,11 +191,11 @@ impl RivalLoop {
         if let Law::Oracle(oracle) = &mut self.law {
             oracle.set_scenario(scenario)?;
         }
-        self.arm.set_scenario(scenario.clone())
+        self.plant.set_scenario(scenario)
     }
 
     fn tick(&mut self, recorder: &mut Recorder) -> Result<()> {
-        let state = self.arm.state();
+        let state = self.plant.state();
         let dt = self.period.as_secs_f64();
         match self.started {
             true => self.motion.advance(dt),
@@ -185,23 +203,26 @@ impl RivalLoop {
         }
         self.started = true;
         self.motion.sample(1.0, &mut self.reference);
+        // the command acts for a period from the end of the delay on
+        self.motion.sample_ahead(self.law.delay() + 0.5 * dt, 1.0, &mut self.ahead);
         let values = &mut self.command.values;
         match &mut self.law {
             Law::SlotineLi(law) => law.command(state, &self.reference, values),
-            Law::Oracle(law) => {
-                // the command acts for a period from the end of the delay on
-                let ahead = self.arm.scenario().delay.as_secs_f64() + 0.5 * dt;
-                self.motion.sample_ahead(ahead, 1.0, &mut self.ahead);
-                law.command(state, &self.reference, &self.ahead, values)?;
-            }
+            Law::Oracle(law) => law.command(state, &self.reference, &self.ahead, values)?,
+            Law::DriveOracle(law) => law.command(state, &self.reference, &self.ahead, values),
         }
         self.command.stamp = state.stamp;
-        let limited = self.robot.limits.limit_effort(&state.position, &state.velocity, values);
+        let limits = &self.robot.limits;
+        let limited = match self.command.mode {
+            Mode::Effort => limits.limit_effort(&state.position, &state.velocity, values),
+            Mode::Velocity => limits.limit_velocity(&state.position, values),
+            Mode::Position => limits.clamp_position(values),
+        };
         if let (Law::SlotineLi(law), false) = (&mut self.law, limited) {
             law.adapt(dt);
         }
-        recorder.take(&self.reference.position, self.arm.true_state(), &self.command, limited);
-        self.arm.step(&self.command, self.period)
+        recorder.take(&self.reference.position, self.plant.true_state(), &self.command, limited);
+        self.plant.step(&self.command, self.period)
     }
 }
 
@@ -245,7 +266,11 @@ impl Recorder {
             |values: &[f64], limits: &[f64]| values.iter().zip(limits).any(|(v, limit)| v.abs() > *limit);
         let violated = self.limits.first_outside(&actual.position).is_some()
             || beyond(&actual.velocity, &self.limits.velocity)
-            || beyond(&command.values, &self.limits.effort);
+            || match command.mode {
+                Mode::Effort => beyond(&command.values, &self.limits.effort),
+                Mode::Velocity => beyond(&command.values, &self.limits.velocity),
+                Mode::Position => self.limits.first_outside(&command.values).is_some(),
+            };
         self.outcome.violations += usize::from(violated);
         self.outcome.limited += usize::from(limited);
         self.outcome.non_finite += usize::from(first_non_finite(&command.values).is_some());

@@ -3,6 +3,7 @@
 use super::controller::ControllerKind as Kind;
 use super::course::ScenarioKind;
 use super::figures::{Figure, Grouped, Window, figure, worst_second};
+use crate::command::Mode;
 use serde::Serialize;
 
 /// `found` must not be above `bound`; null where a run diverged.
@@ -79,6 +80,11 @@ impl Of<'_> {
             }
             self.ratio(out, Kind::Full, Kind::Oracle, judged, 1.5);
             self.ratio(out, Kind::Full, Kind::SlotineLi, judged, 1.0);
+        }
+        if self.scenario.command_interface() != Mode::Effort {
+            self.ratio(out, Kind::Head, Kind::PdGravity, judged, 0.40);
+            self.ratio(out, Kind::Learned, Kind::PdGravity, judged, 0.40);
+            self.ratio(out, Kind::Learned, Kind::PidGravity, judged, 0.40);
         }
         if self.scenario == ScenarioKind::Nominal {
             self.ratio(out, Kind::Full, Kind::ComputedTorque, judged, 1.10);

@@ -6,7 +6,7 @@ use super::figures::Window;
 use super::run::run;
 use super::slotine_li::Adaptation;
 use super::{TrackingConfig, in_parallel};
-use crate::controller::ObserverConfig;
+use crate::controller::{Gains, ObserverConfig};
 use crate::error::Result;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -21,6 +21,9 @@ pub enum Condition {
     Noisy,
     /// Commands act late.
     Delayed,
+    /// Drives that take velocities, or positions.
+    Velocity,
+    Position,
 }
 
 impl Condition {
@@ -43,6 +46,9 @@ pub struct Tuning {
     pub fast_bandwidth: f64,
     /// Of everyone with a head, Hz.
     pub head_bandwidth: f64,
+    /// Gains of everyone where velocities or positions are commanded, and of the rival with an integral.
+    pub drives: Gains,
+    pub integral_drives: Gains,
 }
 
 impl Tuning {
@@ -50,24 +56,24 @@ impl Tuning {
     pub fn of(condition: Condition) -> Self {
         let observer =
             |bandwidth| ObserverConfig { bandwidth, noise_gate: false, ..ObserverConfig::default() };
+        let usual = Self {
+            feedback: 1.0,
+            integral_rate: 12.0,
+            integral_share: 0.06,
+            observer: observer(60.0),
+            adaptation: Adaptation { rigid_body: 30.0, friction: 1e3, leak: 0.1 },
+            fast_bandwidth: 150.0,
+            head_bandwidth: 8.0,
+            drives: Gains::default(),
+            integral_drives: Gains::default(),
+        };
         match condition {
-            Condition::Usual => Self {
-                feedback: 1.0,
-                integral_rate: 12.0,
-                integral_share: 0.06,
-                observer: observer(60.0),
-                adaptation: Adaptation { rigid_body: 30.0, friction: 1e3, leak: 0.1 },
-                fast_bandwidth: 150.0,
-                head_bandwidth: 8.0,
-            },
+            Condition::Usual => usual,
             Condition::Noisy => Self {
-                feedback: 1.0,
-                integral_rate: 12.0,
-                integral_share: 0.06,
-                observer: observer(60.0),
                 adaptation: Adaptation { rigid_body: 10.0, friction: 1e3, leak: 0.0 },
                 fast_bandwidth: 0.0,
                 head_bandwidth: 4.0,
+                ..usual
             },
             Condition::Delayed => Self {
                 feedback: 0.5,
@@ -76,10 +82,19 @@ impl Tuning {
                 observer: observer(5.0),
                 adaptation: Adaptation { rigid_body: 3.0, friction: 1e2, leak: 0.1 },
                 fast_bandwidth: 0.0,
-                head_bandwidth: 8.0,
+                ..usual
             },
+            Condition::Velocity => {
+                Self { drives: with(40.0, 0.0), integral_drives: with(40.0, 256.0), ..usual }
+            }
+            Condition::Position => Self { integral_drives: with(0.9, 24.0), ..usual },
         }
     }
+}
+
+/// Gains of a drive: p, and i with an integral that is hardly clamped.
+fn with(p: f64, i: f64) -> Gains {
+    Gains { p, i, i_clamp: 1.0, ..Gains::default() }
 }
 
 /// One setting that was tried.
@@ -133,6 +148,23 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
         ControllerKind::PdGravity | ControllerKind::ComputedTorque if condition == Condition::Delayed => {
             for feedback in [0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 1.0] {
                 out.push((format!("feedback {feedback}"), Tuning { feedback, ..now }));
+            }
+        }
+        ControllerKind::PdGravity if condition == Condition::Velocity => {
+            for p in [8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0, 48.0] {
+                out.push((format!("p {p}"), Tuning { drives: with(p, 0.0), ..now }));
+            }
+        }
+        ControllerKind::PidGravity if matches!(condition, Condition::Velocity | Condition::Position) => {
+            let proportional: &[f64] = match condition {
+                Condition::Velocity => &[8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0],
+                _ => &[0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9],
+            };
+            for &p in proportional {
+                for i in [4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 64.0, 128.0, 256.0] {
+                    let setting = format!("p {p}, i {i}");
+                    out.push((setting, Tuning { integral_drives: with(p, i), ..now }));
+                }
             }
         }
         ControllerKind::PidGravity => {
