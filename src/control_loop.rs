@@ -514,7 +514,8 @@ impl ControlLoop {
             let (command, feedforward) = acted.split_at(joints);
             head.observe(state, [command, feedforward], dt, undisturbed, self.residual.current());
         }
-        self.baseline.command(state, &self.reference, dt, &mut self.baseline_command);
+        let acting = &self.preview.motion.point;
+        self.baseline.command(state, &self.reference, acting, dt, &mut self.baseline_command);
         if let Some(observer) = &mut self.observer {
             observer.observe(state, explained, dt);
             for (effort, disturbance) in self.baseline_command.iter_mut().zip(observer.disturbance()) {

@@ -36,7 +36,11 @@ pub fn run(args: &IdentifyDelayArgs) -> Result<()> {
         println!("{origin}: {}", describe(&estimate));
         match estimate.doubt() {
             Some(doubt) => doubts.push(format!("{origin}: {doubt}")),
-            None => println!("  learner: {{ros__parameters: {{command_delay: {:.4}}}}}", estimate.delay),
+            None => {
+                for node in ["controller", "learner"] {
+                    println!("  {node}: {{ros__parameters: {{command_delay: {:.4}}}}}", estimate.delay);
+                }
+            }
         }
     }
     if !doubts.is_empty() {

@@ -94,9 +94,17 @@ impl Baseline {
         self.integral.fill(0.0);
     }
 
-    /// Computes the command for `state` and `reference` into `out`. `dt` [s] since the last tick.
-    pub fn command(&mut self, state: &State, reference: &ReferencePoint, dt: f64, out: &mut [f64]) {
-        self.compute_feedforward(state, reference);
+    /// Computes the command into `out`: the feedback for `state` and `reference`, the feedforward for the reference `ahead`,
+    /// when the command will act. `dt` [s] since the last tick.
+    pub fn command(
+        &mut self,
+        state: &State,
+        reference: &ReferencePoint,
+        ahead: &ReferencePoint,
+        dt: f64,
+        out: &mut [f64],
+    ) {
+        self.compute_feedforward(state, ahead);
         for (joint, gains) in self.gains.iter().enumerate() {
             let position_error = reference.position[joint] - state.position[joint];
             let velocity_error = reference.velocity[joint] - state.velocity[joint];

@@ -3,6 +3,7 @@
 
 mod controller;
 mod course;
+mod delay;
 mod figures;
 mod oracle;
 mod render;
@@ -73,6 +74,7 @@ pub fn tracking_report(
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<TrackingReport> {
     let centre = config.centre()?;
+    let known_delay = delay::measured_delays(config)?;
     let mut tasks = Vec::new();
     for &scenario in &config.scenarios {
         for &controller in config.controllers.iter().filter(|kind| kind.takes_part_in(scenario)) {
@@ -82,7 +84,8 @@ pub fn tracking_report(
         }
     }
     let runs = in_parallel(config.threads, &tasks, progress, |&(scenario, controller, seed)| {
-        let course = scenario.course(Purpose::Suite, seed, centre);
+        let mut course = scenario.course(Purpose::Suite, seed, centre);
+        course.known_delay = known_delay(scenario);
         let tuning = Tuning::of(scenario.condition());
         let outcome = run::run(config, controller, &tuning, &course)?;
         Ok(Run {

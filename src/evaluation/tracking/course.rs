@@ -31,6 +31,7 @@ pub enum ScenarioKind {
     Friction,
     GainLoss,
     Delay,
+    DelayUnknown,
     MassError,
     Wrench,
     Noise,
@@ -56,6 +57,8 @@ pub struct Course {
     pub reference: ReferenceConfig,
     /// Of the sensor noise and of a learner's first weights.
     pub seed: u64,
+    /// From a command to its effect, as far as anybody has measured it, s.
+    pub known_delay: f64,
     /// What takes the commands, where they are velocities or positions.
     pub drives: InnerLoopConfig,
     /// What the robot is from which time [s] on; the first at 0, in order.
@@ -94,6 +97,7 @@ impl ScenarioKind {
             Self::Friction => "friction",
             Self::GainLoss => "gain_loss",
             Self::Delay => "delay",
+            Self::DelayUnknown => "delay_unknown",
             Self::MassError => "mass_error",
             Self::Wrench => "wrench",
             Self::Noise => "noise",
@@ -110,7 +114,8 @@ impl ScenarioKind {
             Self::PayloadSwitch => "1.5 kg at the tool from 15 s to 30 s",
             Self::Friction => "Coulomb friction x 3, viscous friction x 2",
             Self::GainLoss => "two joints, drawn, deliver 30 % less from 15 s on",
-            Self::Delay => "commands act 4 ms late",
+            Self::Delay => "commands act 4 ms late, which has been measured",
+            Self::DelayUnknown => "commands act 4 ms late, and nobody has measured it",
             Self::MassError => {
                 "the description's masses and inertias are wrong by up to 20 %, each link by its own"
             }
@@ -132,6 +137,7 @@ impl ScenarioKind {
     pub fn condition(self) -> Condition {
         match self {
             Self::Delay => Condition::Delayed,
+            Self::DelayUnknown => Condition::DelayUnknown,
             Self::VelocityMode => Condition::Velocity,
             Self::PositionMode => Condition::Position,
             _ if self.is_noisy() => Condition::Noisy,
@@ -145,6 +151,10 @@ impl ScenarioKind {
             self,
             Self::Payload | Self::PayloadSwitch | Self::Friction | Self::GainLoss | Self::MassError
         )
+    }
+
+    pub fn is_delayed(self) -> bool {
+        matches!(self, Self::Delay | Self::DelayUnknown)
     }
 
     /// What is commanded.
@@ -187,6 +197,7 @@ impl ScenarioKind {
             reference_kind,
             reference,
             seed: noise_seed,
+            known_delay: 0.0,
             drives,
             changes,
             origins,
@@ -216,7 +227,9 @@ impl ScenarioKind {
                 let weakened = Scenario { gain: gain.collect(), ..nominal.clone() };
                 vec![(0.0, nominal), (CHANGE, weakened)]
             }
-            Self::Delay => vec![(0.0, Scenario { delay: Duration::from_millis(4), ..nominal })],
+            Self::Delay | Self::DelayUnknown => {
+                vec![(0.0, Scenario { delay: Duration::from_millis(4), ..nominal })]
+            }
             Self::MassError => {
                 let scale = (0..joints).map(|_| 1.0 / random.random_range(0.8..1.2)).collect();
                 vec![(0.0, Scenario { mass_scale: scale, ..nominal })]

@@ -11,6 +11,7 @@ use crate::command::{Command, Mode};
 use crate::control_loop::{ControllerConfig, Motion, Verdict};
 use crate::controller::Gains;
 use crate::error::Result;
+use crate::learner::LearnerConfig;
 use crate::reference::ReferencePoint;
 use crate::robot::{Dynamics, Limits, Robot, first_non_finite};
 use crate::sim::{ArmConfig, Plant, Scenario, SimulatedRobot};
@@ -56,6 +57,47 @@ pub fn run(
     Ok(recorder.outcome())
 }
 
+/// The settings of `kind`, and the robot at the beginning of `course`.
+fn set_up(
+    config: &TrackingConfig,
+    kind: ControllerKind,
+    tuning: &Tuning,
+    course: &Course,
+) -> Result<(ControllerConfig, ArmConfig, SimulatedRobot)> {
+    let robot = Robot::from_urdf(&config.urdf)?;
+    let armature = vec![ARMATURE; robot.degrees_of_freedom()];
+    let base = ControllerConfig {
+        reference: course.reference.clone(),
+        rotor_inertia: armature.clone(),
+        command_delay: course.known_delay,
+        ..config.controller.clone()
+    };
+    let interface = course.scenario.command_interface();
+    let controller = kind.configure(&base, &robot, interface, tuning);
+    let arm = ArmConfig {
+        armature,
+        initial_position: config.centre()?.to_vec(),
+        seed: course.seed,
+        ..config.arm.clone()
+    };
+    let (drives, scenario) = (course.drives.clone(), course.changes[0].1.clone());
+    let plant = SimulatedRobot::new(&config.urdf, interface, arm.clone(), drives, scenario)?;
+    Ok((controller, arm, plant))
+}
+
+/// The robot under a controller that is a [`crate::control_loop::ControlLoop`].
+pub fn closed_loop(
+    config: &TrackingConfig,
+    kind: ControllerKind,
+    tuning: &Tuning,
+    course: &Course,
+) -> Result<ClosedLoop<SimulatedRobot>> {
+    let (controller, _, plant) = set_up(config, kind, tuning, course)?;
+    let learner = kind.learner(&config.learner, course.seed);
+    let learner = learner.map(|learner| LearnerConfig { command_delay: course.known_delay, ..learner });
+    ClosedLoop::with_plant(&config.urdf, plant, controller, learner)
+}
+
 /// The arm under a controller of any kind.
 enum Contender {
     Loop(Box<ClosedLoop<SimulatedRobot>>),
@@ -64,34 +106,13 @@ enum Contender {
 
 impl Contender {
     fn new(config: &TrackingConfig, kind: ControllerKind, tuning: &Tuning, course: &Course) -> Result<Self> {
+        if !matches!(kind, ControllerKind::SlotineLi | ControllerKind::Oracle) {
+            return Ok(Self::Loop(Box::new(closed_loop(config, kind, tuning, course)?)));
+        }
+        let (controller, arm, plant) = set_up(config, kind, tuning, course)?;
+        let law = Law::new(config, kind, tuning, &controller, arm, course)?;
         let robot = Robot::from_urdf(&config.urdf)?;
-        let armature = vec![ARMATURE; robot.degrees_of_freedom()];
-        let base = ControllerConfig {
-            reference: course.reference.clone(),
-            rotor_inertia: armature.clone(),
-            ..config.controller.clone()
-        };
-        let interface = course.scenario.command_interface();
-        let controller = kind.configure(&base, &robot, interface, tuning);
-        let arm = ArmConfig {
-            armature,
-            initial_position: config.centre()?.to_vec(),
-            seed: course.seed,
-            ..config.arm.clone()
-        };
-        let scenario = course.changes[0].1.clone();
-        let plant =
-            SimulatedRobot::new(&config.urdf, interface, arm.clone(), course.drives.clone(), scenario)?;
-        Ok(match kind {
-            ControllerKind::SlotineLi | ControllerKind::Oracle => {
-                let law = Law::new(config, kind, tuning, &controller, arm, course)?;
-                Self::Rival(Box::new(RivalLoop::new(robot, plant, law, &controller)?))
-            }
-            _ => {
-                let learner = kind.learner(&config.learner, course.seed);
-                Self::Loop(Box::new(ClosedLoop::with_plant(&config.urdf, plant, controller, learner)?))
-            }
-        })
+        Ok(Self::Rival(Box::new(RivalLoop::new(robot, plant, law, &controller)?)))
     }
 
     fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
@@ -124,6 +145,7 @@ struct RivalLoop {
     reference: ReferencePoint,
     ahead: ReferencePoint,
     command: Command,
+    known_delay: f64,
     period: Duration,
     started: bool,
 }
@@ -161,10 +183,10 @@ impl Law {
         Ok(Self::Oracle(Box::new(oracle)))
     }
 
-    /// Time from a command to its effect, s, where it is known.
-    fn delay(&self) -> f64 {
+    /// Time from a command to its effect, s, as far as it is `known`.
+    fn delay(&self, known: f64) -> f64 {
         match self {
-            Self::SlotineLi(_) => 0.0,
+            Self::SlotineLi(_) => known,
             Self::Oracle(oracle) => oracle.delay(),
             Self::DriveOracle(oracle) => oracle.delay(),
         }
@@ -181,6 +203,7 @@ impl RivalLoop {
             reference: ReferencePoint::zeros(joints),
             ahead: ReferencePoint::zeros(joints),
             command: Command::zeros(controller.command_interface, joints),
+            known_delay: controller.command_delay,
             period: Duration::from_secs_f64(1.0 / controller.update_rate),
             started: false,
             robot,
@@ -204,10 +227,10 @@ impl RivalLoop {
         self.started = true;
         self.motion.sample(1.0, &mut self.reference);
         // the command acts for a period from the end of the delay on
-        self.motion.sample_ahead(self.law.delay() + 0.5 * dt, 1.0, &mut self.ahead);
+        self.motion.sample_ahead(self.law.delay(self.known_delay) + 0.5 * dt, 1.0, &mut self.ahead);
         let values = &mut self.command.values;
         match &mut self.law {
-            Law::SlotineLi(law) => law.command(state, &self.reference, values),
+            Law::SlotineLi(law) => law.command(state, &self.reference, &self.ahead, values),
             Law::Oracle(law) => law.command(state, &self.reference, &self.ahead, values)?,
             Law::DriveOracle(law) => law.command(state, &self.reference, &self.ahead, values),
         }

@@ -96,19 +96,26 @@ impl SlotineLi {
         })
     }
 
-    /// Writes the effort for `state` and `reference` into `out`, Nm or N.
-    pub fn command(&mut self, state: &State, reference: &ReferencePoint, out: &mut [f64]) {
+    /// Writes the effort into `out`, Nm or N: the errors are those of `state` from `reference`, the motion is that of the
+    /// reference `ahead`, at which the command will act.
+    pub fn command(
+        &mut self,
+        state: &State,
+        reference: &ReferencePoint,
+        ahead: &ReferencePoint,
+        out: &mut [f64],
+    ) {
         for (joint, gains) in self.gains.iter().enumerate() {
             let stiffness = gains.p / gains.d;
             let error = reference.position[joint] - state.position[joint];
             let error_velocity = reference.velocity[joint] - state.velocity[joint];
             self.sliding[joint] = error_velocity + stiffness * error;
-            self.velocity[joint] = reference.velocity[joint] + stiffness * error;
-            self.acceleration[joint] = reference.acceleration[joint] + stiffness * error_velocity;
+            self.velocity[joint] = ahead.velocity[joint] + stiffness * error;
+            self.acceleration[joint] = ahead.acceleration[joint] + stiffness * error_velocity;
             self.half_sum[joint] = 0.5 * (state.velocity[joint] + self.velocity[joint]);
             self.half_difference[joint] = 0.5 * (state.velocity[joint] - self.velocity[joint]);
         }
-        self.fill_regressor(&state.position, &reference.velocity);
+        self.fill_regressor(&state.position, &ahead.velocity);
         for (joint, effort) in out.iter_mut().enumerate() {
             let row = self.regressor.row(joint);
             let modelled: f64 = row.iter().zip(&self.parameters).map(|(y, parameter)| y * parameter).sum();
@@ -190,7 +197,7 @@ mod tests {
         let (_, mut dynamics, mut law) = control();
         let (state, reference) = moving(V);
         let [mut found, mut expected, mut friction] = [[0.0; 7]; 3];
-        law.command(&state, &reference, &mut found);
+        law.command(&state, &reference, &reference, &mut found);
         dynamics.inverse_dynamics(&Q, &V, &reference.acceleration, &mut expected);
         dynamics.friction(&V, &mut friction);
         for joint in 0..7 {
@@ -207,7 +214,7 @@ mod tests {
         state.position = Q.to_vec();
         let mut reference_at_rest = reference.clone();
         reference_at_rest.acceleration = vec![0.0; 7];
-        law.command(&state, &reference_at_rest, &mut [0.0; 7]);
+        law.command(&state, &reference_at_rest, &reference_at_rest, &mut [0.0; 7]);
         // with e = 0: v_s = other, a_s = Λ (other − v)
         let a: Vec<f64> = law.acceleration.clone();
         let rigid: Vec<f64> = (0..7).map(|joint| law.regressor.row(joint).columns(0, 7).sum()).collect();

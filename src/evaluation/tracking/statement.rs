@@ -99,7 +99,7 @@ impl Of<'_> {
 
     /// Where learning cannot help it must not harm.
     fn no_help_no_harm(&self, out: &mut Vec<Statement>) {
-        if !(self.scenario.is_noisy() || self.scenario == ScenarioKind::Delay) {
+        if !(self.scenario.is_noisy() || self.scenario.is_delayed()) {
             return;
         }
         let window = Window::judged(self.scenario);

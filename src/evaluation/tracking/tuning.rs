@@ -2,6 +2,7 @@
 
 use super::controller::ControllerKind;
 use super::course::{Purpose, ScenarioKind};
+use super::delay::measured_delays;
 use super::figures::Window;
 use super::run::run;
 use super::slotine_li::Adaptation;
@@ -19,14 +20,19 @@ pub enum Condition {
     Usual,
     /// Ten times the sensor noise.
     Noisy,
-    /// Commands act late.
+    /// Commands act late, by a time that is known, or that is not.
     Delayed,
+    DelayUnknown,
     /// Drives that take velocities, or positions.
     Velocity,
     Position,
 }
 
 impl Condition {
+    fn is_delayed(self) -> bool {
+        matches!(self, Self::Delayed | Self::DelayUnknown)
+    }
+
     fn is_tuned_on(self, scenario: ScenarioKind) -> bool {
         scenario.condition() == self && (self != Self::Usual || scenario.is_learnable())
     }
@@ -76,6 +82,10 @@ impl Tuning {
                 ..usual
             },
             Condition::Delayed => Self {
+                observer: ObserverConfig { noise_gate: true, ..observer(20.0) },
+                ..Self::of(Condition::DelayUnknown)
+            },
+            Condition::DelayUnknown => Self {
                 feedback: 0.5,
                 integral_rate: 10.0,
                 integral_share: 0.03,
@@ -111,6 +121,7 @@ pub struct Tried {
 /// run as it is and with commands that act a tick late: what has no margin is of no use on a robot.
 pub fn tune(config: &TrackingConfig, progress: impl Fn(usize, usize) + Sync) -> Result<Vec<Tried>> {
     let centre = config.centre()?;
+    let known_delay = measured_delays(config)?;
     let tick = Duration::from_secs_f64(1.0 / config.controller.update_rate);
     let mut settings = Vec::new();
     for &condition in Condition::value_variants() {
@@ -127,7 +138,8 @@ pub fn tune(config: &TrackingConfig, progress: impl Fn(usize, usize) + Sync) -> 
         let scenarios = config.scenarios.iter().filter(|kind| condition.is_tuned_on(**kind));
         let (mut sum, mut count) = (0.0, 0.0);
         for (scenario, seed) in scenarios.flat_map(|kind| (0..config.seeds).map(move |seed| (*kind, seed))) {
-            let course = scenario.course(Purpose::Tuning, seed, centre);
+            let mut course = scenario.course(Purpose::Tuning, seed, centre);
+            course.known_delay = known_delay(scenario);
             for course in [&course, &course.delayed(tick)] {
                 let outcome = run(config, *controller, tuning, course)?;
                 let rms = Window::judged(scenario).rms(&outcome.squares, &course.origins);
@@ -145,7 +157,7 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
     let now = Tuning::of(condition);
     let mut out = Vec::new();
     match controller {
-        ControllerKind::PdGravity | ControllerKind::ComputedTorque if condition == Condition::Delayed => {
+        ControllerKind::PdGravity | ControllerKind::ComputedTorque if condition.is_delayed() => {
             for feedback in [0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 1.0] {
                 out.push((format!("feedback {feedback}"), Tuning { feedback, ..now }));
             }
