@@ -7,6 +7,7 @@ mod belief;
 pub mod features;
 pub mod head;
 pub mod observer;
+pub mod regression;
 pub mod residual;
 
 pub use baseline::{Baseline, BaselineConfig, Feedforward, Gains};

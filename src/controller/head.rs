@@ -11,14 +11,13 @@ mod low_pass;
 mod rigid_body;
 
 use crate::command::Mode;
-use crate::controller::belief::Belief;
 use crate::controller::features::{FEATURES_PER_JOINT, write_features};
+use crate::controller::regression::{Lesson, Pace, Regression, WIDENING};
 use crate::controller::residual::ResidualModel;
 use crate::error::{Error, Result};
 use crate::reference::{MotionPoint, ReferencePoint};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::State;
-use crate::vector::dot;
 use drives::Drives;
 use low_pass::LowPass;
 use rigid_body::RigidBody;
@@ -60,36 +59,8 @@ impl HeadConfig {
 
 /// Least usual error, as a share of [`Robot::command_scale`].
 const LEAST_ERROR: f64 = 1e-4;
-/// Errors count for the usual one up to so many of it.
-const LARGEST_ERROR: f64 = 3.0;
-/// Time over which the usual error is averaged, s.
-const USUAL_TIME: f64 = 3.0;
-/// What is assumed of it at first counts as so many seconds.
-const FIRST: f64 = 0.05;
-/// Time over which a sign of change is averaged, s, and its threshold in variances.
-const CHANGE_TIME: f64 = 0.06;
-const CHANGE: f64 = 12.0;
-/// Time over which errors are compared with those of former beliefs, s, and the ratio at which one is taken up again.
-const RECENT_TIME: f64 = 0.03;
-const FITS: f64 = 0.1;
-/// Beliefs kept, and the time that one must have lasted, s.
-const FORMER: usize = 2;
-const WORTH_KEEPING: f64 = 1.0;
-/// Surprise at which former beliefs are looked at, and how far beyond the usual one their errors may be.
-const DOUBTED: f64 = 3.0;
-const AS_EVER: f64 = 4.0;
-/// Errors teach up to so many standard deviations.
-const KNOCK: f64 = 5.0;
-/// Share of the prior that a change brings back.
-const WIDENING: f64 = 0.3;
-/// No second change within this time, s.
-const SETTLING: f64 = 0.15;
-/// Time over which it is seen whether the learned part explains more than none, s.
-const EVIDENCE_TIME: f64 = 2.0;
 /// Below this speed friction holds a joint and its command tells nothing, rad/s or m/s.
 const STICTION: f64 = 0.01;
-/// How much less a sample tells of a joint at rest.
-const STICTION_PENALTY: f64 = 100.0;
 
 /// How the learning of one joint stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,39 +73,6 @@ pub struct HeadReport {
     pub unexplained: [f64; 3],
     /// How often the robot was noticed to be no longer what it was.
     pub changes: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Joint {
-    weights: Vec<f64>,
-    belief: Belief,
-    /// Mean square of the error.
-    usual: f64,
-    /// Time over which it was averaged, s.
-    learned: f64,
-    /// Mean of the squared error over its variance, of late.
-    surprise: f64,
-    /// Time since the last change, s.
-    settled: f64,
-    /// Mean squared error of late.
-    recent: f64,
-    /// What was believed before the last changes, to be taken up again at once when it fits again: a payload that is set
-    /// down, a push that ends (Narendra and Balakrishnan, *Adaptive control using multiple models*, 1997).
-    former: [Former; FORMER],
-    /// Mean squares of what the feedforward leaves unexplained, of what is left of it by what is learned without a
-    /// network, and with one.
-    evidence: [f64; 3],
-    changes: u64,
-    /// Whether the last change was to something new.
-    is_lost: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Former {
-    weights: Vec<f64>,
-    belief: Belief,
-    usual: f64,
-    recent: f64,
 }
 
 /// What is known of the command that a motion takes, and what of that may be wrong.
@@ -182,8 +120,7 @@ pub struct Head {
     size: usize,
     config: HeadConfig,
     model: Model,
-    least: Vec<f64>,
-    joints: Vec<Joint>,
+    joints: Vec<Regression>,
     filter: LowPass,
     /// Signals before and after the low-pass: [joint][regressor], then for each joint the [`SIGNALS`] others.
     raw: Vec<f64>,
@@ -222,32 +159,14 @@ impl Head {
             Mode::Velocity | Mode::Position => Model::Drives(Drives::new(robot)),
         };
         let size = model.size();
-        let joint = |limit: &f64| Joint {
-            weights: vec![0.0; size],
-            belief: Belief::new(size.max(1)),
-            usual: (100.0 * LEAST_ERROR * limit).powi(2),
-            learned: FIRST,
-            surprise: 1.0,
-            recent: f64::INFINITY,
-            former: std::array::from_fn(|_| Former {
-                weights: vec![0.0; size],
-                belief: Belief::new(size.max(1)),
-                usual: (100.0 * LEAST_ERROR * limit).powi(2),
-                recent: f64::INFINITY,
-            }),
-            settled: 0.0,
-            evidence: [0.0; 3],
-            changes: 0,
-            is_lost: false,
-        };
+        let least = |limit: &f64| (LEAST_ERROR * limit).powi(2);
         let signals = n * (size + SIGNALS);
         let zeros = vec![0.0; n];
         Self {
             rate,
             size,
             config: *config,
-            joints: limit.iter().map(joint).collect(),
-            least: limit.iter().map(|limit| (LEAST_ERROR * limit).powi(2)).collect(),
+            joints: limit.iter().map(|limit| Regression::new(size, least(limit))).collect(),
             filter: LowPass::new(config.bandwidth, rate, signals),
             raw: vec![0.0; signals],
             filtered: vec![0.0; signals],
@@ -360,32 +279,18 @@ impl Head {
             network.forget(dt / self.config.memory);
             shared = network.project();
         }
+        let pace = Pace { dt, repeated, memory: self.config.memory };
         let mut changed = false;
         for (j, joint) in self.joints.iter_mut().enumerate() {
             let x = &regressors[j * size..][..size];
             let signals = &signals[j * SIGNALS..][..SIGNALS];
             let (outcome, unexplained, rests) = (signals[0], signals[1], signals[2]);
-            let error = outcome - dot(&joint.weights, x);
             self.totals[j] = f64::INFINITY;
-            if !error.is_finite() {
+            let Some(Lesson { changed: has_changed, error, noise }) = joint.learn(x, outcome, rests, pace)
+            else {
                 continue;
-            }
-            changed |= joint.notice(x, outcome, error, rests, dt);
-            joint.usual = joint.usual.max(self.least[j]);
-            joint.belief.forget(dt / self.config.memory);
-            let variance = joint.belief.project(x);
-            let noise = joint.usual * repeated * (1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0));
-            // what is far beyond the usual is no noise, but it may be a knock
-            let bounded = |error: f64, variance: f64| {
-                let largest = KNOCK * (joint.usual + variance).sqrt();
-                error.clamp(-largest, largest)
             };
-            joint.belief.learn(&mut joint.weights, bounded(error, variance), noise + variance);
-            joint.belief.narrow(noise + variance);
-            if first_non_finite(&joint.weights).is_some() {
-                joint.weights.fill(0.0);
-                joint.belief.reset();
-            }
+            changed |= has_changed;
             let mut left = error;
             // the network learns what that cannot say
             if let Some(network) = &mut network
@@ -394,7 +299,7 @@ impl Head {
                 left -= self.network[j];
                 let variance = network.variance_of(j, shared);
                 self.totals[j] = noise + variance;
-                network.learn(j, bounded(left, variance), noise + variance);
+                network.learn(j, joint.bounded(left, variance), noise + variance);
             }
             joint.weigh([unexplained, error, left], dt);
         }
@@ -420,7 +325,7 @@ impl Head {
             let x = &self.regressors[j * self.size..][..self.size];
             let correction = joint.correction(x);
             self.known[j] = self.described[j] + correction;
-            self.shares[j] = joint.shares(self.least[j]);
+            self.shares[j] = joint.shares();
             let [share, of_network] = self.shares[j];
             let of_network = of_network * out[j];
             self.unmodelled[j] = share * (correction + self.model.friction(j) - friction[j]) + of_network;
@@ -446,140 +351,19 @@ impl Head {
 
     /// Whether no joint has changed of late.
     pub fn is_settled(&self) -> bool {
-        self.joints.iter().all(|joint| joint.settled > WORTH_KEEPING)
+        self.joints.iter().all(Regression::is_settled)
     }
 
     /// How the learning of joint `joint` stands.
     pub fn report(&self, joint: usize) -> HeadReport {
-        let j = &self.joints[joint];
-        let [feedforward, rigid_body, network] = j.evidence.map(|square| square.max(0.0).sqrt());
+        let regression = &self.joints[joint];
         let [share, network_share] = self.shares[joint];
         HeadReport {
             share,
             network_share,
-            unexplained: [feedforward, rigid_body, network],
-            changes: j.changes,
+            unexplained: regression.unexplained(),
+            changes: regression.changes(),
         }
-    }
-}
-
-/// Moves `mean` towards `value`; the first value is the first mean.
-fn average(mean: &mut f64, value: f64, share: f64) {
-    *mean = if mean.is_finite() { *mean + share.min(1.0) * (value - *mean) } else { value };
-}
-
-impl Joint {
-    /// Looks at an error for a sign that the robot is no longer what it was, widens what is believed if so, or goes back
-    /// to an earlier belief that fits again; averages the usual error. True for a change.
-    fn notice(&mut self, x: &[f64], outcome: f64, error: f64, rests: f64, dt: f64) -> bool {
-        self.settled += dt;
-        let square = error * error;
-        let penalty = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
-        let expected = penalty * (self.usual + self.belief.variance(x));
-        average(&mut self.surprise, square / expected, dt / CHANGE_TIME);
-        average(&mut self.recent, square, dt / RECENT_TIME);
-        for former in &mut self.former {
-            let error = outcome - dot(&former.weights, x);
-            average(&mut former.recent, error * error, dt / RECENT_TIME);
-        }
-        if self.settled <= SETTLING || self.go_back() {
-            return false;
-        }
-        if self.surprise > CHANGE {
-            self.change();
-            return true;
-        }
-        if rests < 0.1 {
-            self.learned += dt;
-            let bounded = square.min(LARGEST_ERROR * LARGEST_ERROR * self.usual);
-            self.usual += dt / self.learned.min(USUAL_TIME) * (bounded - self.usual);
-        }
-        false
-    }
-
-    fn change(&mut self) {
-        self.keep();
-        self.belief.forget(WIDENING);
-        self.begin(true);
-        self.changes += 1;
-    }
-
-    /// Goes back to what was believed before a change if that explains the last outcomes as well as ever: much better
-    /// than the present belief, or nearly as well as one that is still new.
-    fn go_back(&mut self) -> bool {
-        let is_new = self.is_lost && self.settled < WORTH_KEEPING;
-        if !(is_new || self.surprise > DOUBTED) {
-            return false;
-        }
-        let (factor, usual) = (if is_new { 2.0 } else { FITS }, self.usual);
-        let fits = |f: &Former| f.recent < factor * self.recent && f.recent < AS_EVER * f.usual.min(usual);
-        let Some(index) = self.former.iter().position(fits) else { return false };
-        // the present belief takes the place of the one that is taken up
-        if self.settled > WORTH_KEEPING {
-            self.former[index].swap_with(&mut self.weights, &mut self.belief, &mut self.recent);
-        } else {
-            self.former[index].copy_to(&mut self.weights, &mut self.belief, &mut self.recent);
-        }
-        self.usual = usual.min(self.former[index].usual);
-        self.begin(false);
-        true
-    }
-
-    fn begin(&mut self, is_lost: bool) {
-        (self.surprise, self.settled, self.is_lost) = (1.0, 0.0, is_lost);
-    }
-
-    /// Keeps the present belief in the place of the oldest, if it was settled.
-    fn keep(&mut self) {
-        if self.settled > WORTH_KEEPING {
-            self.former.rotate_right(1);
-            self.former[0].copy_from(&self.weights, &self.belief, self.usual, self.recent);
-        }
-    }
-
-    /// The correction for the motion `x`, as far as it is to be trusted: by what it is beside its own uncertainty,
-    /// m²/(m² + σ²).
-    fn correction(&self, x: &[f64]) -> f64 {
-        let mean = dot(&self.weights, x);
-        let square = mean * mean;
-        if square > 0.0 { mean * square / (square + self.belief.variance(x)) } else { 0.0 }
-    }
-
-    /// Averages the squares of the three kinds of `unexplained` command.
-    fn weigh(&mut self, unexplained: [f64; 3], dt: f64) {
-        for (mean, value) in self.evidence.iter_mut().zip(unexplained) {
-            average(mean, value * value, dt / EVIDENCE_TIME);
-        }
-    }
-
-    /// The shares that have earned their place by what they explain of what is left without them. What is linear and has
-    /// few weights: all from a half on. A network, which can learn by heart: all from a fifth on, none below a tenth.
-    fn shares(&self, least: f64) -> [f64; 2] {
-        let [feedforward, rigid_body, network] = self.evidence;
-        let explained = |before: f64, after: f64| 1.0 - after / before.max(least);
-        let of_network = explained(rigid_body, network);
-        [2.0 * explained(feedforward, rigid_body), 10.0 * (of_network - 0.1)]
-            .map(|share| share.clamp(0.0, 1.0))
-    }
-}
-
-impl Former {
-    fn copy_from(&mut self, weights: &[f64], belief: &Belief, usual: f64, recent: f64) {
-        self.weights.copy_from_slice(weights);
-        self.belief.copy_from(belief);
-        (self.usual, self.recent) = (usual, recent);
-    }
-
-    fn copy_to(&self, weights: &mut [f64], belief: &mut Belief, recent: &mut f64) {
-        weights.copy_from_slice(&self.weights);
-        belief.copy_from(&self.belief);
-        *recent = self.recent;
-    }
-
-    fn swap_with(&mut self, weights: &mut Vec<f64>, belief: &mut Belief, recent: &mut f64) {
-        std::mem::swap(&mut self.weights, weights);
-        std::mem::swap(&mut self.belief, belief);
-        std::mem::swap(&mut self.recent, recent);
     }
 }
 
