@@ -18,6 +18,14 @@ pub fn read_file<T: DeserializeOwned>(path: &Path, node: &str) -> Result<T> {
     read_text(&text, &path.display().to_string(), node)
 }
 
+/// Whether a parameter file has a section for `node`: which robot it is for.
+pub fn has_section(path: &Path, node: &str) -> Result<bool> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let tree: std::result::Result<Value, _> = serde_yaml::from_str(&text);
+    // what is wrong with a file is said by whoever reads a section of it
+    Ok(tree.is_ok_and(|tree| tree.get(node).is_some()))
+}
+
 /// As [`read_file`], from the text of the file.
 pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Result<T> {
     let invalid = |key: &str, problem: String| Error::Config { file: file.into(), key: key.into(), problem };
