@@ -99,6 +99,7 @@ fn insert_mapping(tree: &mut Value, prefix: &str, mapping: &Mapping) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::BaseControllerConfig;
     use crate::control_loop::ControllerConfig;
     use crate::learner::LearnerConfig;
     use crate::predictor::PredictorParameters;
@@ -159,5 +160,6 @@ mod tests {
         documented("controller", serde_yaml::to_value(ControllerConfig::default()).expect("plain"));
         documented("predictor", serde_yaml::to_value(PredictorParameters::default()).expect("plain"));
         documented("learner", serde_yaml::to_value(LearnerConfig::default()).expect("plain"));
+        documented("base_controller", serde_yaml::to_value(BaseControllerConfig::default()).expect("plain"));
     }
 }

@@ -41,6 +41,11 @@ pub struct BaseControllerConfig {
     /// Age of the newest asked twist beyond which the base is brought to rest [s]; 0 is never.
     pub cmd_vel_timeout: f64,
     pub constraints: BaseConstraints,
+    /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
+    pub enable_stamped_cmd_vel: bool,
+    /// Frames of odometry and paths, and of twists.
+    pub odom_frame_id: String,
+    pub base_frame_id: String,
 }
 
 /// Tolerances of path tracking.
@@ -74,6 +79,9 @@ impl Default for BaseControllerConfig {
             odom_timeout: 0.3,
             cmd_vel_timeout: 0.5,
             constraints: BaseConstraints::default(),
+            enable_stamped_cmd_vel: true,
+            odom_frame_id: "odom".into(),
+            base_frame_id: "base_link".into(),
         }
     }
 }
@@ -201,6 +209,11 @@ impl BaseLoop {
         &self.correction_twist
     }
 
+    /// The last twist.
+    pub fn sent(&self) -> &Twist {
+        &self.sent
+    }
+
     /// The path that is being followed, and the time on it [s].
     pub fn path(&self) -> Option<(&ReferencePath, f64)> {
         match &self.task {
@@ -222,7 +235,10 @@ impl BaseLoop {
 
     /// Follows `path`: one with stamps from `begin` on, one without from the place that is nearest to where it begins.
     pub fn follow(&mut self, path: ReferencePath, begin: Option<Stamp>) {
-        self.tracker.reset();
+        // a new plan for the same motion leaves the integrals what they are
+        if self.path().is_none() {
+            self.tracker.reset();
+        }
         self.replace(Task::Path { path: Box::new(path), begin, time: 0.0 });
     }
 

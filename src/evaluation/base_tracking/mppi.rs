@@ -27,16 +27,17 @@ pub struct MppiConfig {
 }
 
 impl Default for MppiConfig {
+    /// Found as those of [`super::BaseTuning`].
     fn default() -> Self {
         Self {
             samples: 200,
             steps: 15,
             dt: 0.1,
             spread: [0.08, 0.3],
-            temperature: 0.05,
-            place: 20.0,
+            temperature: 0.5,
+            place: 60.0,
             heading: 4.0,
-            effort: 0.01,
+            effort: 0.003,
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Integral {
 impl Default for Integral {
     /// Found by `learned_control evaluate tracking --config config/base.yaml --tune`.
     fn default() -> Self {
-        Self { rate: 1.0, clamp: 0.3 }
+        Self { rate: 0.2, clamp: 0.2 }
     }
 }
 
@@ -83,7 +83,7 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
     match controller {
         BaseControllerKind::Baseline => {
             for k_x in [1.0, 2.0, 4.0] {
-                for rate in [2.0, 3.0, 4.0, 6.0] {
+                for rate in [3.0, 4.0, 6.0, 8.0, 10.0] {
                     // critically damped: K_y = rate², K_θ = 2 rate
                     let tracker =
                         TrackerConfig { k_x, k_y: rate * rate, k_theta: 2.0 * rate, integral: 0.0, ..gains };
@@ -93,8 +93,8 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
             }
         }
         BaseControllerKind::Integral => {
-            for rate in [0.3, 0.6, 1.0, 1.5, 2.0] {
-                for clamp in [0.1, 0.3] {
+            for rate in [0.1, 0.2, 0.4, 0.7, 1.0] {
+                for clamp in [0.05, 0.2] {
                     let integral = Integral { rate, clamp };
                     let setting = format!("integral {rate} 1/s, clamp {clamp} m s");
                     out.push((setting, BaseTuning { integral, ..Default::default() }));
@@ -103,9 +103,9 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
         }
         BaseControllerKind::Mppi => {
             let usual = MppiConfig::default();
-            for temperature in [0.01, 0.05, 0.2] {
+            for temperature in [0.05, 0.2, 0.5] {
                 for place in [20.0, 60.0] {
-                    for effort in [0.003, 0.01, 0.03] {
+                    for effort in [0.001, 0.003, 0.01] {
                         let mppi = MppiConfig { temperature, place, effort, ..usual };
                         let setting = format!("temperature {temperature}, place {place}, effort {effort}");
                         out.push((setting, BaseTuning { mppi, ..Default::default() }));
