@@ -48,8 +48,8 @@ pub struct TrackerConfig {
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        // ω² = K_y, 2 ζ ω = K_θ per metre of path: critically damped over a sixth of a metre
-        Self { k_x: 2.0, k_y: 36.0, k_theta: 12.0, integral: 0.0, integral_clamp: 0.5 }
+        // ω² = K_y, 2 ζ ω = K_θ per metre of path: critically damped over a quarter of a metre
+        Self { k_x: 2.0, k_y: 16.0, k_theta: 8.0, integral: 0.0, integral_clamp: 0.5 }
     }
 }
 
@@ -181,8 +181,7 @@ mod tests {
         let mut tracker = Tracker::new(TrackerConfig::default(), Drive::Differential);
         // 0.1 m ahead, 0.2 m to the left, turned by 0.3 rad
         let twist = tracker.command(&[0.0; 3], &reference([0.1, 0.2, 0.3], [0.5, 0.0, 0.1]), 0.1, false);
-        let expected =
-            [0.5 * f64::cos(0.3) + 2.0 * 0.1, 0.0, 0.1 + 0.5 * (36.0 * 0.2 + 12.0 * f64::sin(0.3))];
+        let expected = [0.5 * f64::cos(0.3) + 2.0 * 0.1, 0.0, 0.1 + 0.5 * (16.0 * 0.2 + 8.0 * f64::sin(0.3))];
         twist.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{twist:?}"));
     }
 

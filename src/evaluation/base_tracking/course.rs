@@ -41,6 +41,8 @@ pub struct BaseCourse {
     pub reference_kind: BaseReferenceKind,
     pub path: ReferencePath,
     pub scenario: BaseScenario,
+    /// Where the base is at first, beside the beginning of the path and not along it.
+    pub start: Pose,
     /// Of the sensor noise.
     pub seed: u64,
     /// Length of the run, s.
@@ -50,6 +52,11 @@ pub struct BaseCourse {
 const SECONDS: f64 = 30.0;
 /// When the middle of the slippery patch is reached the first time, s.
 const AT_PATCH: f64 = 12.0;
+
+/// How far from the path [m] and from its direction [rad] a base may begin: gains that are good on the path alone do not
+/// get every base onto it.
+const ASIDE: f64 = 0.15;
+const ASKEW: f64 = 0.7;
 
 /// Apart from the scenario's: m, rad, m/s, rad/s.
 const POSITION_NOISE: f64 = 0.002;
@@ -106,8 +113,9 @@ impl BaseScenarioKind {
         let path = ReferencePath::geometric(&poses, Drive::Differential, &config.limits, &speeds, 0.0)?;
         let noise_seed = random.random();
         let scenario = self.scenario(&mut random, &path);
+        let start = [0.0, random.random_range(-ASIDE..ASIDE), random.random_range(-ASKEW..ASKEW)];
         let seconds = SECONDS.min(path.duration());
-        Ok(BaseCourse { reference_kind, path, scenario, seed: noise_seed, seconds })
+        Ok(BaseCourse { reference_kind, path, scenario, start, seed: noise_seed, seconds })
     }
 
     fn scenario(self, random: &mut Pcg64, path: &ReferencePath) -> BaseScenario {

@@ -48,7 +48,7 @@ pub fn run(
     course: &BaseCourse,
 ) -> Result<BaseOutcome> {
     let seconds = config.longest.map_or(course.seconds, |longest| course.seconds.min(longest));
-    let base = BaseConfig { lag: config.lag, seed: course.seed, ..Default::default() };
+    let base = BaseConfig { lag: config.lag, initial_pose: course.start, seed: course.seed };
     let mut base = Base::new(&config.urdf, base)?;
     base.set_scenario(course.scenario.clone())?;
     let controller = kind.configure(&config.controller, tuning);

@@ -1,10 +1,11 @@
 //! What the controllers were tuned to, and the search that found it, on seeds that the suite does not use.
 
+use super::figures::WINDOWS;
 use super::run::run;
 use super::{BaseControllerKind, BaseTrackingConfig, MppiConfig, Quantity};
 use crate::base::TrackerConfig;
 use crate::error::Result;
-use crate::evaluation::tracking::{Purpose, Window, in_parallel};
+use crate::evaluation::tracking::{Purpose, in_parallel};
 
 /// What can be tuned; the gains of everyone are the parameter file's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -36,15 +37,15 @@ impl Default for Integral {
 pub struct BaseTried {
     pub controller: BaseControllerKind,
     pub setting: String,
-    /// Geometric means over scenarios and seeds of the cross-track error [m] and the heading error [rad] in the window
-    /// that is judged.
-    pub errors: [f64; 2],
+    /// Geometric means over scenarios and seeds of the cross-track error [m] and the heading error [rad], in the window of
+    /// getting onto the path and in the one that is judged.
+    pub errors: [[f64; 2]; 2],
 }
 
 impl BaseTried {
-    /// Of both, for sorting.
+    /// The geometric mean of all.
     pub fn score(&self) -> f64 {
-        (self.errors[0] * self.errors[1]).sqrt()
+        self.errors.iter().flatten().product::<f64>().powf(0.25)
     }
 }
 
@@ -61,19 +62,21 @@ pub fn tune_base(
         })
         .collect();
     in_parallel(config.threads, &settings, progress, |(controller, setting, tuning)| {
-        let (mut logarithms, mut count) = ([0.0; 2], 0.0);
+        let (mut logarithms, mut count) = ([[0.0; 2]; 2], 0.0);
         for scenario in &config.scenarios {
             for seed in 0..config.seeds {
                 let course = scenario.course(Purpose::Tuning, seed, &config.controller)?;
                 let outcome = run(config, *controller, tuning, &course)?;
-                for (sum, quantity) in logarithms.iter_mut().zip(Quantity::ALL) {
-                    let rms = Window { from: 10, to: 30 }.rms(outcome.squares(quantity), &[0.0]);
-                    *sum += rms.unwrap_or(f64::INFINITY).ln();
+                for (sums, window) in logarithms.iter_mut().zip(WINDOWS) {
+                    for (sum, quantity) in sums.iter_mut().zip(Quantity::ALL) {
+                        let rms = window.rms(outcome.squares(quantity), &[0.0]);
+                        *sum += rms.unwrap_or(f64::INFINITY).ln();
+                    }
                 }
                 count += 1.0;
             }
         }
-        let errors = logarithms.map(|sum| f64::exp(sum / count));
+        let errors = logarithms.map(|sums| sums.map(|sum| f64::exp(sum / count)));
         Ok(BaseTried { controller: *controller, setting: setting.clone(), errors })
     })
 }
@@ -82,8 +85,8 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
     let mut out = Vec::new();
     match controller {
         BaseControllerKind::Baseline => {
-            for k_x in [1.0, 2.0, 4.0] {
-                for rate in [3.0, 4.0, 6.0, 8.0, 10.0] {
+            for k_x in [1.0, 2.0, 3.0] {
+                for rate in [2.0, 2.5, 3.0, 3.5, 4.0, 5.0] {
                     // critically damped: K_y = rate², K_θ = 2 rate
                     let tracker =
                         TrackerConfig { k_x, k_y: rate * rate, k_theta: 2.0 * rate, integral: 0.0, ..gains };
@@ -93,7 +96,7 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
             }
         }
         BaseControllerKind::Integral => {
-            for rate in [0.1, 0.2, 0.4, 0.7, 1.0] {
+            for rate in [0.1, 0.2, 0.4, 0.7] {
                 for clamp in [0.05, 0.2] {
                     let integral = Integral { rate, clamp };
                     let setting = format!("integral {rate} 1/s, clamp {clamp} m s");
@@ -103,9 +106,9 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
         }
         BaseControllerKind::Mppi => {
             let usual = MppiConfig::default();
-            for temperature in [0.05, 0.2, 0.5] {
-                for place in [20.0, 60.0] {
-                    for effort in [0.001, 0.003, 0.01] {
+            for temperature in [0.2, 0.5, 1.0] {
+                for place in [30.0, 60.0] {
+                    for effort in [0.003, 0.01, 0.03] {
                         let mppi = MppiConfig { temperature, place, effort, ..usual };
                         let setting = format!("temperature {temperature}, place {place}, effort {effort}");
                         out.push((setting, BaseTuning { mppi, ..Default::default() }));

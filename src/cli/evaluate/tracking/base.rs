@@ -27,10 +27,19 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
         let mut tried = tune_base(&config, progress)?;
         bar.finish_and_clear();
         tried.sort_by(|a, b| a.controller.cmp(&b.controller).then(a.score().total_cmp(&b.score())));
-        let mut table = Table::new("Tried", ["controller", "cross-track [mm]", "heading [mrad]", "setting"]);
+        let header = [
+            "controller",
+            "cross-track 0-10 s [mm]",
+            "heading [mrad]",
+            "cross-track 10-30 s [mm]",
+            "heading [mrad]",
+            "setting",
+        ];
+        let mut table = Table::new("Tried", header);
         for tried in &tried {
-            let [cross_track, heading] = tried.errors.map(|error| format!("{:.2}", 1e3 * error));
-            table.row([tried.controller.name(), &cross_track, &heading, &tried.setting]);
+            let errors = tried.errors.iter().flatten().map(|error| format!("{:.2}", 1e3 * error));
+            let cells = [tried.controller.name().to_owned()].into_iter().chain(errors);
+            table.row(cells.chain([tried.setting.clone()]));
         }
         println!("{table}");
         return Ok(ExitCode::SUCCESS);
