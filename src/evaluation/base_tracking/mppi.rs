@@ -34,10 +34,10 @@ impl Default for MppiConfig {
             steps: 15,
             dt: 0.1,
             spread: [0.08, 0.3],
-            temperature: 0.5,
-            place: 60.0,
+            temperature: 0.2,
+            place: 30.0,
             heading: 4.0,
-            effort: 0.003,
+            effort: 0.01,
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Integral {
 impl Default for Integral {
     /// Found by `learned_control evaluate tracking --config config/base.yaml --tune`.
     fn default() -> Self {
-        Self { rate: 0.2, clamp: 0.2 }
+        Self { rate: 0.1, clamp: 0.2 }
     }
 }
 
