@@ -152,11 +152,11 @@ impl BaseScenarioKind {
 impl BaseReferenceKind {
     /// More than enough for the longest run, from the origin along x as begins a base that rests there.
     fn poses(self, random: &mut Pcg64) -> Vec<Pose> {
-        let length = 24.0;
+        let length = 24.0_f64;
         match self {
             Self::FigureEight => {
                 let [across, along] = [random.random_range(0.6..1.0), random.random_range(1.2..1.8)];
-                let laps = (length / (5.0 * along) as f64).ceil();
+                let laps = (length / (5.0 * along)).ceil();
                 let points = (0..=(laps * 60.0) as usize).map(|i| {
                     let angle = TAU * i as f64 / 60.0;
                     [along * angle.sin(), across * (2.0 * angle).sin()]

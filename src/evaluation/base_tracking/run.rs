@@ -7,11 +7,12 @@ use super::mppi::Mppi;
 use super::oracle::Oracle;
 use super::tuning::BaseTuning;
 use super::{BIN, BaseTrackingConfig};
-use crate::base::{BaseControllerConfig, BaseLoop, Twist, pose_of};
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, ReferencePath, Twist, pose_of};
 use crate::command::{Command, Mode};
 use crate::error::Result;
 use crate::robot::first_non_finite;
 use crate::sim::{Base, BaseConfig, Plant};
+use crate::state::State;
 use std::time::Duration;
 
 /// How far in time the base may be from its reference to be looked for there, s.
@@ -90,7 +91,7 @@ impl BaseControllerKind {
 /// The base's controller of any kind.
 enum Contender {
     Loop(Box<BaseLoop>),
-    Mppi { law: Box<Mppi>, config: BaseControllerConfig, time: f64, sent: Twist, acceleration: Twist },
+    Mppi(Box<MppiLoop>),
 }
 
 impl Contender {
@@ -101,12 +102,12 @@ impl Contender {
         course: &BaseCourse,
         base: &Base,
     ) -> Result<Self> {
-        let period = 1.0 / config.update_rate;
         if kind == BaseControllerKind::Mppi {
             let law = Mppi::new(tuning.mppi, config.limits.clone(), base.drivetrain().lag, course.seed);
             let (sent, acceleration) = ([0.0; 3], [0.0; 3]);
-            return Ok(Self::Mppi { law: Box::new(law), config, time: 0.0, sent, acceleration });
+            return Ok(Self::Mppi(Box::new(MppiLoop { law, config, time: 0.0, sent, acceleration })));
         }
+        let period = 1.0 / config.update_rate;
         let mut control = BaseLoop::new(config)?;
         if kind == BaseControllerKind::Oracle {
             let oracle = Oracle::new(base.drivetrain(), course.scenario.clone(), period);
@@ -122,18 +123,32 @@ impl Contender {
         match self {
             Self::Loop(control) => {
                 control.tick(state.stamp, Some(state), twist);
-                let limited = control.verdict() == crate::base::BaseVerdict::Limited;
-                (control.path().map_or(course.seconds, |(_, time)| time), limited)
+                let time = control.path().map_or(course.seconds, |(_, time)| time);
+                (time, control.verdict() == BaseVerdict::Limited)
             }
-            Self::Mppi { law, config, time, sent, acceleration } => {
-                let period = 1.0 / config.update_rate;
-                *twist = law.command(state, &course.path, *time, period);
-                let limited = config.limits.limit(sent, acceleration, period, twist);
-                *sent = *twist;
-                *time += period;
-                (*time - period, limited)
-            }
+            Self::Mppi(rival) => rival.tick(state, &course.path, twist),
         }
+    }
+}
+
+/// What a [`BaseLoop`] does beside its law, for a rival that has another.
+struct MppiLoop {
+    law: Mppi,
+    config: BaseControllerConfig,
+    /// On the path, s.
+    time: f64,
+    sent: Twist,
+    acceleration: Twist,
+}
+
+impl MppiLoop {
+    fn tick(&mut self, state: &State, path: &ReferencePath, twist: &mut Twist) -> (f64, bool) {
+        let (time, period) = (self.time, 1.0 / self.config.update_rate);
+        *twist = self.law.command(state, path, time, period);
+        let limited = self.config.limits.limit(&self.sent, &mut self.acceleration, period, twist);
+        self.sent = *twist;
+        self.time += period;
+        (time, limited)
     }
 }
 
