@@ -158,7 +158,7 @@ impl TwistCorrection for Correction {
 
     fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut [f64; 3]) {
         *out = wanted(0.1).velocity.map(|velocity| 0.1 * velocity);
-        if self.0 == 300 {
+        if self.0 == 200 {
             out[2] = f64::NAN;
         }
     }

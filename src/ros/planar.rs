@@ -156,7 +156,9 @@ mod tests {
             let back = message_to_pose(&pose_to_message(&pose)).unwrap();
             assert!(back.iter().zip(pose).all(|(a, b)| (a - b).abs() < 1e-12), "{back:?}");
         }
-        assert_eq!(message_to_pose(&geometry::Pose::default()), None, "no quaternion");
+        let mut broken = geometry::Pose::default();
+        broken.orientation.w = 0.0;
+        assert_eq!(message_to_pose(&broken), None, "no quaternion");
         let twist = [0.1, 0.2, -0.3];
         assert_eq!(message_to_twist(&twist_to_message(&twist)), twist);
     }
