@@ -1,4 +1,4 @@
-"""The controller alone, for a base that publishes odom and takes cmd_vel.
+"""Controller and predictor alone, for a base that publishes odom and takes cmd_vel.
 
 The two simulations include this file, so these arguments are theirs too.
 
@@ -15,6 +15,24 @@ from launch_ros.actions import Node
 
 
 def generate_launch_description():
+    def node(name):
+        return Node(
+            package='learned_control',
+            executable=name,
+            name=name,
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[
+                LaunchConfiguration('params_file'),
+                {'use_sim_time': LaunchConfiguration('use_sim_time')},
+            ],
+            remappings=[
+                ('cmd_vel_in', LaunchConfiguration('cmd_vel_in')),
+                ('cmd_vel', LaunchConfiguration('cmd_vel')),
+                ('odom', LaunchConfiguration('odom')),
+            ],
+            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+            output='screen')
+
     return LaunchDescription([
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of all nodes and topics'),
         # Without a default: limits and gains of the simulated base are for no other.
@@ -27,20 +45,6 @@ def generate_launch_description():
             'use_sim_time', default_value='false', choices=['true', 'false'],
             description='Take the time from /clock'),
         DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
-        Node(
-            package='learned_control',
-            executable='base_controller',
-            name='base_controller',
-            namespace=LaunchConfiguration('namespace'),
-            parameters=[
-                LaunchConfiguration('params_file'),
-                {'use_sim_time': LaunchConfiguration('use_sim_time')},
-            ],
-            remappings=[
-                ('cmd_vel_in', LaunchConfiguration('cmd_vel_in')),
-                ('cmd_vel', LaunchConfiguration('cmd_vel')),
-                ('odom', LaunchConfiguration('odom')),
-            ],
-            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-            output='screen'),
+        node('base_controller'),
+        node('base_predictor'),
     ])

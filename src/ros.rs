@@ -4,6 +4,7 @@
 //! may wait (parameter services, signals) on a second thread and hands it over through channels.
 
 pub mod base_controller;
+pub mod base_predictor;
 #[cfg(feature = "sim")]
 pub mod base_simulator;
 pub(crate) mod convert;

@@ -55,12 +55,14 @@ class LaunchFiles(unittest.TestCase):
     def test_our_executables_are_those_of_cargo_and_cmake(self):
         binaries = {binary["name"] for binary in tomllib.loads((ROOT / "Cargo.toml").read_text())["bin"]}
         launched = {
-            call.args[0].value for call in calls(ROOT / "launch/robot.launch.py", "node")
+            call.args[0].value for name in ("robot", "base_robot")
+            for call in calls(ROOT / f"launch/{name}.launch.py", "node")
         } | {
             keyword(call, "executable").value for file in FILES for call in calls(file, "Node")
             if strings(keyword(call, "package")) == ["learned_control"] and isinstance(keyword(call, "executable"), ast.Constant)}
         self.assertEqual(
-            launched, {"predictor", "controller", "learner", "simulator", "base_controller", "base_simulator"})
+            launched, {"predictor", "controller", "learner", "simulator", "base_controller", "base_predictor",
+                       "base_simulator"})
         self.assertLessEqual(launched, binaries)
         for executable in binaries:
             self.assertIn(executable, (ROOT / "CMakeLists.txt").read_text())

@@ -6,14 +6,9 @@
 
 use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Twist};
 use crate::error::Result;
-use crate::measurement::{JointStateReader, Rejection};
 use crate::reference::Reference;
-use crate::robot::{Robot, first_non_finite};
-use crate::ros::convert::time_to_stamp;
 use crate::ros::parameters::Validate;
-use crate::ros::planar::{
-    TwistInput, TwistOutput, coordinates, message_to_path, message_to_pose, message_to_twist,
-};
+use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
 use crate::state::Stamp;
@@ -47,8 +42,7 @@ pub fn run() -> Result<()> {
 struct BaseControllerNode {
     shell: Shell<BaseControllerConfig>,
     control: BaseLoop,
-    reader: JointStateReader,
-    coordinates: [String; 3],
+    reader: OdometryReader,
     odometry: Subscription<Odometry>,
     path: Subscription<Path>,
     asked: TwistInput,
@@ -71,11 +65,11 @@ struct BaseControllerNode {
 impl BaseControllerNode {
     fn new(mut shell: Shell<BaseControllerConfig>, control: BaseLoop) -> Result<Self> {
         let config = control.config();
-        let (stamped, coordinates) = (config.enable_stamped_cmd_vel, coordinates());
+        let stamped = config.enable_stamped_cmd_vel;
         let BaseControllerConfig { update_rate, odom_frame_id, base_frame_id, .. } = config;
         shell.info(&format!("controls {base_frame_id} in {odom_frame_id} at {update_rate} Hz"));
         Ok(Self {
-            reader: JointStateReader::new(&Robot::of_joints(&coordinates)),
+            reader: OdometryReader::new(),
             odometry: shell.subscribe("odom", sensor_qos())?,
             path: shell.subscribe("~/reference_path", reliable_qos(1))?,
             asked: TwistInput::new(&mut shell.node, "cmd_vel_in", stamped)?,
@@ -91,7 +85,6 @@ impl BaseControllerNode {
             rejections: 0,
             tick_time: Timing::default(),
             diagnostics_due: Every::new(1.0),
-            coordinates,
             control,
             shell,
         })
@@ -125,26 +118,11 @@ impl BaseControllerNode {
 
     fn read_odometry(&mut self) {
         while let Some(message) = self.odometry.take() {
-            let mut stamp = time_to_stamp(&message.header.stamp);
-            if stamp == Stamp::default() {
-                stamp = self.shell.now();
-            }
-            let twist = message_to_twist(&message.twist.twist);
-            let (Some(pose), None) = (message_to_pose(&message.pose.pose), first_non_finite(&twist)) else {
-                self.reject(&format!(
-                    "pose or twist is not finite, or no quaternion: {:?}, {twist:?}",
-                    message.pose.pose
-                ));
-                continue;
-            };
-            match self.reader.read(stamp, &self.coordinates, &pose, &twist).map(drop) {
-                Ok(()) => self.arrival = Some(Instant::now()),
-                // the clock may run on after the base has stopped sending, so one that repeats itself is no news
-                Err(rejection) if rejection.is_harmless() => {}
-                Err(rejection @ (Rejection::Late { .. } | Rejection::NonFinitePosition { .. })) => {
-                    self.reject(&rejection.to_string());
-                }
-                Err(rejection) => self.reject(&rejection.to_string()),
+            match self.reader.read(&message, self.shell.now()) {
+                Ok(true) => self.arrival = Some(Instant::now()),
+                // one that repeats itself is no news
+                Ok(false) => {}
+                Err(reason) => self.reject(&reason),
             }
         }
     }

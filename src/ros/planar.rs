@@ -2,16 +2,61 @@
 
 use crate::base::{BaseControllerConfig, Pose, ReferencePath, Twist};
 use crate::error::{Error, Result};
+use crate::measurement::JointStateReader;
+use crate::robot::{Robot, first_non_finite, wrap};
 use crate::ros::convert::{stamp_to_time, time_to_stamp};
 use crate::ros::shell::{Subscription, drained, reliable_qos};
-use crate::state::Stamp;
+use crate::state::{Space, Stamp, State};
 use r2r::geometry_msgs::msg::{self as geometry, TwistStamped};
-use r2r::nav_msgs::msg::Path;
+use r2r::nav_msgs::msg::{Odometry, Path};
 use r2r::{Node, Publisher};
 
-/// The coordinates of a base, as they are named where something is wrong with them.
-pub fn coordinates() -> [String; 3] {
-    ["x", "y", "yaw"].map(String::from)
+/// A base of which nothing but its odometry is known.
+pub fn base_robot() -> Robot {
+    let coordinates = ["x", "y", "yaw"].map(String::from);
+    Robot { space: Space::PlanarBase, ..Robot::of_joints(&coordinates) }
+}
+
+/// Turns odometry into states whose yaw has no jumps.
+pub struct OdometryReader {
+    reader: JointStateReader,
+    coordinates: Vec<String>,
+    yaw: Option<f64>,
+}
+
+impl OdometryReader {
+    pub fn new() -> Self {
+        let robot = base_robot();
+        Self { reader: JointStateReader::new(&robot), coordinates: robot.joints, yaw: None }
+    }
+
+    /// The newest accepted state.
+    pub fn state(&self) -> Option<&State> {
+        self.reader.state()
+    }
+
+    /// Takes in a message; one without a stamp is of `now`. Whether the state is a new one, or why not.
+    pub fn read(&mut self, message: &Odometry, now: Stamp) -> std::result::Result<bool, String> {
+        let stamp = match time_to_stamp(&message.header.stamp) {
+            stamp if stamp == Stamp::default() => now,
+            stamp => stamp,
+        };
+        let twist = message_to_twist(&message.twist.twist);
+        let pose = message_to_pose(&message.pose.pose).filter(|pose| first_non_finite(pose).is_none());
+        let (Some([x, y, yaw]), None) = (pose, first_non_finite(&twist)) else {
+            let pose = &message.pose.pose;
+            return Err(format!("pose or twist is not finite, or no quaternion: {pose:?}, {twist:?}"));
+        };
+        let yaw = self.yaw.map_or(yaw, |last| last + wrap(yaw - last));
+        match self.reader.read(stamp, &self.coordinates, &[x, y, yaw], &twist) {
+            Ok(_) => {
+                self.yaw = Some(yaw);
+                Ok(true)
+            }
+            Err(rejection) if rejection.is_harmless() => Ok(false),
+            Err(rejection) => Err(rejection.to_string()),
+        }
+    }
 }
 
 /// [x, y, yaw] of a pose; what it says of height, roll and pitch is dropped. None when its quaternion is none: not finite,
@@ -161,6 +206,30 @@ mod tests {
         assert_eq!(message_to_pose(&broken), None, "no quaternion");
         let twist = [0.1, 0.2, -0.3];
         assert_eq!(message_to_twist(&twist_to_message(&twist)), twist);
+    }
+
+    #[test]
+    fn the_yaw_of_odometry_goes_on_beyond_half_a_turn() {
+        let mut reader = OdometryReader::new();
+        let odometry = |seconds: f64, yaw: f64| {
+            let mut message = Odometry::default();
+            message.header.stamp = stamp_to_time(Stamp::from_seconds(seconds));
+            message.pose.pose = pose_to_message(&[1.0, 2.0, yaw]);
+            message
+        };
+        for (second, yaw) in [(1.0, 3.0), (2.0, 3.3), (3.0, 6.2), (4.0, 6.5)] {
+            assert_eq!(reader.read(&odometry(second, yaw), Stamp::default()), Ok(true));
+            let state = reader.state().unwrap();
+            assert!((state.position[2] - yaw).abs() < 1e-9, "{state:?}");
+        }
+        assert_eq!(reader.read(&odometry(4.0, 0.0), Stamp::default()), Ok(false), "again");
+        let mut broken = odometry(5.0, 0.0);
+        broken.twist.twist.linear.x = f64::NAN;
+        assert!(reader.read(&broken, Stamp::default()).unwrap_err().contains("not finite"));
+        broken = odometry(5.0, 0.0);
+        broken.pose.pose.position.y = f64::INFINITY;
+        assert!(reader.read(&broken, Stamp::default()).is_err());
+        assert!((reader.state().unwrap().position[2] - 6.5).abs() < 1e-9);
     }
 
     #[test]

@@ -128,3 +128,29 @@ fn a_base_that_is_ended_while_it_moves_is_left_at_rest() {
     world.signal("base_simulator", Signal::SIGTERM);
     assert!(world.end_of("base_simulator").success());
 }
+
+#[test]
+fn where_the_base_will_be_is_a_path_with_stamps() {
+    let mut world = base(84, "");
+    world.start("base_predictor", "-p use_sim_time:=true");
+    world.line("base_predictor", 0, &["predicts a base 50 x 0.100 s ahead"]);
+    world.subscribe("/base_predictor/predicted_path", PATH);
+    world.advertise("/cmd_vel_in", TWIST);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        world.publish("/cmd_vel_in", json!({"twist": {"linear": {"x": 0.3}, "angular": {"z": 0.0}}}));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let path = world.next("/base_predictor/predicted_path");
+    let poses = path["poses"].as_array().unwrap();
+    assert_eq!((poses.len(), &path["header"]["frame_id"]), (50, &json!("odom")));
+    let seconds = |header: &Value| {
+        header["stamp"]["sec"].as_f64().unwrap() + 1e-9 * header["stamp"]["nanosec"].as_f64().unwrap()
+    };
+    let ahead = seconds(&poses[9]["header"]) - seconds(&path["header"]);
+    assert!((ahead - 1.0).abs() < 1e-6, "{ahead}");
+    let x = |pose: &Value| pose["pose"]["position"]["x"].as_f64().unwrap();
+    // 0.29 m/s or so for a second, or less where the last message is of the base that slows down again
+    let way = x(&poses[9]) - x(&poses[0]);
+    assert!((0.15..0.35).contains(&way), "{way}");
+}
