@@ -240,6 +240,8 @@ impl BaseLoop {
             self.tracker.reset();
         }
         self.replace(Task::Path { path: Box::new(path), begin, time: 0.0 });
+        // freed here, and not in the tick in which the new one ends
+        self.done = None;
     }
 
     /// Does what another controller asks for at `now`; a path is given up. What is not finite stops the base.

@@ -123,7 +123,7 @@ impl ReferencePath {
         Ok(path)
     }
 
-    /// The same motion, begun later.
+    /// What the path is like at `parameters`, for its profile.
     fn places(&self, parameters: &[f64]) -> Vec<Place> {
         let mut arc = 0.0;
         let mut last: Option<[f64; 2]> = None;

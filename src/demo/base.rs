@@ -27,6 +27,8 @@ const NAMESPACE: &str = "base";
 /// Without odometry for this long the demo gives up.
 const SILENCE: Duration = Duration::from_secs(30);
 const DISPLAY_PERIOD: f64 = 2.0; // s
+/// Left out at the beginning and after the change, s: the base gets onto the path.
+const SETTLING: f64 = 4.0;
 /// How far in time the base may be from where it was last found on the path, s.
 const SEARCH: f64 = 1.0;
 
@@ -215,7 +217,10 @@ impl Spectator {
             "Distance to the path and angle to it, rms of the odometry",
             ["", "time [s]", "cross-track [mm]", "heading [mrad]"],
         );
-        let rows = [("as described", 2.0, half), ("left wheel of another radius", half + 2.0, args.seconds)];
+        let rows = [
+            ("as described", SETTLING, half),
+            ("left wheel of another radius", half + SETTLING, args.seconds),
+        ];
         for (what, from, to) in rows {
             let [across, heading] = self.rms(from, to).map(|rms| format!("{:.1}", 1e3 * rms));
             table.row([what.to_owned(), format!("{from:.0}-{to:.0}"), across, heading]);
