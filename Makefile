@@ -6,11 +6,15 @@ SHELL := /bin/bash
 FEATURES := ros,sim
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test setup lint test-files test-core test-ros
+.PHONY: demo demo-base test setup lint test-files test-core test-ros
 
 demo: setup
 	cargo build --locked --features $(FEATURES)
 	target/debug/learned_control demo $(ARGS)
+
+demo-base: setup
+	cargo build --locked --features $(FEATURES)
+	target/debug/learned_control demo-base $(ARGS)
 
 setup:
 	@python3 scripts/setup.py

@@ -18,6 +18,14 @@ pub fn read_file<T: DeserializeOwned>(path: &Path, node: &str) -> Result<T> {
     read_text(&text, &path.display().to_string(), node)
 }
 
+/// Whether a parameter file has a section for `node`: which robot it is for.
+pub fn has_section(path: &Path, node: &str) -> Result<bool> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let tree: std::result::Result<Value, _> = serde_yaml::from_str(&text);
+    // what is wrong with a file is said by whoever reads a section of it
+    Ok(tree.is_ok_and(|tree| tree.get(node).is_some()))
+}
+
 /// As [`read_file`], from the text of the file.
 pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Result<T> {
     let invalid = |key: &str, problem: String| Error::Config { file: file.into(), key: key.into(), problem };
@@ -91,6 +99,7 @@ fn insert_mapping(tree: &mut Value, prefix: &str, mapping: &Mapping) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::BaseControllerConfig;
     use crate::control_loop::ControllerConfig;
     use crate::learner::LearnerConfig;
     use crate::predictor::PredictorParameters;
@@ -151,5 +160,6 @@ mod tests {
         documented("controller", serde_yaml::to_value(ControllerConfig::default()).expect("plain"));
         documented("predictor", serde_yaml::to_value(PredictorParameters::default()).expect("plain"));
         documented("learner", serde_yaml::to_value(LearnerConfig::default()).expect("plain"));
+        documented("base_controller", serde_yaml::to_value(BaseControllerConfig::default()).expect("plain"));
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Every part is a process of its own, started as `ros2 launch` would; this module is one more node that listens.
 
+pub mod base;
 mod monitor;
 mod predictor;
 mod processes;

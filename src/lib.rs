@@ -30,6 +30,7 @@ pub mod predictor;
 pub mod controller;
 pub mod learner;
 pub mod control_loop;
+pub mod base;
 
 #[cfg(feature = "sim")]
 pub mod sim;

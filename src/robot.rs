@@ -189,7 +189,7 @@ pub fn first_non_finite(values: &[f64]) -> Option<usize> {
 }
 
 /// `angle` [rad] brought into (-π, π]; an angle that is already there is returned bit for bit.
-fn wrap(angle: f64) -> f64 {
+pub(crate) fn wrap(angle: f64) -> f64 {
     if angle > -PI && angle <= PI {
         return angle;
     }

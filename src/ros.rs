@@ -3,11 +3,16 @@
 //! Each node is one thread that spins, drains its topics and does its work ([`shell::Shell`]). tokio runs what
 //! may wait (parameter services, signals) on a second thread and hands it over through channels.
 
+pub mod base_controller;
+pub mod base_predictor;
+#[cfg(feature = "sim")]
+pub mod base_simulator;
 pub(crate) mod convert;
 pub mod controller;
 pub mod learner;
 mod librarian;
 mod parameters;
+pub(crate) mod planar;
 pub mod play;
 pub mod predictor;
 pub(crate) mod shell;

@@ -5,8 +5,14 @@ mod model;
 pub mod arm;
 pub mod inner_loop;
 mod simulated_robot;
+pub mod base;
+mod base_model;
+pub mod base_scenario;
 
 pub use arm::{Arm, ArmConfig, Integrator};
+pub use base::{Base, BaseConfig};
+pub use base_model::{Drivetrain, Wheels};
+pub use base_scenario::{BaseScenario, Patch};
 pub use inner_loop::{InnerLoop, InnerLoopConfig};
 pub use scenario::Scenario;
 pub use simulated_robot::SimulatedRobot;

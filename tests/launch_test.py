@@ -39,13 +39,15 @@ class LaunchFiles(unittest.TestCase):
                 with self.subTest(file=file.name, argument=argument):
                     self.assertIsNotNone(keyword(call, "description"))
                     # Whose robot it is must be said: no gains are right for all.
-                    is_required = (file.name, argument) == ("robot.launch.py", "params_file")
+                    is_required = (file.name, argument) in [
+                        ("robot.launch.py", "params_file"), ("base_robot.launch.py", "params_file")]
                     self.assertEqual(keyword(call, "default_value") is None, is_required)
 
     def test_every_configuration_that_is_read_is_declared(self):
-        shared = {call.args[0].value for call in calls(ROOT / "launch/robot.launch.py", "DeclareLaunchArgument")}
         for file in FILES:
-            declared = shared | {call.args[0].value for call in calls(file, "DeclareLaunchArgument")}
+            included = "base_robot" if "base" in file.name else "robot"
+            shared = calls(ROOT / f"launch/{included}.launch.py", "DeclareLaunchArgument")
+            declared = {call.args[0].value for call in shared} | {call.args[0].value for call in calls(file, "DeclareLaunchArgument")}
             read = {call.args[0].value for call in calls(file, "LaunchConfiguration")}
             with self.subTest(file=file.name):
                 self.assertLessEqual(read, declared)
@@ -53,11 +55,14 @@ class LaunchFiles(unittest.TestCase):
     def test_our_executables_are_those_of_cargo_and_cmake(self):
         binaries = {binary["name"] for binary in tomllib.loads((ROOT / "Cargo.toml").read_text())["bin"]}
         launched = {
-            call.args[0].value for call in calls(ROOT / "launch/robot.launch.py", "node")
+            call.args[0].value for name in ("robot", "base_robot")
+            for call in calls(ROOT / f"launch/{name}.launch.py", "node")
         } | {
             keyword(call, "executable").value for file in FILES for call in calls(file, "Node")
             if strings(keyword(call, "package")) == ["learned_control"] and isinstance(keyword(call, "executable"), ast.Constant)}
-        self.assertEqual(launched, {"predictor", "controller", "learner", "simulator"})
+        self.assertEqual(
+            launched, {"predictor", "controller", "learner", "simulator", "base_controller", "base_predictor",
+                       "base_simulator"})
         self.assertLessEqual(launched, binaries)
         for executable in binaries:
             self.assertIn(executable, (ROOT / "CMakeLists.txt").read_text())

@@ -3,6 +3,10 @@
 mod common;
 
 use common::{ABSURD, arm, command, config, overflowing_weights, state_at, weights};
+use learned_control::base::{
+    BaseControllerConfig, BaseFault, BaseLoop, BaseVerdict, Drive, ReferencePath, TwistCorrection,
+    WantedTwist,
+};
 use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
 use learned_control::controller::{HeadConfig, ObserverConfig, ResidualModel};
 use learned_control::predictor::linear::{LinearPath, knots};
@@ -142,4 +146,59 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
     assert_eq!(counted, 0);
     assert_eq!((seen, retired.len()), ([true; 4], 3), "not all kinds of ticks were made");
     assert!(holds > 150, "{holds}");
+}
+
+/// Adds a little; not finite at times.
+struct Correction(u32);
+
+impl TwistCorrection for Correction {
+    fn observe(&mut self, _: &State, _: &[f64; 3], _: f64, _: bool) {
+        self.0 += 1;
+    }
+
+    fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut [f64; 3]) {
+        *out = wanted(0.1).velocity.map(|velocity| 0.1 * velocity);
+        if self.0 == 200 {
+            out[2] = f64::NAN;
+        }
+    }
+}
+
+/// Ticks of a base of every kind: along a path to its end, with a correction that breaks, as a block, with stale odometry.
+#[test]
+fn a_tick_of_a_base_does_not_allocate() {
+    let config = BaseControllerConfig::default();
+    let poses: Vec<[f64; 3]> =
+        (0..40).map(|i| 0.05 * f64::from(i)).map(|x| [x, 0.2 * x.sin(), 0.0]).collect();
+    let path =
+        ReferencePath::geometric(&poses, Drive::Differential, &config.limits, &config.path, 0.0).unwrap();
+    let mut control = BaseLoop::new(config).unwrap();
+    control.set_correction(Some(Box::new(Correction(0))));
+    let mut state = State::zeros(3);
+    let (mut twist, mut seen) = ([0.0; 3], [false; 5]);
+    control.follow(path, None);
+    let counted = allocations(|| {
+        for tick in 0..1000 {
+            let now = Stamp(tick * 20_000_000);
+            // an ideal base, which falls silent for a while
+            if !(800..850).contains(&tick) {
+                state.stamp = now;
+            }
+            let (sin, cos) = state.position[2].sin_cos();
+            state.position[0] += 0.02 * twist[0] * cos;
+            state.position[1] += 0.02 * twist[0] * sin;
+            state.position[2] += 0.02 * twist[2];
+            if (500..700).contains(&tick) {
+                control.ask(now, [0.1, 0.0, 0.2]);
+            }
+            control.tick(now, Some(&state), &mut twist);
+            let verdict = control.verdict();
+            seen[0] |= matches!(verdict, BaseVerdict::Tracking | BaseVerdict::Limited);
+            seen[1] |= matches!(verdict, BaseVerdict::Baseline(BaseFault::CorrectionNotFinite { .. }));
+            seen[2] |= verdict == BaseVerdict::Idle;
+            seen[3] |= matches!(verdict, BaseVerdict::Stopped(BaseFault::AskedStale { .. }));
+            seen[4] |= matches!(verdict, BaseVerdict::Stopped(BaseFault::OdometryStale { .. }));
+        }
+    });
+    assert_eq!((counted, seen), (0, [true; 5]));
 }

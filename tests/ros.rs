@@ -4,6 +4,8 @@
 
 #![cfg(all(feature = "ros", feature = "sim"))]
 
+#[path = "ros/base.rs"]
+mod base;
 mod common;
 #[path = "ros/replay.rs"]
 mod replay;

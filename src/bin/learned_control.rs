@@ -28,6 +28,9 @@ enum Command {
     /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     Demo(learned_control::demo::DemoArgs),
+    /// A simulated base on ROS 2 topics drives figures of eight; one of its wheels changes half way
+    #[cfg(all(feature = "ros", feature = "sim"))]
+    DemoBase(learned_control::demo::base::DemoBaseArgs),
     /// Publish a recording on ROS 2 topics
     #[cfg(feature = "ros")]
     Play(learned_control::ros::play::PlayArgs),
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => learned_control::cli::simulate::run(&args),
         #[cfg(all(feature = "ros", feature = "sim"))]
         Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),
+        #[cfg(all(feature = "ros", feature = "sim"))]
+        Command::DemoBase(args) => learned_control::demo::base::run(&args).map_err(Into::into),
         #[cfg(feature = "ros")]
         Command::Play(args) => learned_control::ros::play::run(&args).map_err(Into::into),
     };

@@ -14,6 +14,7 @@ mod tuning;
 
 pub use controller::ControllerKind;
 pub use course::{Course, Purpose, ReferenceKind, ScenarioKind};
+pub(super) use figures::median;
 pub use figures::{Figure, Run, Window, WorstSecond};
 pub use render::page;
 pub use run::Outcome;
@@ -102,7 +103,7 @@ pub fn tracking_report(
 }
 
 /// The results of `work` on each task, in the order of the tasks, whatever thread did which; the first error ends all.
-fn in_parallel<Task: Sync, Out: Send>(
+pub(super) fn in_parallel<Task: Sync, Out: Send>(
     threads: NonZeroUsize,
     tasks: &[Task],
     progress: impl Fn(usize, usize) + Sync,

@@ -64,7 +64,7 @@ impl PredictorParameters {
 
     fn model(&self, robot: &Robot) -> Result<(PredictorModel, Option<Card>)> {
         if self.model_file.is_empty() {
-            let config = PredictorConfig { steps: self.steps, ..Default::default() };
+            let config = PredictorConfig { steps: self.steps, space: robot.space, ..Default::default() };
             let acceleration = vec![USUAL_ACCELERATION; robot.degrees_of_freedom()];
             let mut model = PredictorModel::untrained(&robot.joints, self.dt, config, &acceleration)?;
             model.linear = Some(LinearPath::blank(&model.config, robot.degrees_of_freedom(), self.dt));

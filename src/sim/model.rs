@@ -75,7 +75,7 @@ pub(super) fn failure(error: impl std::fmt::Display) -> Error {
 }
 
 /// The right library, and its messages kept out of the file MUJOCO_LOG.TXT.
-fn check_library() -> Result<()> {
+pub(super) fn check_library() -> Result<()> {
     let found = mujoco_rs::mujoco_version();
     if found != MUJOCO_VERSION {
         return Err(Error::mismatch("libmujoco", found, format!("{MUJOCO_VERSION} (run `make setup`)")));
@@ -126,7 +126,7 @@ fn exclude_base_contacts(spec: &mut MjSpec, xml: &str) -> Result<()> {
     Ok(())
 }
 
-fn joint_mut<'a>(spec: &'a mut MjSpec, joint: &str) -> Result<&'a mut MjsJoint> {
+pub(super) fn joint_mut<'a>(spec: &'a mut MjSpec, joint: &str) -> Result<&'a mut MjsJoint> {
     spec.joint_mut(joint)
         .ok_or_else(|| Error::Simulator(format!("MuJoCo's URDF importer lost joint '{joint}'")))
 }
@@ -153,7 +153,7 @@ fn add_payload(spec: &mut MjSpec, tool: &str) -> Result<()> {
 
 /// Drops all visuals and every collision shape that is a mesh: their files are elsewhere (`package://`), and a
 /// simulator without them still has all inertias.
-fn without_meshes(xml: &str) -> String {
+pub(super) fn without_meshes(xml: &str) -> String {
     let no_visuals = without_elements(xml, "visual", |_| true);
     without_elements(&no_visuals, "collision", |element| element.contains("<mesh"))
 }

@@ -92,7 +92,7 @@ fn refusal(what: &str, found: impl ToString, expected: impl ToString) -> Error {
 }
 
 /// Durations are written as seconds.
-mod seconds {
+pub(super) mod seconds {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
     use std::time::Duration;
 

@@ -3,7 +3,6 @@
 What `ros2 topic echo`, `ros2 topic pub`, `ros2 param` and `ros2 service call` do, in one process that stays.
 """
 
-import array
 import importlib
 import json
 import math
@@ -27,8 +26,10 @@ def kind(name):
 def to_json(value):
     if hasattr(value, "get_fields_and_field_types"):
         return {field: to_json(getattr(value, field)) for field in value.get_fields_and_field_types()}
-    if isinstance(value, (list, tuple, array.array)) or hasattr(value, "tolist"):
+    if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
+    if hasattr(value, "tolist"):  # arrays, and numbers of NumPy
+        return to_json(value.tolist())
     if isinstance(value, bytes):
         return value[0]
     if isinstance(value, float) and not math.isfinite(value):

@@ -273,6 +273,9 @@ fn domain(index: u32) -> u32 {
 
 fn executable(name: &str) -> &'static str {
     match name {
+        "base_controller" => env!("CARGO_BIN_EXE_base_controller"),
+        "base_predictor" => env!("CARGO_BIN_EXE_base_predictor"),
+        "base_simulator" => env!("CARGO_BIN_EXE_base_simulator"),
         "controller" => env!("CARGO_BIN_EXE_controller"),
         "learned_control" => env!("CARGO_BIN_EXE_learned_control"),
         "learner" => env!("CARGO_BIN_EXE_learner"),

@@ -1,4 +1,7 @@
-//! `learned_control evaluate tracking`: the suite of scenarios on the simulated arm.
+//! `learned_control evaluate tracking`: the suite of scenarios on the simulated arm, or on the simulated base where the
+//! parameter file is that of a base.
+
+mod base;
 
 use crate::config;
 use crate::control_loop::ControllerConfig;
@@ -6,9 +9,9 @@ use crate::evaluation::tracking::{
     ControllerKind, ScenarioKind, TrackingConfig, page, tracking_report, tune,
 };
 use crate::learner::LearnerConfig;
-use crate::report::Table;
+use crate::report::{Page, Table};
 use crate::sim::ArmConfig;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use std::num::NonZeroUsize;
@@ -18,12 +21,13 @@ use std::time::Instant;
 
 #[derive(Args, Debug)]
 pub struct TrackingArgs {
-    /// Parameter file with controller and learner; its reference, a multi_sine, says about which posture the arm moves
+    /// Parameter file: with controller and learner of an arm, whose reference, a multi_sine, says about which posture it
+    /// moves; or with the base_controller of a base
     #[arg(long, value_name = "FILE", default_value = "config/arm.yaml")]
     config: PathBuf,
-    /// Robot description
-    #[arg(long, value_name = "FILE", default_value = "urdf/arm.urdf")]
-    urdf: PathBuf,
+    /// Robot description [default: urdf/arm.urdf or urdf/base.urdf]
+    #[arg(long, value_name = "FILE")]
+    urdf: Option<PathBuf>,
     /// Link that carries payload and pushes
     #[arg(long, default_value = "tool0")]
     tool: String,
@@ -33,12 +37,12 @@ pub struct TrackingArgs {
     /// Seeds, each with a reference and noise of its own
     #[arg(long, default_value_t = 10)]
     seeds: u64,
-    /// Scenarios [default: all]
-    #[arg(long, value_enum, value_delimiter = ',')]
-    scenario: Vec<ScenarioKind>,
-    /// Controllers [default: all]
-    #[arg(long, value_enum, value_delimiter = ',')]
-    controller: Vec<ControllerKind>,
+    /// Scenarios, those of the robot [default: all]
+    #[arg(long, value_delimiter = ',')]
+    scenario: Vec<String>,
+    /// Controllers, those for the robot [default: all]
+    #[arg(long, value_delimiter = ',')]
+    controller: Vec<String>,
     /// End runs after so long, s; windows that do not fit are left out
     #[arg(long)]
     longest: Option<f64>,
@@ -51,15 +55,18 @@ pub struct TrackingArgs {
     /// Instead, try settings of the rivals, on seeds that the suite does not use
     #[arg(long)]
     tune: bool,
-    /// Where the figures are written
-    #[arg(long, value_name = "FILE", default_value = "target/report/tracking.json")]
-    json: PathBuf,
-    /// Where a page with plots is written
-    #[arg(long, value_name = "FILE", default_value = "target/report/tracking.html")]
-    html: PathBuf,
+    /// Where the figures are written [default: target/report/tracking.json or tracking_base.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where a page with plots is written [default: target/report/tracking.html or tracking_base.html]
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
+    if config::has_section(&args.config, base::NODE)? {
+        return base::run(args);
+    }
     let config = configuration(args)?;
     let bar = ProgressBar::new(0);
     let progress = |done: usize, of: usize| {
@@ -94,40 +101,66 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
         report.simulated / elapsed,
         config.threads
     );
-    for path in [&args.json, &args.html] {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        }
-    }
-    crate::files::replace(&args.json, serde_json::to_string_pretty(&report.json())?.as_bytes())?;
-    page(&report).write(&args.html)?;
-    println!("{} and {}", args.json.display(), args.html.display());
+    args.write(&report.json(), &page(&report), "tracking")?;
     let failed = report.statements().iter().any(|statement| !statement.pass);
     Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+impl TrackingArgs {
+    fn description(&self, default: &str) -> Result<String> {
+        let path = self.urdf.clone().unwrap_or_else(|| default.into());
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Writes figures and page, where nothing else was said to `name` in target/report.
+    fn write(&self, json: &serde_json::Value, page: &Page, name: &str) -> Result<()> {
+        let or_default = |given: &Option<PathBuf>, ending: &str| {
+            given.clone().unwrap_or_else(|| format!("target/report/{name}.{ending}").into())
+        };
+        let paths = [or_default(&self.json, "json"), or_default(&self.html, "html")];
+        for folder in paths.iter().filter_map(|path| path.parent()) {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        crate::files::replace(&paths[0], serde_json::to_string_pretty(json)?.as_bytes())?;
+        page.write(&paths[1])?;
+        println!("{} and {}", paths[0].display(), paths[1].display());
+        Ok(())
+    }
+}
+
+/// The values that were named, or all when none was.
+fn chosen<T: ValueEnum>(given: &[String], what: &str) -> Result<Vec<T>> {
+    if given.is_empty() {
+        return Ok(T::value_variants().to_vec());
+    }
+    let parse = |name: &String| {
+        T::from_str(name, false).map_err(|_| {
+            let known = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let known: Vec<String> = known.map(|value| value.get_name().to_owned()).collect();
+            anyhow!("--{what} {name}: this robot has none such; expected {}", known.join(", "))
+        })
+    };
+    given.iter().map(parse).collect()
+}
+
 fn configuration(args: &TrackingArgs) -> Result<TrackingConfig> {
-    let urdf = std::fs::read_to_string(&args.urdf).with_context(|| args.urdf.display().to_string())?;
+    let urdf = args.description("urdf/arm.urdf")?;
     let mut controller: ControllerConfig = config::read_file(&args.config, "controller")?;
     controller.model_file = args.model.as_ref().map_or(String::new(), |path| path.display().to_string());
     let learner: LearnerConfig = config::read_file(&args.config, "learner")?;
-    let all_cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let or_all = |given: &[ScenarioKind]| match given {
-        [] => ScenarioKind::value_variants().to_vec(),
-        given => given.to_vec(),
-    };
     Ok(TrackingConfig {
         urdf,
         arm: ArmConfig { tool: args.tool.clone(), ..Default::default() },
         controller,
         learner,
-        scenarios: or_all(&args.scenario),
-        controllers: match args.controller.as_slice() {
-            [] => ControllerKind::value_variants().to_vec(),
-            given => given.to_vec(),
-        },
+        scenarios: chosen::<ScenarioKind>(&args.scenario, "scenario")?,
+        controllers: chosen::<ControllerKind>(&args.controller, "controller")?,
         seeds: args.seeds,
         longest: args.longest,
-        threads: args.jobs.unwrap_or(all_cores),
+        threads: args.threads(),
     })
 }

@@ -1,0 +1,50 @@
+"""Controller and predictor alone, for a base that publishes odom and takes cmd_vel.
+
+The two simulations include this file, so these arguments are theirs too.
+
+    ros2 launch learned_control base_robot.launch.py params_file:=/path/base.yaml
+
+Paths come on base_controller/reference_path; or put it between Nav2's controller_server and the base: with
+cmd_vel_in:=cmd_vel_nav it makes the base do what is asked for there.
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+
+def generate_launch_description():
+    def node(name):
+        return Node(
+            package='learned_control',
+            executable=name,
+            name=name,
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[
+                LaunchConfiguration('params_file'),
+                {'use_sim_time': LaunchConfiguration('use_sim_time')},
+            ],
+            remappings=[
+                ('cmd_vel_in', LaunchConfiguration('cmd_vel_in')),
+                ('cmd_vel', LaunchConfiguration('cmd_vel')),
+                ('odom', LaunchConfiguration('odom')),
+            ],
+            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+            output='screen')
+
+    return LaunchDescription([
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of all nodes and topics'),
+        # Without a default: limits and gains of the simulated base are for no other.
+        DeclareLaunchArgument('params_file', description='ROS 2 parameter file, keyed by node name'),
+        DeclareLaunchArgument(
+            'cmd_vel_in', default_value='cmd_vel_in', description='Topic on which another controller asks for twists'),
+        DeclareLaunchArgument('cmd_vel', default_value='cmd_vel', description='Topic on which the base takes twists'),
+        DeclareLaunchArgument('odom', default_value='odom', description='Topic with the odometry of the base'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', choices=['true', 'false'],
+            description='Take the time from /clock'),
+        DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
+        node('base_controller'),
+        node('base_predictor'),
+    ])

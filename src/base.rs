@@ -1,0 +1,30 @@
+//! A mobile base in the plane under control: from a path, or from the twist that another controller asks for, to the
+//! twist that is sent, in one tick.
+//!
+//! ```text
+//! path ──► baseline (Kanayama) ─┐
+//!                               ├─► + α · clip(correction) ──► limits ──► cmd_vel
+//! cmd_vel_in ───────────────────┘
+//! ```
+//!
+//! What is learned comes in through [`TwistCorrection`] alone; with α = 0, or none, the twist is the baseline's, bit for
+//! bit.
+
+mod base_loop;
+mod correction;
+mod limits;
+mod path;
+mod profile;
+mod spline;
+mod tracker;
+mod twist;
+mod verdict;
+
+pub use base_loop::{BaseConstraints, BaseControllerConfig, BaseLoop};
+pub use correction::{TwistCorrection, WantedTwist};
+pub use limits::TwistLimits;
+pub use path::{Projection, ReferencePath};
+pub use profile::SpeedLimits;
+pub use tracker::{Drive, Tracker, TrackerConfig};
+pub use twist::{Pose, Twist, pose_error, pose_of};
+pub use verdict::{BaseFault, BaseVerdict};

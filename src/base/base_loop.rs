@@ -1,0 +1,482 @@
+//! One tick from odometry to the twist that is sent: freshness, reference, baseline, correction, limits.
+
+use super::correction::{TwistCorrection, WantedTwist};
+use super::limits::TwistLimits;
+use super::path::ReferencePath;
+use super::profile::SpeedLimits;
+use super::tracker::{Drive, Tracker, TrackerConfig};
+use super::twist::{Pose, Twist, pose_of};
+use super::verdict::{BaseFault, BaseVerdict};
+use crate::control_loop::Assistance;
+use crate::error::{Error, Result};
+use crate::reference::{Reference, ReferencePoint};
+use crate::robot::first_non_finite;
+use crate::state::{Stamp, State};
+use serde::{Deserialize, Serialize};
+
+/// The authority returns to its ceiling in one second, and leaves it in a fifth, as that of an arm, 1/s.
+const RISE: f64 = 1.0;
+const FALL: f64 = 5.0;
+/// How long what is asked for is averaged for its derivative, s.
+const ASKED_MEMORY: f64 = 0.1;
+
+/// Settings of the controller of a base.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaseControllerConfig {
+    /// Ticks a second.
+    pub update_rate: f64,
+    pub drive: Drive,
+    pub tracker: TrackerConfig,
+    /// Of paths without stamps.
+    pub path: SpeedLimits,
+    pub limits: TwistLimits,
+    /// Largest share α of the learned correction, 0 to 1. 0 is the baseline alone.
+    pub authority: f64,
+    pub assistance: Assistance,
+    /// Largest correction of each axis [x m/s, y m/s, theta rad/s].
+    pub correction_limit: Twist,
+    /// Age of the newest odometry beyond which the base is stopped [s].
+    pub odom_timeout: f64,
+    /// Age of the newest asked twist beyond which the base is brought to rest [s]; 0 is never.
+    pub cmd_vel_timeout: f64,
+    pub constraints: BaseConstraints,
+    /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
+    pub enable_stamped_cmd_vel: bool,
+    /// Frames of odometry and paths, and of twists.
+    pub odom_frame_id: String,
+    pub base_frame_id: String,
+}
+
+/// Tolerances of path tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaseConstraints {
+    /// Largest distance to the reference [m] before the correction is switched off; 0 is no limit.
+    pub trajectory: f64,
+    /// A path without stamps waits for a base that is further behind than this [m], at the latest at twice as much; 0 is
+    /// never.
+    pub behind: f64,
+}
+
+impl Default for BaseConstraints {
+    fn default() -> Self {
+        Self { trajectory: 0.5, behind: 0.3 }
+    }
+}
+
+impl Default for BaseControllerConfig {
+    fn default() -> Self {
+        Self {
+            update_rate: 50.0,
+            drive: Drive::default(),
+            tracker: TrackerConfig::default(),
+            path: SpeedLimits::default(),
+            limits: TwistLimits::default(),
+            authority: 1.0,
+            assistance: Assistance::default(),
+            correction_limit: [0.2, 0.2, 0.6],
+            odom_timeout: 0.3,
+            cmd_vel_timeout: 0.5,
+            constraints: BaseConstraints::default(),
+            enable_stamped_cmd_vel: true,
+            odom_frame_id: "odom".into(),
+            base_frame_id: "base_link".into(),
+        }
+    }
+}
+
+impl BaseControllerConfig {
+    /// Names the first setting that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        self.tracker.check()?;
+        let positive = [
+            ("update_rate", self.update_rate),
+            ("odom_timeout", self.odom_timeout),
+            ("path.speed", self.path.speed),
+            ("path.lateral_acceleration", self.path.lateral_acceleration),
+            ("path.share", self.path.share),
+        ];
+        if let Some((what, value)) =
+            positive.into_iter().find(|(_, value)| !(value.is_finite() && *value > 0.0))
+        {
+            return Err(Error::mismatch(what, value, "a number above 0"));
+        }
+        let shares = [("authority", self.authority), ("path.share", self.path.share)];
+        if let Some((what, value)) = shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
+            return Err(Error::mismatch(what, value, "0 to 1"));
+        }
+        let [x, y, theta] = self.correction_limit;
+        let amounts = [
+            ("cmd_vel_timeout", self.cmd_vel_timeout),
+            ("constraints.trajectory", self.constraints.trajectory),
+            ("constraints.behind", self.constraints.behind),
+            ("correction_limit.x", x),
+            ("correction_limit.y", y),
+            ("correction_limit.theta", theta),
+        ];
+        match amounts.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
+            Some((what, value)) => Err(Error::mismatch(what, value, "a number, 0 or above")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the base is to do.
+enum Task {
+    Idle,
+    /// Follow a path, `time` [s] after its beginning; a path without stamps may wait.
+    Path {
+        path: Box<ReferencePath>,
+        begin: Option<Stamp>,
+        time: f64,
+    },
+    /// Do what another controller asks.
+    Block(Asked),
+}
+
+/// A twist that was asked for.
+#[derive(Clone, Copy)]
+struct Asked {
+    twist: Twist,
+    at: Stamp,
+    /// Its derivative, averaged.
+    acceleration: Twist,
+}
+
+/// See the module. The twists go to a base that holds the last one it was sent.
+pub struct BaseLoop {
+    config: BaseControllerConfig,
+    tracker: Tracker,
+    correction: Option<Box<dyn TwistCorrection>>,
+    task: Task,
+    /// A path that has been driven to its end or given up, kept so that no tick has to free it.
+    done: Option<Box<ReferencePath>>,
+    reference: ReferencePoint,
+    correction_twist: Twist,
+    authority: f64,
+    sent: Twist,
+    sent_acceleration: Twist,
+    last: Option<Stamp>,
+    verdict: BaseVerdict,
+}
+
+impl BaseLoop {
+    pub fn new(config: BaseControllerConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self {
+            tracker: Tracker::new(config.tracker, config.drive),
+            correction: None,
+            task: Task::Idle,
+            done: None,
+            reference: ReferencePoint::zeros(3),
+            correction_twist: [0.0; 3],
+            authority: 0.0,
+            sent: [0.0; 3],
+            sent_acceleration: [0.0; 3],
+            last: None,
+            verdict: BaseVerdict::Stopped(BaseFault::NoOdometry),
+            config,
+        })
+    }
+
+    pub fn config(&self) -> &BaseControllerConfig {
+        &self.config
+    }
+
+    pub fn verdict(&self) -> BaseVerdict {
+        self.verdict
+    }
+
+    /// Where the base should be, as of the last tick with a path.
+    pub fn reference(&self) -> &ReferencePoint {
+        &self.reference
+    }
+
+    /// What led from the base to the reference in the last tick with a path, m, m, rad, seen from the base.
+    pub fn error(&self) -> &Pose {
+        self.tracker.error()
+    }
+
+    /// The share α of the correction in the last twist.
+    pub fn authority(&self) -> f64 {
+        self.authority
+    }
+
+    /// The correction of the last twist at full share, clipped.
+    pub fn correction(&self) -> &Twist {
+        &self.correction_twist
+    }
+
+    /// The last twist.
+    pub fn sent(&self) -> &Twist {
+        &self.sent
+    }
+
+    /// The path that is being followed, and the time on it [s].
+    pub fn path(&self) -> Option<(&ReferencePath, f64)> {
+        match &self.task {
+            Task::Path { path, time, .. } => Some((path, *time)),
+            Task::Idle | Task::Block(_) => None,
+        }
+    }
+
+    /// What is learned acts through `correction` from the next tick on.
+    pub fn set_correction(&mut self, correction: Option<Box<dyn TwistCorrection>>) {
+        self.authority = 0.0;
+        self.correction = correction;
+    }
+
+    /// Sets the largest authority at run time.
+    pub fn set_authority(&mut self, authority: f64, assistance: Assistance) {
+        (self.config.authority, self.config.assistance) = (authority.clamp(0.0, 1.0), assistance);
+    }
+
+    /// Follows `path`: one with stamps from `begin` on, one without from the place that is nearest to where it begins.
+    pub fn follow(&mut self, path: ReferencePath, begin: Option<Stamp>) {
+        // a new plan for the same motion leaves the integrals what they are
+        if self.path().is_none() {
+            self.tracker.reset();
+        }
+        self.replace(Task::Path { path: Box::new(path), begin, time: 0.0 });
+        // freed here, and not in the tick in which the new one ends
+        self.done = None;
+    }
+
+    /// Does what another controller asks for at `now`; a path is given up. What is not finite stops the base.
+    pub fn ask(&mut self, now: Stamp, twist: Twist) {
+        let acceleration = match &self.task {
+            Task::Block(last) => {
+                let elapsed = now.since(last.at);
+                let share = 1.0 - (-elapsed.max(0.0) / ASKED_MEMORY).exp();
+                let mut acceleration = last.acceleration;
+                for axis in 0..3 {
+                    let slope = if elapsed > 0.0 { (twist[axis] - last.twist[axis]) / elapsed } else { 0.0 };
+                    acceleration[axis] += share * (slope - acceleration[axis]);
+                }
+                acceleration
+            }
+            _ => [0.0; 3],
+        };
+        // a twist that was not finite leaves no derivative behind
+        let acceleration = if first_non_finite(&acceleration).is_some() { [0.0; 3] } else { acceleration };
+        self.replace(Task::Block(Asked { twist, at: now, acceleration }));
+    }
+
+    /// Gives up what it does; the base is brought to rest within limits.
+    pub fn stop(&mut self) {
+        self.replace(Task::Idle);
+    }
+
+    fn replace(&mut self, task: Task) {
+        if let Task::Path { path, .. } = std::mem::replace(&mut self.task, task) {
+            self.done = Some(path);
+        }
+    }
+
+    /// Computes the twist for the newest `state` at time `now`. Allocates nothing.
+    pub fn tick(&mut self, now: Stamp, state: Option<&State>, out: &mut Twist) {
+        match self.usable(now, state) {
+            Ok((state, pose)) => self.drive(now, state, &pose, out),
+            Err(fault) => self.halt(fault, out),
+        }
+        self.sent = *out;
+    }
+
+    /// The state, if it exists, is finite and fresh, with its pose.
+    fn usable<'a>(
+        &self,
+        now: Stamp,
+        state: Option<&'a State>,
+    ) -> std::result::Result<(&'a State, Pose), BaseFault> {
+        let state = state.ok_or(BaseFault::NoOdometry)?;
+        let pose = pose_of(state).filter(|_| state.velocity.len() == 3).ok_or(BaseFault::NoOdometry)?;
+        let broken = first_non_finite(&state.position).or_else(|| first_non_finite(&state.velocity));
+        if let Some(axis) = broken {
+            return Err(BaseFault::StateNotFinite { axis });
+        }
+        let (age, timeout) = (now.since(state.stamp), self.config.odom_timeout);
+        if age > timeout {
+            return Err(BaseFault::OdometryStale { age, timeout });
+        }
+        if age < -timeout {
+            return Err(BaseFault::OdometryAhead { ahead: -age });
+        }
+        Ok((state, pose))
+    }
+
+    /// Zero at once: nothing is known that a softer stop could be based on. A path is given up, because whoever sent it
+    /// must decide what comes next; a twist that is still asked for is sent again when the fault is over.
+    fn halt(&mut self, fault: BaseFault, out: &mut Twist) {
+        *out = [0.0; 3];
+        self.sent_acceleration = [0.0; 3];
+        self.authority = 0.0;
+        self.tracker.reset();
+        if matches!(self.task, Task::Path { .. }) {
+            self.replace(Task::Idle);
+        }
+        self.last = None;
+        self.verdict = BaseVerdict::Stopped(fault);
+    }
+
+    fn drive(&mut self, now: Stamp, state: &State, pose: &Pose, out: &mut Twist) {
+        let period = 1.0 / self.config.update_rate;
+        let gap = self.last.map(|last| state.stamp.since(last));
+        // the clock was set back, or odometry was away without a tick to notice it
+        let is_gap = gap.is_none_or(|gap| !(0.0..=5.0 * period).contains(&gap));
+        let dt = gap.unwrap_or(period).clamp(0.0, 5.0 * period);
+        self.last = Some(state.stamp);
+        if let Some(correction) = &mut self.correction {
+            let undisturbed = self.verdict.is_undisturbed() && !is_gap;
+            correction.observe(state, &self.sent, dt, undisturbed);
+        }
+        let waits = self.advance(now, state, pose, dt);
+        let baseline = match self.baseline(now, pose, dt) {
+            Ok(Some(twist)) => twist,
+            Ok(None) => return self.rest(BaseVerdict::Idle, dt, out),
+            Err(fault @ BaseFault::AskedStale { .. }) => {
+                return self.rest(BaseVerdict::Stopped(fault), dt, out);
+            }
+            Err(fault) => return self.halt(fault, out),
+        };
+        *out = baseline;
+        let (fault, clipped) = self.correct();
+        self.move_authority(fault.is_some(), dt);
+        if self.authority > 0.0 {
+            for (out, correction) in out.iter_mut().zip(&self.correction_twist) {
+                *out += self.authority * correction;
+            }
+        }
+        if let Some(axis) = first_non_finite(out) {
+            return self.halt(BaseFault::TwistNotFinite { axis }, out);
+        }
+        let limited = self.limit(dt, out);
+        self.verdict = match fault {
+            Some(fault) => BaseVerdict::Baseline(fault),
+            None if limited || clipped || waits => BaseVerdict::Limited,
+            None => BaseVerdict::Tracking,
+        };
+    }
+
+    /// Moves on along the path; says whether the path waits for the base. At the end of the path there is nothing more
+    /// to do.
+    fn advance(&mut self, now: Stamp, state: &State, pose: &Pose, dt: f64) -> bool {
+        let BaseConstraints { behind, .. } = self.config.constraints;
+        let Task::Path { path, begin, time } = &mut self.task else { return false };
+        let mut waits = false;
+        match begin {
+            Some(begin) => *time = state.stamp.since(*begin),
+            None if *time == 0.0 => *time = path.project(pose, 0.0, 2.0).time.max(f64::MIN_POSITIVE),
+            None => {
+                let lag = self.tracker.error()[0].abs();
+                let pace = if behind > 0.0 { (2.0 - lag / behind).clamp(0.0, 1.0) } else { 1.0 };
+                waits = pace < 1.0;
+                *time += pace * dt;
+            }
+        }
+        // what is sent acts from now on, and the odometry is of some time ago
+        let late = now.since(state.stamp).max(0.0);
+        if *time + late >= path.duration() {
+            self.replace(Task::Idle);
+        }
+        waits
+    }
+
+    /// The twist without anything learned; none when there is nothing to do.
+    fn baseline(
+        &mut self,
+        now: Stamp,
+        pose: &Pose,
+        dt: f64,
+    ) -> std::result::Result<Option<Twist>, BaseFault> {
+        match &self.task {
+            Task::Idle => Ok(None),
+            Task::Path { path, time, .. } => {
+                path.sample(*time, &mut self.reference);
+                let limited = self.verdict == BaseVerdict::Limited;
+                Ok(Some(self.tracker.command(pose, &self.reference, dt, limited)))
+            }
+            Task::Block(Asked { twist, at, .. }) => {
+                let (age, timeout) = (now.since(*at), self.config.cmd_vel_timeout);
+                if first_non_finite(twist).is_some() {
+                    return Err(BaseFault::AskedNotFinite { asked: *twist });
+                }
+                if timeout > 0.0 && age > timeout {
+                    return Err(BaseFault::AskedStale { age, timeout });
+                }
+                Ok(Some(*twist))
+            }
+        }
+    }
+
+    /// Fills the correction of what is wanted, clipped; says what stands against it, and whether it was clipped.
+    fn correct(&mut self) -> (Option<BaseFault>, bool) {
+        let Some(correction) = &mut self.correction else { return (None, false) };
+        match &self.task {
+            Task::Path { path, time, .. } => {
+                let wanted = |ahead: f64| {
+                    let (mut pose, mut wanted) = ([0.0; 3], WantedTwist::default());
+                    path.sample_into(time + ahead, &mut pose, &mut wanted.velocity, &mut wanted.acceleration);
+                    wanted
+                };
+                correction.correct(&wanted, &mut self.correction_twist);
+            }
+            Task::Block(Asked { twist, acceleration, .. }) => {
+                let wanted = WantedTwist { velocity: *twist, acceleration: *acceleration };
+                correction.correct(&|_| wanted, &mut self.correction_twist);
+            }
+            Task::Idle => self.correction_twist = [0.0; 3],
+        }
+        if let Some(axis) = first_non_finite(&self.correction_twist) {
+            self.correction_twist = [0.0; 3];
+            self.authority = 0.0;
+            return (Some(BaseFault::CorrectionNotFinite { axis }), false);
+        }
+        let mut clipped = false;
+        for (value, limit) in self.correction_twist.iter_mut().zip(self.config.correction_limit) {
+            let within = value.clamp(-limit, limit);
+            clipped |= within != *value;
+            *value = within;
+        }
+        (self.tolerance_violation(), clipped)
+    }
+
+    /// A violated tolerance counts as mended when the error is below half of it.
+    fn tolerance_violation(&self) -> Option<BaseFault> {
+        let violated = matches!(self.verdict, BaseVerdict::Baseline(BaseFault::ToleranceViolated { .. }));
+        let tolerance = self.config.constraints.trajectory;
+        let [x, y, _] = *self.tracker.error();
+        let error = x.hypot(y);
+        let is_path = matches!(self.task, Task::Path { .. });
+        (is_path && tolerance > 0.0 && error > if violated { 0.5 * tolerance } else { tolerance })
+            .then_some(BaseFault::ToleranceViolated { error, tolerance })
+    }
+
+    fn move_authority(&mut self, fault: bool, dt: f64) {
+        let ceiling = self.config.authority * self.config.assistance.share();
+        let target = if fault || self.correction.is_none() { 0.0 } else { ceiling };
+        self.authority = if target > self.authority {
+            (self.authority + RISE * dt).min(target)
+        } else {
+            (self.authority - FALL * dt).max(target)
+        };
+    }
+
+    /// Brings the base to rest within limits.
+    fn rest(&mut self, verdict: BaseVerdict, dt: f64, out: &mut Twist) {
+        *out = [0.0; 3];
+        self.limit(dt, out);
+        self.authority = 0.0;
+        self.tracker.reset();
+        self.verdict = verdict;
+    }
+
+    /// Within all limits; a car's turning is bound to its speed by the path and the law already.
+    fn limit(&mut self, dt: f64, out: &mut Twist) -> bool {
+        self.config.limits.limit(&self.sent, &mut self.sent_acceleration, dt, out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

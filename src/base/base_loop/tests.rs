@@ -1,0 +1,288 @@
+//! The loop of a base, with a base that does what it is told.
+
+use super::*;
+use crate::base::{BaseFault, pose_error};
+use crate::state::Space;
+use std::time::Duration;
+
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// A base that does at once `gain` times what it is told.
+struct Base {
+    state: State,
+    gain: f64,
+}
+
+impl Base {
+    fn new(gain: f64) -> Self {
+        Self { state: State::zeros(3), gain }
+    }
+
+    fn step(&mut self, twist: &Twist) {
+        let mut local = [0.0; 3];
+        self.state.velocity = twist.iter().map(|twist| self.gain * twist).collect();
+        Space::PlanarBase.displacement(&self.state.velocity.clone(), PERIOD.as_secs_f64(), &mut local);
+        let from = self.state.position.clone();
+        Space::PlanarBase.integrate(&from, &local, &mut self.state.position);
+        self.state.stamp = self.state.stamp + PERIOD;
+    }
+
+    fn pose(&self) -> Pose {
+        pose_of(&self.state).unwrap()
+    }
+}
+
+/// Knows the base's gain; counts what it is shown.
+struct Inverse {
+    gain: f64,
+    seen: std::sync::Arc<std::sync::Mutex<Vec<(bool, Twist)>>>,
+}
+
+impl TwistCorrection for Inverse {
+    fn observe(&mut self, _: &State, sent: &Twist, _: f64, undisturbed: bool) {
+        self.seen.lock().unwrap().push((undisturbed, *sent));
+    }
+
+    fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
+        let wanted = wanted(0.0);
+        for (out, velocity) in out.iter_mut().zip(wanted.velocity) {
+            *out = velocity / self.gain - velocity;
+        }
+    }
+}
+
+fn inverse(gain: f64) -> Box<Inverse> {
+    Box::new(Inverse { gain, seen: Default::default() })
+}
+
+fn curve() -> ReferencePath {
+    let poses: Vec<Pose> =
+        (0..60).map(|i| 0.05 * i as f64).map(|x| [x, 0.3 * (2.0 * x).sin(), 0.0]).collect();
+    let config = BaseControllerConfig::default();
+    ReferencePath::geometric(&poses, Drive::Differential, &config.limits, &config.path, 0.0).unwrap()
+}
+
+fn base_loop(config: BaseControllerConfig) -> BaseLoop {
+    BaseLoop::new(config).unwrap()
+}
+
+/// Drives the curve from 0.1 m beside its beginning; all twists, and where the base ends, seen from the end of the path.
+fn drive_curve(control: &mut BaseLoop, base: &mut Base) -> (Vec<Twist>, Pose) {
+    base.state.position = vec![0.0, 0.1, 0.5];
+    control.follow(curve(), None);
+    let mut twists = Vec::new();
+    for _ in 0..1500 {
+        let mut twist = [0.0; 3];
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+        twists.push(twist);
+    }
+    let mut end = ReferencePoint::zeros(3);
+    curve().sample(1e9, &mut end);
+    let end: Pose = end.position.try_into().unwrap();
+    (twists, pose_error(&end, &base.pose()))
+}
+
+#[test]
+fn a_path_is_driven_to_its_end_within_limits_and_the_base_then_rests() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let (twists, left) = drive_curve(&mut control, &mut Base::new(1.0));
+    assert!(left[0].hypot(left[1]) < 0.02 && left[2].abs() < 0.05, "{left:?}");
+    assert_eq!(control.verdict(), BaseVerdict::Idle);
+    assert_eq!(twists.last(), Some(&[0.0; 3]));
+    for pair in twists.windows(2) {
+        assert!((pair[1][0] - pair[0][0]).abs() <= 2.5 * 0.02 + 1e-9 && pair[1][0].abs() <= 0.5);
+        assert!((pair[1][2] - pair[0][2]).abs() <= 3.2 * 0.02 + 1e-9 && pair[1][2].abs() <= 2.5);
+        assert_eq!(pair[1][1], 0.0);
+    }
+}
+
+#[test]
+fn no_authority_is_the_baseline_bit_for_bit() {
+    let with = |correction: bool, config: BaseControllerConfig| {
+        let mut control = base_loop(config);
+        if correction {
+            control.set_correction(Some(inverse(0.7)));
+        }
+        drive_curve(&mut control, &mut Base::new(0.7)).0
+    };
+    let baseline = with(false, BaseControllerConfig::default());
+    let none = BaseControllerConfig { authority: 0.0, ..Default::default() };
+    let shadow = BaseControllerConfig { assistance: Assistance::Shadow, ..Default::default() };
+    assert_eq!(with(true, none), baseline);
+    assert_eq!(with(true, shadow), baseline);
+    assert_ne!(with(true, BaseControllerConfig::default()), baseline);
+}
+
+#[test]
+fn a_correction_that_is_right_removes_the_error() {
+    let error = |correction: Option<Box<dyn TwistCorrection>>| {
+        let mut control = base_loop(BaseControllerConfig::default());
+        control.set_correction(correction);
+        let mut base = Base::new(0.8);
+        let mut start = ReferencePoint::zeros(3);
+        curve().sample(0.0, &mut start);
+        base.state.position = start.position;
+        control.follow(curve(), None);
+        let (mut sum, mut count) = (0.0, 0);
+        for tick in 0..400 {
+            let mut twist = [0.0; 3];
+            control.tick(base.state.stamp, Some(&base.state), &mut twist);
+            if let (true, Some(_)) = (tick > 150, control.path()) {
+                sum += control.error().iter().map(|error| error * error).sum::<f64>();
+                count += 1;
+            }
+            base.step(&twist);
+        }
+        f64::sqrt(sum / f64::from(count))
+    };
+    let (with, without) = (error(Some(inverse(0.8))), error(None));
+    assert!(with < 0.1 * without && without > 0.02, "{with} {without}");
+}
+
+#[test]
+fn a_correction_is_clipped_and_one_that_is_not_finite_is_switched_off() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    control.set_correction(Some(inverse(1e-3)));
+    let (twists, _) = drive_curve(&mut control, &mut Base::new(1.0));
+    assert!(twists.iter().flatten().all(|value| value.is_finite()));
+    let limit = BaseControllerConfig::default().correction_limit;
+    assert!(control.correction().iter().zip(limit).all(|(value, limit)| value.abs() <= limit));
+
+    control.set_correction(Some(inverse(0.0)));
+    control.follow(curve(), None);
+    let base = Base { state: State { stamp: Stamp::from_seconds(100.0), ..State::zeros(3) }, gain: 1.0 };
+    let mut twist = [0.0; 3];
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    let verdict = control.verdict();
+    assert!(matches!(verdict, BaseVerdict::Baseline(BaseFault::CorrectionNotFinite { .. })), "{verdict:?}");
+    assert!(twist.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn what_is_asked_for_is_passed_on_until_nobody_asks_any_more() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    let mut twist = [0.0; 3];
+    for tick in 0..100 {
+        if tick <= 50 {
+            control.ask(base.state.stamp, [0.3, 0.0, 0.4]);
+        }
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+        match tick {
+            20..=75 => assert_eq!(twist, [0.3, 0.0, 0.4], "{tick}"),
+            // 0.5 s after tick 50, and then down within limits: 0.12 s
+            85.. => assert_eq!(twist, [0.0; 3], "{tick}"),
+            _ => {}
+        }
+    }
+    assert!(matches!(control.verdict(), BaseVerdict::Stopped(BaseFault::AskedStale { .. })));
+    control.ask(base.state.stamp, [f64::NAN, 0.0, 0.0]);
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    assert_eq!(twist, [0.0; 3]);
+    assert!(matches!(control.verdict(), BaseVerdict::Stopped(BaseFault::AskedNotFinite { .. })));
+    control.ask(base.state.stamp, [0.05, 0.0, 0.0]);
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    assert_eq!(twist, [0.05, 0.0, 0.0]);
+}
+
+#[test]
+fn every_fault_of_the_odometry_stops_the_base_at_once_and_ends_the_path() {
+    let moving = || {
+        let mut control = base_loop(BaseControllerConfig::default());
+        let mut base = Base::new(1.0);
+        control.follow(curve(), None);
+        let mut twist = [0.0; 3];
+        for _ in 0..60 {
+            control.tick(base.state.stamp, Some(&base.state), &mut twist);
+            base.step(&twist);
+        }
+        assert!(twist[0] > 0.1);
+        (control, base)
+    };
+    let faulty = |now: f64, change: fn(&mut State)| {
+        let (mut control, mut base) = moving();
+        let now = base.state.stamp + Duration::from_secs_f64(now);
+        change(&mut base.state);
+        let mut twist = [1.0; 3];
+        control.tick(now, Some(&base.state), &mut twist);
+        assert_eq!(twist, [0.0; 3]);
+        assert!(control.path().is_none());
+        control.verdict().fault().unwrap()
+    };
+    assert!(matches!(faulty(0.31, |_| {}), BaseFault::OdometryStale { .. }));
+    let ahead = |state: &mut State| state.stamp = state.stamp + Duration::from_secs(1);
+    assert!(matches!(faulty(0.0, ahead), BaseFault::OdometryAhead { .. }));
+    assert_eq!(faulty(0.0, |state| state.position[1] = f64::NAN), BaseFault::StateNotFinite { axis: 1 });
+    assert_eq!(faulty(0.0, |state| state.velocity[2] = f64::INFINITY), BaseFault::StateNotFinite { axis: 2 });
+    let (mut control, _) = moving();
+    let mut twist = [1.0; 3];
+    control.tick(Stamp::default(), None, &mut twist);
+    assert_eq!((twist, control.verdict()), ([0.0; 3], BaseVerdict::Stopped(BaseFault::NoOdometry)));
+}
+
+#[test]
+fn a_path_waits_for_a_base_that_is_held_and_a_trajectory_does_not() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    control.follow(curve(), None);
+    let mut state = State::zeros(3);
+    let mut twist = [0.0; 3];
+    for _ in 0..1000 {
+        control.tick(state.stamp, Some(&state), &mut twist);
+        state.stamp = state.stamp + PERIOD;
+    }
+    let along = control.error()[0];
+    assert!((0.3..=0.61).contains(&along), "{along}");
+    assert_eq!(control.verdict(), BaseVerdict::Limited);
+    let trajectory =
+        ReferencePath::stamped(&[0.0, 5.0, 10.0], &[[0.0; 3], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]).unwrap();
+    let begin = state.stamp;
+    control.follow(trajectory, Some(begin));
+    state.stamp = begin + Duration::from_secs(4);
+    control.tick(state.stamp, Some(&state), &mut twist);
+    assert_eq!(control.path().map(|(_, time)| time), Some(4.0));
+    state.stamp = begin + Duration::from_secs(10);
+    control.tick(state.stamp, Some(&state), &mut twist);
+    assert!(control.path().is_none() && control.verdict() == BaseVerdict::Idle);
+}
+
+#[test]
+fn what_was_disturbed_is_shown_as_such() {
+    let correction = inverse(1.0);
+    let seen = correction.seen.clone();
+    let mut control = base_loop(BaseControllerConfig::default());
+    control.set_correction(Some(correction));
+    let mut base = Base::new(1.0);
+    let mut twist = [0.0; 3];
+    let mut tick = |control: &mut BaseLoop, base: &mut Base, asked: Twist| {
+        control.ask(base.state.stamp, asked);
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+    };
+    // 5 ticks to 0.25 m/s, then undisturbed, then a gap
+    for _ in 0..20 {
+        tick(&mut control, &mut base, [0.25, 0.0, 0.0]);
+    }
+    base.state.stamp = base.state.stamp + Duration::from_millis(200);
+    tick(&mut control, &mut base, [0.25, 0.0, 0.0]);
+    let seen = seen.lock().unwrap();
+    assert!(!seen[0].0 && !seen[2].0, "the first, and while limits act");
+    assert!(seen[10].0 && seen[10].1 == [0.25, 0.0, 0.0]);
+    assert!(!seen[20].0, "after a gap");
+}
+
+#[test]
+fn senseless_settings_are_named() {
+    let refusal = |config: BaseControllerConfig| match BaseLoop::new(config) {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error.to_string(),
+    };
+    assert!(refusal(BaseControllerConfig { authority: 1.5, ..Default::default() }).contains("authority"));
+    assert!(
+        refusal(BaseControllerConfig { odom_timeout: 0.0, ..Default::default() }).contains("odom_timeout")
+    );
+    let config = BaseControllerConfig { correction_limit: [0.1, 0.1, f64::NAN], ..Default::default() };
+    assert!(refusal(config).contains("correction_limit.theta"));
+}

@@ -1,0 +1,23 @@
+//! The seam through which something learned corrects the twist of a base.
+
+use super::twist::Twist;
+use crate::state::State;
+
+/// How the base shall move at some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WantedTwist {
+    pub velocity: Twist,
+    /// Its derivative, m/s² and rad/s².
+    pub acceleration: Twist,
+}
+
+/// Something that knows how the base answers twists. It allocates nothing and waits for nothing.
+pub trait TwistCorrection: Send {
+    /// What `sent` led to within `dt` [s]: `achieved` is the newest measurement. Not to be learned from when a limit or a
+    /// fault acted, or time is missing: then `undisturbed` is false.
+    fn observe(&mut self, achieved: &State, sent: &Twist, dt: f64, undisturbed: bool);
+
+    /// Writes what has to be added to the wanted twist so that the base achieves it. `wanted` gives the one of any number
+    /// of seconds ahead; an asking controller's twist is taken to stay what it is.
+    fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist);
+}

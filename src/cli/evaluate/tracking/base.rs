@@ -1,0 +1,71 @@
+//! The suite on the simulated base.
+
+use super::{TrackingArgs, chosen};
+use crate::base::BaseControllerConfig;
+use crate::config;
+use crate::evaluation::base_tracking::{
+    BaseControllerKind, BaseScenarioKind, BaseTrackingConfig, base_page, base_tracking_report, tune_base,
+};
+use crate::report::Table;
+use crate::sim::BaseConfig;
+use anyhow::Result;
+use indicatif::ProgressBar;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// The section of the parameter file that says that the robot is a base.
+pub const NODE: &str = "base_controller";
+
+pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
+    let config = configuration(args)?;
+    let bar = ProgressBar::new(0);
+    let progress = |done: usize, of: usize| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    };
+    if args.tune {
+        let mut tried = tune_base(&config, progress)?;
+        bar.finish_and_clear();
+        tried.sort_by(|a, b| a.controller.cmp(&b.controller).then(a.score().total_cmp(&b.score())));
+        let header = [
+            "controller",
+            "cross-track 0-10 s [mm]",
+            "heading [mrad]",
+            "cross-track 10-30 s [mm]",
+            "heading [mrad]",
+            "setting",
+        ];
+        let mut table = Table::new("Tried", header);
+        for tried in &tried {
+            let errors = tried.errors.iter().flatten().map(|error| format!("{:.2}", 1e3 * error));
+            let cells = [tried.controller.name().to_owned()].into_iter().chain(errors);
+            table.row(cells.chain([tried.setting.clone()]));
+        }
+        println!("{table}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let start = Instant::now();
+    let report = base_tracking_report(&config, progress)?;
+    bar.finish_and_clear();
+    println!("{report}");
+    let elapsed = start.elapsed().as_secs_f64();
+    println!("{:.0} s simulated in {elapsed:.0} s on {} threads", report.simulated, config.threads);
+    args.write(&report.json(), &base_page(&report), "tracking_base")?;
+    let failed = report.statements().iter().any(|statement| !statement.pass);
+    Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn configuration(args: &TrackingArgs) -> Result<BaseTrackingConfig> {
+    let controller: BaseControllerConfig = config::read_file(&args.config, NODE)?;
+    controller.check()?;
+    Ok(BaseTrackingConfig {
+        urdf: args.description("urdf/base.urdf")?,
+        controller,
+        lag: BaseConfig::default().lag,
+        scenarios: chosen::<BaseScenarioKind>(&args.scenario, "scenario")?,
+        controllers: chosen::<BaseControllerKind>(&args.controller, "controller")?,
+        seeds: args.seeds,
+        longest: args.longest,
+        threads: args.threads(),
+    })
+}

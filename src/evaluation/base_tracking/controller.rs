@@ -1,0 +1,43 @@
+//! The controllers that are compared.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum BaseControllerKind {
+    Baseline,
+    Integral,
+    Mppi,
+    Oracle,
+}
+
+impl BaseControllerKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Integral => "integral",
+            Self::Mppi => "mppi",
+            Self::Oracle => "oracle",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Baseline => "the law of Kanayama et al. 1990 with the gains of the parameter file",
+            Self::Integral => "the same with integrals of the errors along and across the path",
+            Self::Mppi => {
+                "model predictive path integral control about the reference, with the nominal model of the base"
+            }
+            Self::Oracle => {
+                "the baseline, and the inverse of the base as it is: wheels, servos, lag, payload, delay; not the patch"
+            }
+        }
+    }
+
+    /// Those that have to meet what learning has to meet.
+    pub fn is_challenger(self) -> bool {
+        self == Self::Oracle
+    }
+}

@@ -1,0 +1,213 @@
+//! One controller on one course.
+
+use super::controller::BaseControllerKind;
+use super::course::BaseCourse;
+use super::figures::Quantity;
+use super::mppi::Mppi;
+use super::oracle::Oracle;
+use super::tuning::BaseTuning;
+use super::{BIN, BaseTrackingConfig};
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, ReferencePath, Twist, pose_of};
+use crate::command::{Command, Mode};
+use crate::error::Result;
+use crate::robot::first_non_finite;
+use crate::sim::{Base, BaseConfig, Plant};
+use crate::state::State;
+use std::time::Duration;
+
+/// How far in time the base may be from its reference to be looked for there, s.
+const SEARCH: f64 = 2.0;
+
+/// What a run left behind.
+#[derive(Clone, Debug, Default)]
+pub struct BaseOutcome {
+    /// Mean of the squared true distance to the path [m²] and angle to its direction [rad²] in each `BIN`.
+    pub cross_track: Vec<f64>,
+    pub heading: Vec<f64>,
+    /// Ticks whose twist was beyond a limit of velocity or acceleration, or not finite.
+    pub violations: usize,
+    /// Ticks in which the controller had to limit a twist.
+    pub limited: usize,
+    /// Why the run ended early, if so; errors are infinite from there on.
+    pub fault: Option<String>,
+}
+
+impl BaseOutcome {
+    pub fn squares(&self, quantity: Quantity) -> &[f64] {
+        match quantity {
+            Quantity::CrossTrack => &self.cross_track,
+            Quantity::Heading => &self.heading,
+        }
+    }
+}
+
+/// Runs `kind` on `course`; a plant that diverges is an outcome, not an error.
+pub fn run(
+    config: &BaseTrackingConfig,
+    kind: BaseControllerKind,
+    tuning: &BaseTuning,
+    course: &BaseCourse,
+) -> Result<BaseOutcome> {
+    let seconds = config.longest.map_or(course.seconds, |longest| course.seconds.min(longest));
+    let base = BaseConfig { lag: config.lag, initial_pose: course.start, seed: course.seed };
+    let mut base = Base::new(&config.urdf, base)?;
+    base.set_scenario(course.scenario.clone())?;
+    let controller = kind.configure(&config.controller, tuning);
+    let period = Duration::from_secs_f64(1.0 / controller.update_rate);
+    let mut contender = Contender::new(kind, controller.clone(), tuning, course, &base)?;
+    let mut command = Command::zeros(Mode::Velocity, 3);
+    let mut recorder = Recorder::new(&controller);
+    for _ in 0..(seconds / period.as_secs_f64()).round() as u64 {
+        let mut twist = [0.0; 3];
+        let (time, limited) = contender.tick(&base, course, &mut twist);
+        recorder.take(course, &base, time, &twist, limited);
+        command.values.copy_from_slice(&twist);
+        if let Err(error) = base.step(&command, period) {
+            recorder.fail(error.to_string(), seconds);
+            break;
+        }
+    }
+    Ok(recorder.outcome)
+}
+
+impl BaseControllerKind {
+    fn configure(self, base: &BaseControllerConfig, tuning: &BaseTuning) -> BaseControllerConfig {
+        let mut config = base.clone();
+        config.tracker = tuning.tracker.unwrap_or(base.tracker);
+        config.tracker.integral = 0.0;
+        match self {
+            Self::Integral => {
+                (config.tracker.integral, config.tracker.integral_clamp) =
+                    (tuning.integral.rate, tuning.integral.clamp);
+            }
+            // it is not to be judged by a bound that is there for what may be wrong
+            Self::Oracle => config.correction_limit = [1.0, 1.0, 3.0],
+            Self::Baseline | Self::Mppi => {}
+        }
+        config
+    }
+}
+
+/// The base's controller of any kind.
+enum Contender {
+    Loop(Box<BaseLoop>),
+    Mppi(Box<MppiLoop>),
+}
+
+impl Contender {
+    fn new(
+        kind: BaseControllerKind,
+        config: BaseControllerConfig,
+        tuning: &BaseTuning,
+        course: &BaseCourse,
+        base: &Base,
+    ) -> Result<Self> {
+        if kind == BaseControllerKind::Mppi {
+            let law = Mppi::new(tuning.mppi, config.limits.clone(), base.drivetrain().lag, course.seed);
+            let (sent, acceleration) = ([0.0; 3], [0.0; 3]);
+            return Ok(Self::Mppi(Box::new(MppiLoop { law, config, time: 0.0, sent, acceleration })));
+        }
+        let period = 1.0 / config.update_rate;
+        let mut control = BaseLoop::new(config)?;
+        if kind == BaseControllerKind::Oracle {
+            let oracle = Oracle::new(base.drivetrain(), course.scenario.clone(), period);
+            control.set_correction(Some(Box::new(oracle)));
+        }
+        control.follow(course.path.clone(), None);
+        Ok(Self::Loop(Box::new(control)))
+    }
+
+    /// The twist for the newest odometry, the time on the path, and whether a limit acted.
+    fn tick(&mut self, base: &Base, course: &BaseCourse, twist: &mut Twist) -> (f64, bool) {
+        let state = base.state();
+        match self {
+            Self::Loop(control) => {
+                control.tick(state.stamp, Some(state), twist);
+                let time = control.path().map_or(course.seconds, |(_, time)| time);
+                (time, control.verdict() == BaseVerdict::Limited)
+            }
+            Self::Mppi(rival) => rival.tick(state, &course.path, twist),
+        }
+    }
+}
+
+/// What a [`BaseLoop`] does beside its law, for a rival that has another.
+struct MppiLoop {
+    law: Mppi,
+    config: BaseControllerConfig,
+    /// On the path, s.
+    time: f64,
+    sent: Twist,
+    acceleration: Twist,
+}
+
+impl MppiLoop {
+    fn tick(&mut self, state: &State, path: &ReferencePath, twist: &mut Twist) -> (f64, bool) {
+        let (time, period) = (self.time, 1.0 / self.config.update_rate);
+        *twist = self.law.command(state, path, time, period);
+        let limited = self.config.limits.limit(&self.sent, &mut self.acceleration, period, twist);
+        self.sent = *twist;
+        self.time += period;
+        (time, limited)
+    }
+}
+
+/// Adds errors up in bins.
+struct Recorder {
+    config: BaseControllerConfig,
+    ticks_per_bin: u64,
+    sums: [f64; 2],
+    ticks: u64,
+    last: Twist,
+    outcome: BaseOutcome,
+}
+
+impl Recorder {
+    fn new(config: &BaseControllerConfig) -> Self {
+        Self {
+            ticks_per_bin: (BIN * config.update_rate).round().max(1.0) as u64,
+            sums: [0.0; 2],
+            ticks: 0,
+            last: [0.0; 3],
+            outcome: BaseOutcome::default(),
+            config: config.clone(),
+        }
+    }
+
+    fn take(&mut self, course: &BaseCourse, base: &Base, time: f64, twist: &Twist, limited: bool) {
+        if let Some(pose) = pose_of(base.true_state()) {
+            let [_, across, heading] = course.path.project(&pose, time, SEARCH).error;
+            self.sums[0] += across * across;
+            self.sums[1] += heading * heading;
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.ticks_per_bin) {
+            let [cross_track, heading] = self.sums.map(|sum| sum / self.ticks_per_bin as f64);
+            self.outcome.cross_track.push(cross_track);
+            self.outcome.heading.push(heading);
+            self.sums = [0.0; 2];
+        }
+        self.outcome.limited += usize::from(limited);
+        self.outcome.violations += usize::from(self.violates(twist));
+        self.last = *twist;
+    }
+
+    fn violates(&self, twist: &Twist) -> bool {
+        const ROUNDING: f64 = 1e-9;
+        let limits = &self.config.limits;
+        first_non_finite(twist).is_some()
+            || (0..3).any(|axis| {
+                let most = limits.max_accel[axis].max(-limits.max_decel[axis]) / self.config.update_rate;
+                twist[axis] > limits.max_velocity[axis] + ROUNDING
+                    || twist[axis] < limits.min_velocity[axis] - ROUNDING
+                    || (twist[axis] - self.last[axis]).abs() > most + ROUNDING
+            })
+    }
+
+    fn fail(&mut self, fault: String, seconds: f64) {
+        let bins = (seconds / BIN).round() as usize;
+        self.outcome.fault = Some(fault);
+        self.outcome.cross_track.resize(bins, f64::INFINITY);
+        self.outcome.heading.resize(bins, f64::INFINITY);
+    }
+}

@@ -1,0 +1,82 @@
+//! The suite, on few and short runs.
+
+use super::figures::JUDGED;
+use super::*;
+use crate::reference::Reference;
+use crate::sim::BaseScenario;
+use clap::ValueEnum;
+
+fn config(controllers: &[BaseControllerKind], scenarios: &[BaseScenarioKind]) -> BaseTrackingConfig {
+    BaseTrackingConfig {
+        urdf: include_str!("../../../urdf/base.urdf").into(),
+        controller: crate::config::read_text(
+            include_str!("../../../config/base.yaml"),
+            "config/base.yaml",
+            "base_controller",
+        )
+        .unwrap(),
+        lag: 0.08,
+        scenarios: scenarios.to_vec(),
+        controllers: controllers.to_vec(),
+        seeds: 2,
+        longest: None,
+        threads: NonZeroUsize::MIN,
+    }
+}
+
+#[test]
+fn courses_repeat_and_differ_and_last() {
+    let config = config(&[], &[]).controller;
+    for kind in BaseScenarioKind::value_variants() {
+        for seed in 0..12 {
+            let course = kind.course(Purpose::Suite, seed, &config).unwrap();
+            course.scenario.check().unwrap();
+            assert_eq!(course.seconds, 30.0, "{kind:?} {seed}: {}", course.path.duration());
+            let again = kind.course(Purpose::Suite, seed, &config).unwrap();
+            assert_eq!((course.seed, &course.scenario), (again.seed, &again.scenario));
+            let tuning = kind.course(Purpose::Tuning, seed, &config).unwrap();
+            assert_ne!(course.seed, tuning.seed);
+            let mut start = crate::reference::ReferencePoint::zeros(3);
+            course.path.sample(0.0, &mut start);
+            assert!(start.position[0].abs() < 1e-9 && start.position[2].abs() < 0.2, "{start:?}");
+        }
+    }
+    let wheels: std::collections::BTreeSet<String> = (0..20)
+        .map(|seed| BaseScenarioKind::WheelRadius.course(Purpose::Suite, seed, &config).unwrap().scenario)
+        .map(|BaseScenario { wheel_scale, .. }| format!("{wheel_scale:?}"))
+        .collect();
+    assert_eq!(wheels.len(), 4, "{wheels:?}");
+}
+
+#[test]
+fn the_suite_repeats_and_who_knows_the_base_is_best() {
+    use BaseControllerKind::{Baseline, Integral, Oracle};
+    let config = config(&[Baseline, Integral, Oracle], &[BaseScenarioKind::WheelRadius]);
+    let report = base_tracking_report(&config, |_, _| {}).unwrap();
+    let again = base_tracking_report(
+        &BaseTrackingConfig { threads: NonZeroUsize::new(2).unwrap(), ..config },
+        |_, _| {},
+    );
+    assert_eq!(report.json(), again.unwrap().json());
+    let rms = |kind: BaseControllerKind, seed: u64| {
+        let run = report.runs.iter().find(|run| run.controller == kind && run.seed == seed).unwrap();
+        assert_eq!((run.outcome.violations, &run.outcome.fault), (0, &None));
+        Quantity::ALL.map(|quantity| run.rms(quantity, JUDGED).unwrap())
+    };
+    for seed in 0..2 {
+        let [baseline, oracle] = [rms(Baseline, seed), rms(Oracle, seed)];
+        assert!(oracle[0] < 0.35 * baseline[0] && oracle[1] < 0.6 * baseline[1], "{oracle:?} {baseline:?}");
+        assert!(rms(Integral, seed)[0] < baseline[0]);
+    }
+    let json = report.json();
+    assert_eq!(json["scenarios"]["wheel_radius"]["controllers"]["oracle"]["cross_track"]["10-30"]["n"], 2);
+}
+
+#[test]
+fn mppi_gets_a_base_along_its_path() {
+    let config =
+        BaseTrackingConfig { seeds: 1, ..config(&[BaseControllerKind::Mppi], &[BaseScenarioKind::Nominal]) };
+    let report = base_tracking_report(&config, |_, _| {}).unwrap();
+    let [cross_track, heading] = Quantity::ALL.map(|quantity| report.runs[0].rms(quantity, JUDGED).unwrap());
+    assert!(cross_track < 0.01 && heading < 0.1, "{cross_track} {heading}");
+}

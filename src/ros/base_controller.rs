@@ -1,0 +1,253 @@
+//! The controller node of a mobile base: odometry in, twists out, a tick for each fresh odometry.
+//!
+//! It follows what comes on ~/reference_path, or makes the base do what another controller asks for on cmd_vel_in;
+//! whichever spoke last. When there is nothing to do any more, zero is sent for a second, and then nothing, so that others
+//! may drive.
+
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Twist};
+use crate::error::Result;
+use crate::reference::Reference;
+use crate::ros::parameters::Validate;
+use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
+use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
+use crate::ros::timing::Timing;
+use crate::state::Stamp;
+use r2r::Publisher;
+use r2r::diagnostic_msgs::msg::DiagnosticStatus;
+use r2r::nav_msgs::msg::{Odometry, Path};
+use r2r::std_msgs::msg::Float64;
+use r2r::std_srvs::srv::Trigger;
+use std::time::{Duration, Instant};
+
+/// How long zero is sent when there is nothing to do any more.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Without new odometry a tick is due after this many periods.
+const MISSED: f64 = 2.0;
+
+impl Validate for BaseControllerConfig {
+    const LIVE: &'static [&'static str] = &["assistance", "authority"];
+
+    fn validate(&self) -> Result<()> {
+        self.check()
+    }
+}
+
+/// Runs the node until SIGINT or SIGTERM.
+pub fn run() -> Result<()> {
+    let shell = Shell::<BaseControllerConfig>::new("base_controller")?;
+    let control = BaseLoop::new(shell.config())?;
+    BaseControllerNode::new(shell, control)?.run()
+}
+
+struct BaseControllerNode {
+    shell: Shell<BaseControllerConfig>,
+    control: BaseLoop,
+    reader: OdometryReader,
+    odometry: Subscription<Odometry>,
+    path: Subscription<Path>,
+    asked: TwistInput,
+    stop: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    twists: TwistOutput,
+    authority: Publisher<Float64>,
+    twist: Twist,
+    /// When the newest odometry arrived, by the computer's steady clock.
+    arrival: Option<Instant>,
+    last_tick: Option<Instant>,
+    last_stamp: Option<Stamp>,
+    /// When there was something to do last.
+    active: Option<Instant>,
+    said: Option<BaseVerdict>,
+    rejections: u64,
+    tick_time: Timing,
+    diagnostics_due: Every,
+}
+
+impl BaseControllerNode {
+    fn new(mut shell: Shell<BaseControllerConfig>, control: BaseLoop) -> Result<Self> {
+        let config = control.config();
+        let stamped = config.enable_stamped_cmd_vel;
+        let BaseControllerConfig { update_rate, odom_frame_id, base_frame_id, .. } = config;
+        shell.info(&format!("controls {base_frame_id} in {odom_frame_id} at {update_rate} Hz"));
+        Ok(Self {
+            reader: OdometryReader::new(),
+            odometry: shell.subscribe("odom", sensor_qos())?,
+            path: shell.subscribe("~/reference_path", reliable_qos(1))?,
+            asked: TwistInput::new(&mut shell.node, "cmd_vel_in", stamped)?,
+            stop: shell.service("~/stop")?,
+            twists: TwistOutput::new(&mut shell.node, "cmd_vel", stamped, base_frame_id)?,
+            authority: shell.publisher("~/authority", reliable_qos(1))?,
+            twist: [0.0; 3],
+            arrival: None,
+            last_tick: None,
+            last_stamp: None,
+            active: None,
+            said: None,
+            rejections: 0,
+            tick_time: Timing::default(),
+            diagnostics_due: Every::new(1.0),
+            control,
+            shell,
+        })
+    }
+
+    fn run(mut self) -> Result<()> {
+        while !self.shell.stopped() {
+            self.shell.node.spin_once(self.time_to_next_tick());
+            self.read_odometry();
+            if self.tick_is_due() {
+                self.tick()?;
+            }
+            self.read_slow_inputs()?;
+            self.report();
+        }
+        self.twists.publish(self.now(), &[0.0; 3])?;
+        self.shell.info("stopped; the last twist is zero");
+        // The twist leaves on a thread of the middleware: give it the time before the node is gone.
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    }
+
+    fn latest(&self) -> Duration {
+        Duration::from_secs_f64(MISSED / self.control.config().update_rate)
+    }
+
+    fn time_to_next_tick(&self) -> Duration {
+        let latest = self.last_tick.map(|last| last + self.latest());
+        latest.map_or(Duration::from_millis(2), |latest| latest.saturating_duration_since(Instant::now()))
+    }
+
+    fn read_odometry(&mut self) {
+        while let Some(message) = self.odometry.take() {
+            match self.reader.read(&message, self.shell.now()) {
+                Ok(true) => self.arrival = Some(Instant::now()),
+                // one that repeats itself is no news
+                Ok(false) => {}
+                Err(reason) => self.reject(&reason),
+            }
+        }
+    }
+
+    fn reject(&mut self, reason: &str) {
+        self.rejections += 1;
+        if self.rejections == 1 {
+            self.shell.warn(&format!("odometry not used: {reason}"));
+        }
+    }
+
+    /// Time as the control loop sees it. Where the clock stands still (a simulator died), the steady clock shows that no
+    /// odometry arrives.
+    fn now(&self) -> Stamp {
+        match (self.reader.state(), self.arrival) {
+            (Some(state), Some(arrival)) => (state.stamp + arrival.elapsed()).max(self.shell.now()),
+            _ => self.shell.now(),
+        }
+    }
+
+    /// One period after the last with new odometry; without, by the clock.
+    fn tick_is_due(&self) -> bool {
+        let Some(last) = self.last_tick else { return true };
+        let is_late = last.elapsed() >= self.latest();
+        match (self.reader.state(), self.last_stamp) {
+            (Some(state), Some(last)) => {
+                let elapsed = state.stamp.since(last);
+                elapsed > 0.9 / self.control.config().update_rate || elapsed < 0.0 || is_late
+            }
+            (Some(_), None) => true,
+            (None, _) => is_late,
+        }
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        let (started, now) = (Instant::now(), self.now());
+        self.control.tick(now, self.reader.state(), &mut self.twist);
+        self.tick_time.record(started.elapsed());
+        self.last_tick = Some(started);
+        self.last_stamp = self.reader.state().map(|state| state.stamp);
+        let busy = !matches!(self.control.verdict(), BaseVerdict::Idle | BaseVerdict::Stopped(_));
+        if busy || self.twist != [0.0; 3] {
+            self.active = Some(started);
+        }
+        if self.active.is_some_and(|active| active.elapsed() < FAREWELL) {
+            self.twists.publish(now, &self.twist)?;
+        }
+        Ok(())
+    }
+
+    fn read_slow_inputs(&mut self) -> Result<()> {
+        if let Some(twist) = self.asked.newest() {
+            self.control.ask(self.now(), twist);
+        }
+        if let Some(message) = self.path.newest() {
+            self.follow(&message);
+        }
+        while let Some(request) = self.stop.take() {
+            self.control.stop();
+            self.shell.info("stops, as asked on ~/stop");
+            request.respond(Trigger::Response { success: true, message: "stopping".into() })?;
+        }
+        if let Some(config) = self.shell.changed_config() {
+            self.control.set_authority(config.authority, config.assistance);
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, message: &Path) {
+        if message.poses.is_empty() {
+            self.control.stop();
+            return self.shell.info("empty path: stops");
+        }
+        let config = self.control.config();
+        let speed = self.control.sent()[0].abs();
+        match message_to_path(message, &config.odom_frame_id, config, speed) {
+            Ok((path, begin)) => {
+                let kind = if begin.is_some() { "trajectory" } else { "path" };
+                self.shell.info(&format!("follows a {kind} of {:.3} s", path.duration()));
+                self.control.follow(path, begin);
+            }
+            Err(error) => self.shell.warn(&format!("path refused: {error}")),
+        }
+    }
+
+    fn report(&mut self) {
+        // Limits come and go with every move; only the other changes are worth a line.
+        let verdict = match self.control.verdict() {
+            BaseVerdict::Limited => BaseVerdict::Tracking,
+            verdict => verdict,
+        };
+        if !self.said.is_some_and(|said| said.same_kind(&verdict)) {
+            match verdict {
+                BaseVerdict::Baseline(_) | BaseVerdict::Stopped(_) => self.shell.warn(&verdict.describe()),
+                _ => self.shell.info(&verdict.describe()),
+            }
+            self.said = Some(verdict);
+        }
+        if self.diagnostics_due.is_due() {
+            // Advisory, and repeated every second.
+            let _ = self.authority.publish(&Float64 { data: self.control.authority() });
+            self.diagnose();
+        }
+    }
+
+    fn diagnose(&mut self) {
+        let verdict = self.control.verdict();
+        let level = match verdict {
+            BaseVerdict::Idle | BaseVerdict::Tracking | BaseVerdict::Limited => DiagnosticStatus::OK as u8,
+            BaseVerdict::Baseline(_) => DiagnosticStatus::WARN as u8,
+            BaseVerdict::Stopped(_) => DiagnosticStatus::ERROR as u8,
+        };
+        let tick = self.tick_time.percentiles();
+        let [along, across, heading] = *self.control.error();
+        let values = [
+            ("authority", format!("{:.3}", self.control.authority())),
+            ("correction", format!("{:.4?}", self.control.correction())),
+            ("error_along_m", format!("{along:.4}")),
+            ("error_across_m", format!("{across:.4}")),
+            ("error_heading_rad", format!("{heading:.4}")),
+            ("rejected_odometry", self.rejections.to_string()),
+            ("tick_p50_us", format!("{:.1}", tick.p50)),
+            ("tick_p99_us", format!("{:.1}", tick.p99)),
+            ("tick_max_us", format!("{:.1}", tick.max)),
+        ];
+        self.shell.diagnose("control", level, &verdict.describe(), &values);
+    }
+}

@@ -1,0 +1,159 @@
+//! The predictor node of a mobile base: odometry in, where the base will be out, as a path with stamps.
+
+use crate::error::{Error, Result};
+use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
+use crate::ros::convert::{fill_table, stamp_to_time};
+use crate::ros::parameters::Validate;
+use crate::ros::planar::{OdometryReader, base_robot, pose_to_message};
+use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
+use crate::state::Stamp;
+use crate::trajectory::{Horizon, Trajectory};
+use r2r::Publisher;
+use r2r::diagnostic_msgs::msg::DiagnosticStatus;
+use r2r::nav_msgs::msg::{Odometry, Path};
+use r2r::std_msgs::msg::Float64MultiArray;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// As those of the predictor of joints, which names them and has no frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BasePredictorConfig {
+    /// A model from `learned_control train` on odometry; empty: constant twist, and with `adapt` what is learned on the way.
+    pub model_file: String,
+    /// Let what is linear, and the belief in each expert, follow the base's motion.
+    pub adapt: bool,
+    /// Step of the prediction [s]. With a model file it is the model's.
+    pub dt: f64,
+    /// Steps of the prediction. With a model file they are the model's.
+    pub steps: usize,
+    /// Predictions a second.
+    pub publish_rate: f64,
+}
+
+impl Default for BasePredictorConfig {
+    fn default() -> Self {
+        Self { model_file: String::new(), adapt: true, dt: 0.1, steps: 50, publish_rate: 10.0 }
+    }
+}
+
+impl BasePredictorConfig {
+    fn parameters(&self) -> PredictorParameters {
+        let Self { model_file, adapt, dt, steps, publish_rate } = self.clone();
+        PredictorParameters { joints: Vec::new(), model_file, adapt, dt, steps, publish_rate }
+    }
+}
+
+impl Validate for BasePredictorConfig {
+    const LIVE: &'static [&'static str] = &[];
+
+    fn validate(&self) -> Result<()> {
+        self.parameters().validate()
+    }
+}
+
+/// Runs the node until SIGINT or SIGTERM.
+pub fn run() -> Result<()> {
+    let shell = Shell::<BasePredictorConfig>::new("base_predictor")?;
+    let (predictor, _) = shell.config().parameters().load(&base_robot())?;
+    BasePredictorNode::new(shell, predictor)?.run()
+}
+
+struct BasePredictorNode {
+    shell: Shell<BasePredictorConfig>,
+    reader: OdometryReader,
+    predictor: LstmPredictor,
+    prediction: Trajectory,
+    odometry: Subscription<Odometry>,
+    path: Publisher<Path>,
+    message: Path,
+    stddev: Publisher<Float64MultiArray>,
+    predicted: Option<Stamp>,
+    rejected: u64,
+    publish_due: Every,
+    diagnostics_due: Every,
+}
+
+impl BasePredictorNode {
+    fn new(mut shell: Shell<BasePredictorConfig>, predictor: LstmPredictor) -> Result<Self> {
+        let horizon @ Horizon { steps, dt } = predictor.horizon();
+        shell.info(&format!("predicts a base {steps} x {:.3} s ahead", dt.as_secs_f64()));
+        Ok(Self {
+            reader: OdometryReader::new(),
+            prediction: Trajectory::new(horizon, 3),
+            predictor,
+            odometry: shell.subscribe("odom", sensor_qos())?,
+            path: shell.publisher("~/predicted_path", reliable_qos(1))?,
+            message: Path::default(),
+            stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
+            predicted: None,
+            rejected: 0,
+            publish_due: Every::new(shell.config().publish_rate),
+            diagnostics_due: Every::new(1.0),
+            shell,
+        })
+    }
+
+    fn run(mut self) -> Result<()> {
+        while !self.shell.stopped() {
+            self.shell.node.spin_once(Duration::from_millis(10));
+            self.observe();
+            self.publish()?;
+            if self.diagnostics_due.is_due() {
+                let message = if self.predicted.is_some() { "predicting" } else { "waiting for odometry" };
+                let values = [("rejected_odometry", self.rejected.to_string())];
+                self.shell.diagnose("prediction", DiagnosticStatus::OK as u8, message, &values);
+            }
+        }
+        self.shell.info("stopped");
+        Ok(())
+    }
+
+    fn observe(&mut self) {
+        while let Some(message) = self.odometry.take() {
+            match (self.reader.read(&message, self.shell.now()), self.reader.state()) {
+                (Ok(true), Some(state)) => {
+                    self.predictor.observe(state);
+                    self.message.header.frame_id.clone_from(&message.header.frame_id);
+                }
+                (Ok(_), _) => {}
+                (Err(reason), _) => {
+                    self.rejected += 1;
+                    if self.rejected == 1 {
+                        self.shell.warn(&format!("odometry not used: {reason}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        let Some(state) = self.reader.state().filter(|state| Some(state.stamp) != self.predicted) else {
+            return Ok(());
+        };
+        if !self.publish_due.is_due() || !self.predictor.predict(&mut self.prediction) {
+            return Ok(());
+        }
+        self.predicted = Some(state.stamp);
+        fill_path(&self.prediction, &mut self.message)?;
+        self.path.publish(&self.message)?;
+        let rows = self.prediction.stddev.iter().map(Vec::as_slice);
+        Ok(self.stddev.publish(&fill_table(["step", "x, y, yaw"], rows))?)
+    }
+}
+
+/// The predicted poses, each with the stamp of its time, in the frame of the message.
+fn fill_path(prediction: &Trajectory, message: &mut Path) -> Result<()> {
+    message.header.stamp = stamp_to_time(prediction.stamp);
+    message.poses.resize_with(prediction.states.len(), Default::default);
+    for (index, (stamped, state)) in message.poses.iter_mut().zip(&prediction.states).enumerate() {
+        let pose = crate::base::pose_of(state);
+        let pose =
+            pose.ok_or_else(|| Error::mismatch("predicted state", state.position.len(), "x, y, yaw"))?;
+        stamped.header.frame_id.clone_from(&message.header.frame_id);
+        stamped.header.stamp =
+            stamp_to_time(prediction.stamp + prediction.horizon.time_from_start(index + 1));
+        stamped.pose = pose_to_message(&pose);
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Between messages about a base in the plane and the core's types.
+
+use crate::base::{BaseControllerConfig, Pose, ReferencePath, Twist};
+use crate::error::{Error, Result};
+use crate::measurement::JointStateReader;
+use crate::robot::{Robot, first_non_finite, wrap};
+use crate::ros::convert::{stamp_to_time, time_to_stamp};
+use crate::ros::shell::{Subscription, drained, reliable_qos};
+use crate::state::{Space, Stamp, State};
+use r2r::geometry_msgs::msg::{self as geometry, TwistStamped};
+use r2r::nav_msgs::msg::{Odometry, Path};
+use r2r::{Node, Publisher};
+
+/// A base of which nothing but its odometry is known.
+pub fn base_robot() -> Robot {
+    let coordinates = ["x", "y", "yaw"].map(String::from);
+    Robot { space: Space::PlanarBase, ..Robot::of_joints(&coordinates) }
+}
+
+/// Turns odometry into states whose yaw has no jumps.
+pub struct OdometryReader {
+    reader: JointStateReader,
+    coordinates: Vec<String>,
+    yaw: Option<f64>,
+}
+
+impl OdometryReader {
+    pub fn new() -> Self {
+        let robot = base_robot();
+        Self { reader: JointStateReader::new(&robot), coordinates: robot.joints, yaw: None }
+    }
+
+    /// The newest accepted state.
+    pub fn state(&self) -> Option<&State> {
+        self.reader.state()
+    }
+
+    /// Takes in a message; one without a stamp is of `now`. Whether the state is a new one, or why not.
+    pub fn read(&mut self, message: &Odometry, now: Stamp) -> std::result::Result<bool, String> {
+        let stamp = match time_to_stamp(&message.header.stamp) {
+            stamp if stamp == Stamp::default() => now,
+            stamp => stamp,
+        };
+        let twist = message_to_twist(&message.twist.twist);
+        let pose = message_to_pose(&message.pose.pose).filter(|pose| first_non_finite(pose).is_none());
+        let (Some([x, y, yaw]), None) = (pose, first_non_finite(&twist)) else {
+            let pose = &message.pose.pose;
+            return Err(format!("pose or twist is not finite, or no quaternion: {pose:?}, {twist:?}"));
+        };
+        let yaw = self.yaw.map_or(yaw, |last| last + wrap(yaw - last));
+        match self.reader.read(stamp, &self.coordinates, &[x, y, yaw], &twist) {
+            Ok(_) => {
+                self.yaw = Some(yaw);
+                Ok(true)
+            }
+            Err(rejection) if rejection.is_harmless() => Ok(false),
+            Err(rejection) => Err(rejection.to_string()),
+        }
+    }
+}
+
+/// [x, y, yaw] of a pose; what it says of height, roll and pitch is dropped. None when its quaternion is none: not finite,
+/// or far from length 1.
+pub fn message_to_pose(pose: &geometry::Pose) -> Option<Pose> {
+    let geometry::Quaternion { x, y, z, w } = pose.orientation;
+    let length = (x * x + y * y + z * z + w * w).sqrt();
+    let yaw = (2.0 * (w * z + x * y)).atan2(w * w + x * x - y * y - z * z);
+    ((length - 1.0).abs() < 0.1).then_some([pose.position.x, pose.position.y, yaw])
+}
+
+pub fn pose_to_message([x, y, yaw]: &Pose) -> geometry::Pose {
+    let (z, w) = (0.5 * yaw).sin_cos();
+    geometry::Pose {
+        position: geometry::Point { x: *x, y: *y, z: 0.0 },
+        orientation: geometry::Quaternion { x: 0.0, y: 0.0, z, w },
+    }
+}
+
+pub fn message_to_twist(twist: &geometry::Twist) -> Twist {
+    [twist.linear.x, twist.linear.y, twist.angular.z]
+}
+
+pub fn twist_to_message([vx, vy, wz]: &Twist) -> geometry::Twist {
+    geometry::Twist {
+        linear: geometry::Vector3 { x: *vx, y: *vy, z: 0.0 },
+        angular: geometry::Vector3 { x: 0.0, y: 0.0, z: *wz },
+    }
+}
+
+/// A path in `frame`, and when it begins if its poses have stamps; `speed` [m/s] is that of the base now. Poses whose
+/// stamps are all the same have none.
+pub fn message_to_path(
+    message: &Path,
+    frame: &str,
+    config: &BaseControllerConfig,
+    speed: f64,
+) -> Result<(ReferencePath, Option<Stamp>)> {
+    let found = message.header.frame_id.as_str();
+    if !found.is_empty() && found != frame {
+        let expected = format!("'{frame}' (parameter odom_frame_id): transform the path before it is sent");
+        return Err(Error::mismatch("frame of the path", format!("'{found}'"), expected));
+    }
+    let pose = |(index, stamped): (usize, &geometry::PoseStamped)| {
+        let refusal = || {
+            let found = format!("{:?}", stamped.pose.orientation);
+            Error::mismatch(format!("orientation of pose {index}"), found, "a quaternion of length 1")
+        };
+        message_to_pose(&stamped.pose).ok_or_else(refusal)
+    };
+    let poses = message.poses.iter().enumerate().map(pose).collect::<Result<Vec<_>>>()?;
+    let stamps: Vec<Stamp> =
+        message.poses.iter().map(|stamped| time_to_stamp(&stamped.header.stamp)).collect();
+    match stamps.first() {
+        Some(first) if stamps.iter().any(|stamp| stamp != first) => {
+            let times: Vec<f64> = stamps.iter().map(|stamp| stamp.since(*first)).collect();
+            Ok((ReferencePath::stamped(&times, &poses)?, Some(*first)))
+        }
+        _ => {
+            let path = ReferencePath::geometric(&poses, config.drive, &config.limits, &config.path, speed)?;
+            Ok((path, None))
+        }
+    }
+}
+
+/// Where twists come from: TwistStamped, or Twist.
+pub enum TwistInput {
+    Stamped(Subscription<TwistStamped>),
+    Bare(Subscription<geometry::Twist>),
+}
+
+impl TwistInput {
+    pub fn new(node: &mut Node, topic: &str, stamped: bool) -> Result<Self> {
+        Ok(match stamped {
+            true => Self::Stamped(drained(node.subscribe(topic, reliable_qos(1)))?),
+            false => Self::Bare(drained(node.subscribe(topic, reliable_qos(1)))?),
+        })
+    }
+
+    /// The newest twist that has arrived, if any.
+    pub fn newest(&mut self) -> Option<Twist> {
+        match self {
+            Self::Stamped(input) => input.newest().map(|message| message_to_twist(&message.twist)),
+            Self::Bare(input) => input.newest().map(|message| message_to_twist(&message)),
+        }
+    }
+}
+
+/// Where twists go to: TwistStamped, or Twist.
+pub enum TwistOutput {
+    Stamped(Publisher<TwistStamped>, Box<TwistStamped>),
+    Bare(Publisher<geometry::Twist>),
+}
+
+impl TwistOutput {
+    /// `frame` is that of the twists: the base's.
+    pub fn new(node: &mut Node, topic: &str, stamped: bool, frame: &str) -> Result<Self> {
+        if !stamped {
+            return Ok(Self::Bare(node.create_publisher(topic, reliable_qos(1))?));
+        }
+        let mut message = Box::new(TwistStamped::default());
+        message.header.frame_id = frame.into();
+        Ok(Self::Stamped(node.create_publisher(topic, reliable_qos(1))?, message))
+    }
+
+    pub fn publish(&mut self, stamp: Stamp, twist: &Twist) -> Result<()> {
+        match self {
+            Self::Stamped(output, message) => {
+                message.header.stamp = stamp_to_time(stamp);
+                message.twist = twist_to_message(twist);
+                Ok(output.publish(message.as_ref())?)
+            }
+            Self::Bare(output) => Ok(output.publish(&twist_to_message(twist))?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::Reference;
+
+    fn path(stamps: &[f64], frame: &str) -> Path {
+        let pose = |(i, stamp): (usize, &f64)| {
+            let mut stamped =
+                geometry::PoseStamped { pose: pose_to_message(&[i as f64, 0.0, 0.1]), ..Default::default() };
+            stamped.header.stamp = stamp_to_time(Stamp::from_seconds(*stamp));
+            stamped
+        };
+        let mut path = Path { poses: stamps.iter().enumerate().map(pose).collect(), ..Default::default() };
+        path.header.frame_id = frame.into();
+        path
+    }
+
+    fn read(message: &Path) -> Result<(ReferencePath, Option<Stamp>)> {
+        message_to_path(message, "odom", &BaseControllerConfig::default(), 0.0)
+    }
+
+    #[test]
+    fn poses_survive_the_way_through_a_message() {
+        for pose in [[1.0, -2.0, 3.0], [0.0, 0.0, -3.1]] {
+            let back = message_to_pose(&pose_to_message(&pose)).unwrap();
+            assert!(back.iter().zip(pose).all(|(a, b)| (a - b).abs() < 1e-12), "{back:?}");
+        }
+        let mut broken = geometry::Pose::default();
+        broken.orientation.w = 0.0;
+        assert_eq!(message_to_pose(&broken), None, "no quaternion");
+        let twist = [0.1, 0.2, -0.3];
+        assert_eq!(message_to_twist(&twist_to_message(&twist)), twist);
+    }
+
+    #[test]
+    fn the_yaw_of_odometry_goes_on_beyond_half_a_turn() {
+        let mut reader = OdometryReader::new();
+        let odometry = |seconds: f64, yaw: f64| {
+            let mut message = Odometry::default();
+            message.header.stamp = stamp_to_time(Stamp::from_seconds(seconds));
+            message.pose.pose = pose_to_message(&[1.0, 2.0, yaw]);
+            message
+        };
+        for (second, yaw) in [(1.0, 3.0), (2.0, 3.3), (3.0, 6.2), (4.0, 6.5)] {
+            assert_eq!(reader.read(&odometry(second, yaw), Stamp::default()), Ok(true));
+            let state = reader.state().unwrap();
+            assert!((state.position[2] - yaw).abs() < 1e-9, "{state:?}");
+        }
+        assert_eq!(reader.read(&odometry(4.0, 0.0), Stamp::default()), Ok(false), "again");
+        let mut broken = odometry(5.0, 0.0);
+        broken.twist.twist.linear.x = f64::NAN;
+        assert!(reader.read(&broken, Stamp::default()).unwrap_err().contains("not finite"));
+        broken = odometry(5.0, 0.0);
+        broken.pose.pose.position.y = f64::INFINITY;
+        assert!(reader.read(&broken, Stamp::default()).is_err());
+        assert!((reader.state().unwrap().position[2] - 6.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn stamps_make_a_trajectory_and_none_a_path() {
+        let (trajectory, begin) = read(&path(&[7.0, 8.0, 9.5], "odom")).unwrap();
+        assert_eq!((trajectory.duration(), begin), (2.5, Some(Stamp::from_seconds(7.0))));
+        for stamps in [[0.0; 3], [7.0; 3]] {
+            let (within_limits, begin) = read(&path(&stamps, "")).unwrap();
+            assert!(within_limits.duration() > 4.0 && begin.is_none());
+        }
+    }
+
+    #[test]
+    fn paths_that_cannot_be_followed_say_why() {
+        let refusal = |message: &Path| read(message).unwrap_err().to_string();
+        assert!(refusal(&path(&[0.0; 3], "map")).contains("'map'"));
+        assert!(refusal(&path(&[1.0, 3.0, 2.0], "odom")).contains("increase"));
+        let mut turned = path(&[0.0; 3], "odom");
+        turned.poses[1].pose.orientation.w = f64::NAN;
+        assert!(refusal(&turned).contains("pose 1"));
+    }
+}

@@ -1,0 +1,156 @@
+//! The nodes of a mobile base: along a path, between another controller and the base, and when something falls silent.
+
+use crate::world::{World, root, wait};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const TWIST: &str = "geometry_msgs/msg/TwistStamped";
+const PATH: &str = "nav_msgs/msg/Path";
+const ODOMETRY: &str = "nav_msgs/msg/Odometry";
+const REFERENCE: &str = "/base_controller/reference_path";
+
+/// Simulator and controller, at rest. Measured exactly, so that what is asserted is the controllers' doing.
+fn base(index: u32, more: &str) -> World {
+    let mut world = World::new(index);
+    let file = format!("--params-file {}", root().join("config/base.yaml").display());
+    let urdf = format!("-p urdf:={}", root().join("urdf/base.urdf").display());
+    let exact = "-p scenario.position_noise:=0.0 -p scenario.yaw_noise:=0.0";
+    world.start("base_simulator", &format!("{file} {urdf} {exact} {more}"));
+    world.start("base_controller", &format!("{file} -p use_sim_time:=true {more}"));
+    world.line("base_controller", 0, &["at rest"]);
+    world
+}
+
+/// A quarter of a circle of 1 m radius to the left, without stamps.
+fn quarter(frame: &str) -> Value {
+    let pose = |i: u32| {
+        let angle = f64::from(i) / 20.0 * std::f64::consts::FRAC_PI_2;
+        let (sin, cos) = (0.5 * angle).sin_cos();
+        json!({"pose": {
+            "position": {"x": angle.sin(), "y": 1.0 - angle.cos()},
+            "orientation": {"z": sin, "w": cos},
+        }})
+    };
+    json!({"header": {"frame_id": frame}, "poses": (0..=20).map(pose).collect::<Vec<_>>()})
+}
+
+/// Forward speed and turn of a twist.
+fn twist(message: &Value) -> [f64; 2] {
+    let twist = &message["twist"];
+    [&twist["linear"]["x"], &twist["angular"]["z"]].map(|value| value.as_f64().unwrap())
+}
+
+/// Waits until the newest twists are zero.
+#[track_caller]
+fn until_zero(world: &mut World) {
+    wait("a twist of zero", || (twist(world.take("/cmd_vel").last()?) == [0.0; 2]).then_some(()));
+}
+
+#[test]
+fn a_base_drives_along_a_path_and_stops_at_its_end() {
+    let mut world = base(80, "");
+    world.record("/cmd_vel", TWIST);
+    world.record("/odom", ODOMETRY);
+    world.subscribe("/joint_states", "sensor_msgs/msg/JointState");
+    world.advertise(REFERENCE, PATH);
+    world.publish(REFERENCE, quarter("map"));
+    world.line("base_controller", 0, &["path refused", "'map'", "'odom'"]);
+    world.publish(REFERENCE, quarter("odom"));
+    world.line("base_controller", 0, &["follows a path"]);
+    let first = world.until("/cmd_vel", |message| (twist(message)[0] > 0.2).then(|| message.clone()));
+    assert_eq!(first["header"]["frame_id"], "base_link");
+    let from = world.log("base_controller").len();
+    world.line("base_controller", from, &["at rest"]);
+    until_zero(&mut world);
+    let odometry = world.next("/odom");
+    assert_eq!(
+        (&odometry["header"]["frame_id"], &odometry["child_frame_id"]),
+        (&json!("odom"), &json!("base_link"))
+    );
+    assert!(odometry["pose"]["covariance"][0].as_f64().unwrap() > 0.0);
+    let position = &odometry["pose"]["pose"]["position"];
+    for axis in ["x", "y"] {
+        let error = position[axis].as_f64().unwrap() - 1.0;
+        assert!(error.abs() < 0.1, "{position}");
+    }
+    let wheels = world.next("/joint_states");
+    assert_eq!(wheels["name"], json!(["left_wheel_joint", "right_wheel_joint"]));
+    // the right wheel goes the longer way: 1.18 m against 0.82 m
+    let turned = |wheel: usize| wheels["position"][wheel].as_f64().unwrap();
+    assert!(turned(1) > 1.3 * turned(0) && turned(0) > 5.0, "{wheels}");
+}
+
+#[test]
+fn what_another_controller_asks_for_is_passed_on_until_it_falls_silent() {
+    let mut world = base(81, "");
+    world.record("/cmd_vel", TWIST);
+    world.advertise("/cmd_vel_in", TWIST);
+    let asked = json!({"twist": {"linear": {"x": 0.3}, "angular": {"z": 0.4}}});
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        world.publish("/cmd_vel_in", asked.clone());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let sent: Vec<[f64; 2]> = world.take("/cmd_vel").iter().map(twist).collect();
+    assert!(sent.contains(&[0.3, 0.4]), "{sent:?}");
+    world.line("base_controller", 0, &["stopped", "cmd_vel_timeout"]);
+    until_zero(&mut world);
+}
+
+#[test]
+fn a_base_without_odometry_is_stopped_and_twists_without_stamps_will_do() {
+    let mut world = base(82, "-p enable_stamped_cmd_vel:=false");
+    world.ask(
+        json!({"do": "subscribe", "topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "keep": 5000}),
+    );
+    world.advertise(REFERENCE, PATH);
+    world.publish(REFERENCE, quarter("odom"));
+    let moving = |message: &Value| (message["linear"]["x"].as_f64()? > 0.2).then_some(());
+    world.until("/cmd_vel", moving);
+    world.signal("base_simulator", Signal::SIGKILL);
+    world.line("base_controller", 0, &["stopped", "odom_timeout"]);
+    wait("a twist of zero", || (world.take("/cmd_vel").last()?["linear"]["x"] == 0.0).then_some(()));
+    world.signal("base_controller", Signal::SIGINT);
+    assert!(world.end_of("base_controller").success());
+}
+
+#[test]
+fn a_base_that_is_ended_while_it_moves_is_left_at_rest() {
+    let mut world = base(83, "");
+    world.record_reliably("/cmd_vel", TWIST);
+    world.advertise(REFERENCE, PATH);
+    world.publish(REFERENCE, quarter("odom"));
+    world.until("/cmd_vel", |message| (twist(message)[0] > 0.2).then_some(()));
+    world.signal("base_controller", Signal::SIGTERM);
+    assert!(world.end_of("base_controller").success());
+    until_zero(&mut world);
+    world.signal("base_simulator", Signal::SIGTERM);
+    assert!(world.end_of("base_simulator").success());
+}
+
+#[test]
+fn where_the_base_will_be_is_a_path_with_stamps() {
+    let mut world = base(84, "");
+    world.start("base_predictor", "-p use_sim_time:=true");
+    world.line("base_predictor", 0, &["predicts a base 50 x 0.100 s ahead"]);
+    world.subscribe("/base_predictor/predicted_path", PATH);
+    world.advertise("/cmd_vel_in", TWIST);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        world.publish("/cmd_vel_in", json!({"twist": {"linear": {"x": 0.3}, "angular": {"z": 0.0}}}));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let path = world.next("/base_predictor/predicted_path");
+    let poses = path["poses"].as_array().unwrap();
+    assert_eq!((poses.len(), &path["header"]["frame_id"]), (50, &json!("odom")));
+    let seconds = |header: &Value| {
+        header["stamp"]["sec"].as_f64().unwrap() + 1e-9 * header["stamp"]["nanosec"].as_f64().unwrap()
+    };
+    let ahead = seconds(&poses[9]["header"]) - seconds(&path["header"]);
+    assert!((ahead - 1.0).abs() < 1e-6, "{ahead}");
+    let x = |pose: &Value| pose["pose"]["position"]["x"].as_f64().unwrap();
+    // 0.29 m/s or so for a second, or less where the last message is of the base that slows down again
+    let way = x(&poses[9]) - x(&poses[0]);
+    assert!((0.15..0.35).contains(&way), "{way}");
+}
