@@ -18,6 +18,7 @@ mod profile;
 mod spline;
 mod tracker;
 mod twist;
+mod twist_head;
 mod verdict;
 
 pub use base_loop::{BaseConstraints, BaseControllerConfig, BaseLoop};
@@ -27,4 +28,5 @@ pub use path::{Projection, ReferencePath};
 pub use profile::SpeedLimits;
 pub use tracker::{Drive, Tracker, TrackerConfig};
 pub use twist::{Pose, Twist, pose_error, pose_of};
+pub use twist_head::{TwistHead, TwistHeadConfig};
 pub use verdict::{BaseFault, BaseVerdict};

@@ -6,6 +6,7 @@ use super::path::ReferencePath;
 use super::profile::SpeedLimits;
 use super::tracker::{Drive, Tracker, TrackerConfig};
 use super::twist::{Pose, Twist, pose_of};
+use super::twist_head::{TwistHead, TwistHeadConfig};
 use super::verdict::{BaseFault, BaseVerdict};
 use crate::control_loop::Assistance;
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct BaseControllerConfig {
     /// Of paths without stamps.
     pub path: SpeedLimits,
     pub limits: TwistLimits,
+    /// Learns in the tick.
+    pub head: TwistHeadConfig,
     /// Largest share α of the learned correction, 0 to 1. 0 is the baseline alone.
     pub authority: f64,
     pub assistance: Assistance,
@@ -73,6 +76,7 @@ impl Default for BaseControllerConfig {
             tracker: TrackerConfig::default(),
             path: SpeedLimits::default(),
             limits: TwistLimits::default(),
+            head: TwistHeadConfig::default(),
             authority: 1.0,
             assistance: Assistance::default(),
             correction_limit: [0.2, 0.2, 0.6],
@@ -91,6 +95,7 @@ impl BaseControllerConfig {
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
         self.tracker.check()?;
+        self.head.check(self.update_rate)?;
         let positive = [
             ("update_rate", self.update_rate),
             ("odom_timeout", self.odom_timeout),
@@ -165,9 +170,13 @@ pub struct BaseLoop {
 impl BaseLoop {
     pub fn new(config: BaseControllerConfig) -> Result<Self> {
         config.check()?;
+        let head = config.head.enabled.then(|| {
+            let greatest = [0, 1, 2].map(|axis| config.limits.speed(axis));
+            Box::new(TwistHead::new(config.head, greatest, config.update_rate)) as Box<dyn TwistCorrection>
+        });
         Ok(Self {
             tracker: Tracker::new(config.tracker, config.drive),
-            correction: None,
+            correction: head,
             task: Task::Idle,
             done: None,
             reference: ReferencePoint::zeros(3),

@@ -19,7 +19,7 @@ use crate::reference::{MotionPoint, ReferencePoint};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::State;
 use drives::Drives;
-use low_pass::LowPass;
+pub use low_pass::LowPass;
 use rigid_body::RigidBody;
 use serde::{Deserialize, Serialize};
 

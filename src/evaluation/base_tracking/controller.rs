@@ -10,6 +10,7 @@ pub enum BaseControllerKind {
     Baseline,
     Integral,
     Mppi,
+    Head,
     Oracle,
 }
 
@@ -19,6 +20,7 @@ impl BaseControllerKind {
             Self::Baseline => "baseline",
             Self::Integral => "integral",
             Self::Mppi => "mppi",
+            Self::Head => "head",
             Self::Oracle => "oracle",
         }
     }
@@ -30,6 +32,7 @@ impl BaseControllerKind {
             Self::Mppi => {
                 "model predictive path integral control about the reference, with the nominal model of the base"
             }
+            Self::Head => "the baseline, and what the head learns in the tick",
             Self::Oracle => {
                 "the baseline, and the inverse of the base as it is: wheels, servos, lag, payload, delay; not the patch"
             }
@@ -38,6 +41,6 @@ impl BaseControllerKind {
 
     /// Those that have to meet what learning has to meet.
     pub fn is_challenger(self) -> bool {
-        self == Self::Oracle
+        matches!(self, Self::Head | Self::Oracle)
     }
 }

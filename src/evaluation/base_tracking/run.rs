@@ -75,6 +75,7 @@ impl BaseControllerKind {
         let mut config = base.clone();
         config.tracker = tuning.tracker.unwrap_or(base.tracker);
         config.tracker.integral = 0.0;
+        config.head.enabled = false;
         match self {
             Self::Integral => {
                 (config.tracker.integral, config.tracker.integral_clamp) =
@@ -82,6 +83,7 @@ impl BaseControllerKind {
             }
             // it is not to be judged by a bound that is there for what may be wrong
             Self::Oracle => config.correction_limit = [1.0, 1.0, 3.0],
+            Self::Head => config.head.enabled = true,
             Self::Baseline | Self::Mppi => {}
         }
         config

@@ -116,7 +116,7 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
                 }
             }
         }
-        BaseControllerKind::Oracle => {}
+        BaseControllerKind::Head | BaseControllerKind::Oracle => {}
     }
     out
 }

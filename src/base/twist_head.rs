@@ -1,0 +1,248 @@
+//! What a base makes of the twists that it is sent, learned in the tick: a correction of the twist that is wanted.
+//!
+//! In hindsight the twist that was sent is the right one for the motion that came of it. It is taken for linear in that
+//! motion, now and for a while after: both axes' velocities there are wheels of another radius than described, a track of
+//! another width, motors that lag and commands that act late, whatever mixture of them (an inverse model with a finite
+//! impulse response; Widrow and Walach, *Adaptive inverse control*, 1996). The same taps of the reference, which is known
+//! ahead, give the twist to send. Sent and achieved twists pass the same low-pass before, so that noise averages out.
+
+use super::correction::{TwistCorrection, WantedTwist};
+use super::twist::Twist;
+use crate::controller::head::LowPass;
+use crate::controller::regression::{Pace, Regression};
+use crate::delay_line::DelayLine;
+use crate::error::{Error, Result};
+use crate::robot::first_non_finite;
+use crate::state::State;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TwistHeadConfig {
+    /// Learn in the tick.
+    pub enabled: bool,
+    /// Corner of the low-pass on twists, Hz.
+    pub bandwidth: f64,
+    /// How far ahead the motion counts, s: longer than motors lag and twists act late.
+    pub preview: f64,
+    /// Time in which what was learned without a sign of change is forgotten, s.
+    pub memory: f64,
+}
+
+impl Default for TwistHeadConfig {
+    fn default() -> Self {
+        Self { enabled: false, bandwidth: 3.0, preview: 0.4, memory: 1000.0 }
+    }
+}
+
+impl TwistHeadConfig {
+    pub fn check(&self, update_rate: f64) -> Result<()> {
+        let highest = 0.25 * update_rate;
+        if !(self.bandwidth > 0.0 && self.bandwidth <= highest) {
+            let expected = format!("above 0 and at most a quarter of the update rate, {highest} Hz");
+            return Err(Error::mismatch("head.bandwidth", self.bandwidth, expected));
+        }
+        if !(0.0..=LONGEST_PREVIEW).contains(&self.preview) {
+            let expected = format!("0 to {LONGEST_PREVIEW} s");
+            return Err(Error::mismatch("head.preview", self.preview, expected));
+        }
+        if !(self.memory.is_finite() && self.memory > 0.0) {
+            return Err(Error::mismatch("head.memory", self.memory, "a number above 0"));
+        }
+        Ok(())
+    }
+}
+
+const LONGEST_PREVIEW: f64 = 2.0;
+/// Taps after the first.
+const TAPS: usize = 6;
+/// Least usual error, as a share of an axis' greatest velocity.
+const LEAST_ERROR: f64 = 1e-3;
+/// Bandwidth for which the times of [`Regression`] are, Hz.
+const USUAL_BANDWIDTH: f64 = 8.0;
+/// How far a base is taken to be from its description, as standard deviations: shares of the velocity, and of what it
+/// changes by until a tap; of the greatest velocity lost in friction or a dead band; and an offset.
+const GAIN: f64 = 0.2;
+const CHANGE: f64 = 1.0;
+const OTHER_CHANGE: f64 = 0.2;
+const FRICTION: f64 = 0.02;
+const OFFSET: f64 = 0.005;
+/// Shares of the greatest velocity below which friction changes its sign smoothly, and an axis rests.
+const DIRECTION: f64 = 0.05;
+const REST: f64 = 0.01;
+
+/// See the module. Axes that the base cannot move along are left out.
+pub struct TwistHead {
+    config: TwistHeadConfig,
+    rate: f64,
+    /// Greatest velocity of each axis; 0: there is none.
+    scale: Twist,
+    axes: [Regression; 3],
+    filter: LowPass,
+    raw: [f64; 7],
+    /// Sent twist, achieved twist, share of rest.
+    filtered: [f64; 7],
+    /// Filtered, the newest first.
+    history: DelayLine,
+    /// Ticks from tap to tap.
+    stride: usize,
+    regressors: [f64; REGRESSORS],
+    last: Twist,
+    has_last: bool,
+    /// Time since anything disturbed the twists, s.
+    undisturbed: f64,
+}
+
+/// Of an axis: its own taps, the other axes' taps, directions, offset.
+const REGRESSORS: usize = 3 * (TAPS + 1) + 3 + 1;
+
+impl TwistHead {
+    /// For a base whose axes move at up to `greatest` velocity [m/s, m/s, rad/s]; 0 for one that it does not have. Ticks come
+    /// `rate` times a second.
+    pub fn new(config: TwistHeadConfig, greatest: Twist, rate: f64) -> Self {
+        let stride = ((config.preview / TAPS as f64 * rate).round() as usize).max(1);
+        Self {
+            axes: std::array::from_fn(|_| Regression::new(REGRESSORS, LEAST_ERROR * LEAST_ERROR)),
+            filter: LowPass::new(config.bandwidth, rate, 7),
+            raw: [0.0; 7],
+            filtered: [0.0; 7],
+            history: DelayLine::new(7, stride * TAPS),
+            stride,
+            regressors: [0.0; REGRESSORS],
+            last: [0.0; 3],
+            has_last: false,
+            undisturbed: 0.0,
+            scale: greatest,
+            config,
+            rate,
+        }
+    }
+
+    /// Whether it is learning: measurements come at the update rate, and nothing disturbed them for as long as it looks
+    /// back.
+    pub fn learns(&self) -> bool {
+        let looked_back = (self.stride * TAPS) as f64 / self.rate + 0.5 / self.config.bandwidth;
+        self.undisturbed > looked_back
+    }
+
+    /// The share that the correction of each axis has earned, 0 to 1.
+    pub fn shares(&self) -> Twist {
+        [0, 1, 2].map(|axis| self.axes[axis].shares()[0])
+    }
+
+    /// How often the base was noticed to be no longer what it was.
+    pub fn changes(&self) -> u64 {
+        self.axes.iter().map(Regression::changes).sum()
+    }
+
+    fn interrupt(&mut self) {
+        self.has_last = false;
+        self.undisturbed = 0.0;
+        self.filter.reset();
+        self.history.clear();
+    }
+
+    fn learn(&mut self, dt: f64) {
+        let Some(first) = self.history.ago(self.stride * TAPS) else { return };
+        let (mut sent, mut velocity) = ([0.0; 3], [0.0; 3]);
+        sent.copy_from_slice(&first[..3]);
+        velocity.copy_from_slice(&first[3..6]);
+        let rests = first[6];
+        let pace = Pace {
+            dt: dt * self.config.bandwidth / USUAL_BANDWIDTH,
+            repeated: (self.rate / (2.0 * self.config.bandwidth)).max(1.0),
+            memory: self.config.memory,
+        };
+        for axis in 0..3 {
+            if self.scale[axis] == 0.0 {
+                continue;
+            }
+            let (history, stride) = (&self.history, self.stride);
+            let tap =
+                |k: usize, of: usize| history.ago(stride * (TAPS - k)).map_or(0.0, |twists| twists[3 + of]);
+            write_regressors(axis, &self.scale, tap, &mut self.regressors);
+            let outcome = (sent[axis] - velocity[axis]) / self.scale[axis];
+            let regression = &mut self.axes[axis];
+            if let Some(lesson) = regression.learn(&self.regressors, outcome, rests, pace) {
+                regression.weigh([outcome, lesson.error, lesson.error], pace.dt);
+            }
+        }
+    }
+}
+
+/// Writes the regressors of `axis` for the velocities `tap(k, axis)`, each scaled to a prior of N(0, 1) on its weight.
+fn write_regressors(
+    axis: usize,
+    scale: &Twist,
+    tap: impl Fn(usize, usize) -> f64,
+    out: &mut [f64; REGRESSORS],
+) {
+    let share = |k: usize, of: usize| if scale[of] > 0.0 { tap(k, of) / scale[of] } else { 0.0 };
+    let mut terms = out.iter_mut();
+    let mut put = |value: f64| {
+        if let Some(term) = terms.next() {
+            *term = value;
+        }
+    };
+    for of in 0..3 {
+        let now = share(0, of);
+        let change = if of == axis { CHANGE } else { OTHER_CHANGE };
+        put(GAIN * now);
+        for k in 1..=TAPS {
+            put(change * (share(k, of) - now));
+        }
+        put(FRICTION * (now / DIRECTION).tanh());
+    }
+    put(OFFSET);
+}
+
+impl TwistCorrection for TwistHead {
+    fn observe(&mut self, achieved: &State, sent: &Twist, dt: f64, undisturbed: bool) {
+        let period = 1.0 / self.rate;
+        let mut velocity = [0.0; 3];
+        if achieved.velocity.len() != 3 {
+            return self.interrupt();
+        }
+        velocity.copy_from_slice(&achieved.velocity);
+        let last = std::mem::replace(&mut self.last, velocity);
+        let in_pace = (0.5 * period..=1.5 * period).contains(&dt);
+        if !std::mem::replace(&mut self.has_last, true) || !in_pace {
+            self.interrupt();
+            self.has_last = true;
+            return;
+        }
+        let mut rests = 1.0;
+        for axis in 0..3 {
+            // the twist acted between the two measurements
+            let mean = 0.5 * (velocity[axis] + last[axis]);
+            self.raw[axis] = sent[axis];
+            self.raw[3 + axis] = mean;
+            if mean.abs() > REST * self.scale[axis] {
+                rests = 0.0;
+            }
+        }
+        self.raw[6] = rests;
+        self.filter.apply(&self.raw, &mut self.filtered);
+        if first_non_finite(&self.filtered).is_some() {
+            return self.interrupt();
+        }
+        self.history.push(&self.filtered);
+        self.undisturbed = if undisturbed { self.undisturbed + dt } else { 0.0 };
+        if self.learns() {
+            self.learn(dt);
+        }
+    }
+
+    fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
+        let step = self.stride as f64 / self.rate;
+        // a twist acts for a period from now on
+        let taps: [Twist; TAPS + 1] =
+            std::array::from_fn(|k| wanted(0.5 / self.rate + k as f64 * step).velocity);
+        *out = [0.0; 3];
+        for (axis, out) in out.iter_mut().enumerate().filter(|(axis, _)| self.scale[*axis] > 0.0) {
+            write_regressors(axis, &self.scale, |k, of| taps[k][of], &mut self.regressors);
+            let [share, _] = self.axes[axis].shares();
+            *out = share * self.scale[axis] * self.axes[axis].correction(&self.regressors);
+        }
+    }
+}
