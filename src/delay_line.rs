@@ -33,6 +33,7 @@ impl DelayLine {
     }
 
     /// Takes the command of this step, gives that of `delay` steps ago, or the first there was.
+    #[cfg(any(feature = "sim", test))]
     pub fn exchange(&mut self, command: &[f64], delay: usize) -> &[f64] {
         self.push(command);
         let size = self.commands.len();

@@ -70,6 +70,10 @@ const OFFSET: f64 = 0.005;
 /// Shares of the greatest velocity below which friction changes its sign smoothly, and an axis rests.
 const DIRECTION: f64 = 0.05;
 const REST: f64 = 0.01;
+/// Time in which trust comes back after a surprise, s.
+const TRUST_TIME: f64 = 1.0;
+/// What lasts longer is no slip but another base, s.
+const PATIENCE: f64 = 4.0;
 
 /// See the module. Axes that the base cannot move along are left out.
 pub struct TwistHead {
@@ -91,6 +95,10 @@ pub struct TwistHead {
     has_last: bool,
     /// Time since anything disturbed the twists, s.
     undisturbed: f64,
+    /// Share of what is known that is used: none when the base does what cannot be, as one does that slips.
+    trust: f64,
+    /// How long it has been doing so, s.
+    surprised: f64,
 }
 
 /// Of an axis: its own taps, the other axes' taps, directions, offset.
@@ -112,6 +120,8 @@ impl TwistHead {
             last: [0.0; 3],
             has_last: false,
             undisturbed: 0.0,
+            trust: 1.0,
+            surprised: 0.0,
             scale: greatest,
             config,
             rate,
@@ -142,7 +152,8 @@ impl TwistHead {
         self.history.clear();
     }
 
-    fn learn(&mut self, dt: f64) {
+    /// Learns from what is in the history, or only looks at it.
+    fn learn(&mut self, dt: f64, only_look: bool) {
         let Some(first) = self.history.ago(self.stride * TAPS) else { return };
         let (mut sent, mut velocity) = ([0.0; 3], [0.0; 3]);
         sent.copy_from_slice(&first[..3]);
@@ -163,6 +174,10 @@ impl TwistHead {
             write_regressors(axis, &self.scale, tap, &mut self.regressors);
             let outcome = (sent[axis] - velocity[axis]) / self.scale[axis];
             let regression = &mut self.axes[axis];
+            if only_look {
+                regression.watch(&self.regressors, outcome, rests, pace);
+                continue;
+            }
             if let Some(lesson) = regression.learn(&self.regressors, outcome, rests, pace) {
                 regression.weigh([outcome, lesson.error, lesson.error], pace.dt);
             }
@@ -229,7 +244,10 @@ impl TwistCorrection for TwistHead {
         self.history.push(&self.filtered);
         self.undisturbed = if undisturbed { self.undisturbed + dt } else { 0.0 };
         if self.learns() {
-            self.learn(dt);
+            let surprised = self.axes.iter().any(Regression::is_surprised);
+            self.surprised = if surprised { self.surprised + dt } else { 0.0 };
+            self.trust = if surprised { 0.0 } else { (self.trust + dt / TRUST_TIME).min(1.0) };
+            self.learn(dt, surprised && self.surprised < PATIENCE);
         }
     }
 
@@ -242,7 +260,7 @@ impl TwistCorrection for TwistHead {
         for (axis, out) in out.iter_mut().enumerate().filter(|(axis, _)| self.scale[*axis] > 0.0) {
             write_regressors(axis, &self.scale, |k, of| taps[k][of], &mut self.regressors);
             let [share, _] = self.axes[axis].shares();
-            *out = share * self.scale[axis] * self.axes[axis].correction(&self.regressors);
+            *out = self.trust * share * self.scale[axis] * self.axes[axis].correction(&self.regressors);
         }
     }
 }

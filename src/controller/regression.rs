@@ -145,6 +145,19 @@ impl Regression {
         Some(Lesson { changed, error, noise })
     }
 
+    /// Looks whether `outcome` is what was to be expected, and learns nothing.
+    pub fn watch(&mut self, x: &[f64], outcome: f64, rests: f64, pace: Pace) {
+        let error = outcome - dot(&self.weights, x);
+        let share = self.surprising(x, error, rests);
+        average(&mut self.surprise, share, pace.dt / CHANGE_TIME);
+    }
+
+    /// The square of an error over its variance.
+    fn surprising(&self, x: &[f64], error: f64, rests: f64) -> f64 {
+        let penalty = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
+        error * error / (penalty * (self.usual + self.belief.variance(x)))
+    }
+
     /// What is far beyond the usual is no noise, but it may be a knock.
     pub fn bounded(&self, error: f64, variance: f64) -> f64 {
         let largest = KNOCK * (self.usual + variance).sqrt();
@@ -158,6 +171,11 @@ impl Regression {
 
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Whether errors of late are far beyond what is usual.
+    pub fn is_surprised(&self) -> bool {
+        self.surprise > DOUBTED
     }
 
     /// Whether there was no change of late.
@@ -181,9 +199,8 @@ impl Regression {
     fn notice(&mut self, x: &[f64], outcome: f64, error: f64, rests: f64, dt: f64) -> bool {
         self.settled += dt;
         let square = error * error;
-        let penalty = 1.0 + STICTION_PENALTY * rests.clamp(0.0, 1.0);
-        let expected = penalty * (self.usual + self.belief.variance(x));
-        average(&mut self.surprise, square / expected, dt / CHANGE_TIME);
+        let surprising = self.surprising(x, error, rests);
+        average(&mut self.surprise, surprising, dt / CHANGE_TIME);
         average(&mut self.recent, square, dt / RECENT_TIME);
         for former in &mut self.former {
             let error = outcome - dot(&former.weights, x);
