@@ -1,5 +1,6 @@
 use super::*;
 use crate::nn::checkpoint::var_builder;
+use crate::nn::kernel::Path;
 use crate::nn::variables::snapshot;
 use candle_core::safetensors::load_buffer;
 
@@ -155,6 +156,30 @@ fn a_long_run_of_the_frozen_copy_stays_with_candle() {
         frozen.step(0, input, &mut output);
         let found = Tensor::new(output.as_slice(), &Device::Cpu).unwrap();
         assert_close("output", &found, &expected.get(time).unwrap(), 1e-5);
+    }
+}
+
+#[test]
+fn every_path_is_candles_network_at_odd_sizes() {
+    for (inputs, hidden, layers, outputs) in [(1, 3, 1, 2), (21, 63, 2, 111), (7, 129, 3, 33)] {
+        let config = LstmConfig { inputs, hidden, layers, outputs };
+        let mut variables = config.initial_variables(5, DType::F32).unwrap();
+        let weight = Tensor::rand(-1f32, 1f32, (outputs, hidden), &Device::Cpu).unwrap();
+        variables.insert("head.weight".into(), Var::from_tensor(&weight).unwrap());
+        let lstm = Lstm::over(config, &variables, DType::F32).unwrap();
+        let xs = Tensor::randn(0f32, 2f32, (1, 10, inputs), &Device::Cpu).unwrap();
+        let (hidden, _) = lstm.forward(&xs, &lstm.zero_state(1).unwrap()).unwrap();
+        let expected = lstm.read_out(&hidden).unwrap().squeeze(0).unwrap();
+        let scale = flat(&expected).into_iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
+        for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+            let mut frozen = FrozenLstm::packed(&lstm, 1, path).unwrap();
+            let mut output = vec![0f32; outputs];
+            for (time, input) in xs.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().enumerate() {
+                frozen.step(0, input, &mut output);
+                let found = Tensor::new(output.as_slice(), &Device::Cpu).unwrap();
+                assert_close(&format!("{path:?}"), &found, &expected.get(time).unwrap(), 1e-6 * scale);
+            }
+        }
     }
 }
 
