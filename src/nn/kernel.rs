@@ -9,16 +9,18 @@
 //! ```
 //!
 //! The arithmetic is written once over [`simd::Simd`], and compiled for each kind of vectors. Which one a network uses
-//! is decided when it is packed, see [`Path::best`]. `unsafe` is in [`simd`] and its children alone.
+//! is decided when it is packed, see [`Path::best`]. `unsafe` is here alone: in `simd`, `memory` and
+//! `matrix`.
 //!
 //! Another processor may round otherwise (fused or separate products and sums, another order of them): results are the
 //! same to the bit on one kind of processor, and agree within some 1e-7 of the output's scale between kinds.
 
+mod activation;
 pub mod dense;
 pub mod lstm;
-mod activation;
+pub mod matrix;
 mod memory;
-mod simd;
+pub mod simd;
 
 pub use simd::Path;
 

@@ -3,10 +3,11 @@
 //! y = W_L tanh(… tanh(W_1 x + b_1) …) + b_L
 
 use crate::error::{Error, Result};
+use crate::nn::dense::{Activation, dense};
 use crate::nn::kernel::Path;
 use crate::nn::kernel::dense::{Dense, Network};
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{Linear, Module, VarBuilder, linear};
+use candle_nn::{Linear, VarBuilder, linear};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ impl Mlp {
 
     /// `[batch, input]` to `[batch, output]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        Ok(self.head.forward(&self.features(xs)?)?)
+        Ok(dense(&self.features(xs)?, self.head.weight(), bias_of(&self.head)?, Activation::Identity)?)
     }
 
     /// The output layer.
@@ -85,10 +86,14 @@ impl Mlp {
     pub fn features(&self, xs: &Tensor) -> Result<Tensor> {
         let mut xs = xs.clone();
         for layer in &self.hidden {
-            xs = layer.forward(&xs)?.tanh()?;
+            xs = dense(&xs, layer.weight(), bias_of(layer)?, Activation::Tanh)?;
         }
         Ok(xs)
     }
+}
+
+fn bias_of(layer: &Linear) -> Result<&Tensor> {
+    layer.bias().ok_or_else(|| Error::mismatch("bias of a layer", "none", "one an output"))
 }
 
 /// A frozen copy for the tick: weights packed once, buffers made once, no allocation in `forward`.

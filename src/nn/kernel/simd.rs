@@ -80,7 +80,7 @@ impl Path {
 
     /// Does the work with vectors of this kind; with portable ones where the processor does not have them.
     #[inline]
-    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only reached when the processor has the instructions.

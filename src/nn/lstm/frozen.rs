@@ -27,19 +27,15 @@ impl FrozenLstm {
         let config = lstm.config;
         let mut layers = Vec::with_capacity(config.layers);
         for layer in &lstm.layers {
-            layers.push((
-                values(&layer.weight_ih.t()?)?,
-                values(&layer.weight_hh.t()?)?,
-                values(&layer.bias)?,
-            ));
+            let [weight_ih, weight_hh, bias] = layer.parameters()?;
+            layers.push([values(&weight_ih)?, values(&weight_hh)?, values(&bias)?]);
         }
         let layers: Vec<LayerParameters> = layers
             .iter()
-            .map(|(weight_ih, weight_hh, bias)| LayerParameters { weight_ih, weight_hh, bias })
+            .map(|[weight_ih, weight_hh, bias]| LayerParameters { weight_ih, weight_hh, bias })
             .collect();
-        let bias = lstm.head.bias().map(values).transpose()?;
-        let bias = bias.unwrap_or_else(|| vec![0.0; config.outputs]);
-        let head = Dense::new(path, config.hidden, &values(lstm.head.weight())?, &bias);
+        let (weight, bias) = &lstm.head;
+        let head = Dense::new(path, config.hidden, &values(weight)?, &values(bias)?);
         let network = Packed::new(path, config.hidden, &layers, head);
         let streams = vec![network.stream(); streams];
         Ok(Self { config, network, streams })
