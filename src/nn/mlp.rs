@@ -108,7 +108,8 @@ impl FrozenMlp {
         Self::packed(config, tensors, Path::best())
     }
 
-    fn packed(config: &MlpConfig, tensors: &BTreeMap<String, Tensor>, path: Path) -> Result<Self> {
+    /// As [`Self::from_tensors`], with vectors of a given kind.
+    pub fn packed(config: &MlpConfig, tensors: &BTreeMap<String, Tensor>, path: Path) -> Result<Self> {
         let layers = config.layers().enumerate().map(|(index, (inputs, outputs))| {
             let weight = values(tensors, &format!("layers.{index}.weight"), &[outputs, inputs])?;
             let bias = values(tensors, &format!("layers.{index}.bias"), &[outputs])?;

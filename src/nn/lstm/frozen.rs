@@ -20,7 +20,8 @@ impl FrozenLstm {
         Self::packed(lstm, streams, Path::best())
     }
 
-    pub(super) fn packed(lstm: &Lstm, streams: usize, path: Path) -> Result<Self> {
+    /// As [`Self::new`], with vectors of a given kind.
+    pub fn packed(lstm: &Lstm, streams: usize, path: Path) -> Result<Self> {
         if streams == 0 {
             return Err(Error::mismatch("streams of the LSTM", streams, "at least 1"));
         }
