@@ -1,5 +1,5 @@
-//! Vectors of f32 and the four kinds of them: AVX-512, AVX2 with FMA, NEON, and arrays that the compiler lays out as it
-//! can.
+//! Vectors of f32 and the five kinds of them: AVX-512, AVX2 with FMA, SSE2, NEON, and arrays that the compiler lays out
+//! as it can.
 //!
 //! A value of a type that implements [`Simd`] is a proof that the processor has the instructions: it comes from
 //! [`Path::run`] alone, which asks the processor.
@@ -39,6 +39,8 @@ pub trait Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     Portable,
+    /// 128 bits; every x86-64.
+    Sse2,
     /// 256 bits and fused products and sums; x86-64 since 2013.
     Avx2,
     /// 512 bits; x86-64 servers since 2017, desktops since 2022.
@@ -48,7 +50,7 @@ pub enum Path {
 }
 
 impl Path {
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Sse2, Self::Neon, Self::Portable];
 
     /// The widest that this processor has.
     pub fn best() -> Self {
@@ -58,6 +60,8 @@ impl Path {
     pub fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            // Miri knows no intrinsics of vectors.
+            Self::Sse2 => cfg!(all(target_arch = "x86_64", not(miri))),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
@@ -73,7 +77,7 @@ impl Path {
         match self {
             Self::Avx512 => 16,
             Self::Avx2 => 8,
-            Self::Neon => 4,
+            Self::Sse2 | Self::Neon => 4,
             Self::Portable => portable::Portable::LANES,
         }
     }
@@ -82,6 +86,8 @@ impl Path {
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse2 => x86::run_sse2(kernel),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only reached when the processor has the instructions.
             Self::Avx2 if self.is_available() => unsafe { x86::run_avx2(kernel) },

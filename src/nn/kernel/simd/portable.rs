@@ -1,6 +1,6 @@
 use super::Simd;
 
-/// Arrays of four, which every processor has vectors for.
+/// Arrays of four, for processors of which we know nothing.
 #[derive(Clone, Copy)]
 pub struct Portable(pub(super) ());
 

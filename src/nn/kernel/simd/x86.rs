@@ -2,10 +2,18 @@ use super::{Kernel, Simd};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
+pub struct Sse2(());
+
+#[derive(Clone, Copy)]
 pub struct Avx2(());
 
 #[derive(Clone, Copy)]
 pub struct Avx512(());
+
+/// Every x86-64 has SSE2.
+pub fn run_sse2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Sse2(()))
+}
 
 /// # Safety
 /// The processor has AVX2 and FMA.
@@ -84,6 +92,26 @@ macro_rules! implement {
     };
 }
 
+#[inline(always)]
+unsafe fn mul_then_add(a: __m128, b: __m128, c: __m128) -> __m128 {
+    // SAFETY: every x86-64 has SSE2.
+    unsafe { _mm_add_ps(_mm_mul_ps(a, b), c) }
+}
+
+implement!(
+    Sse2,
+    __m128,
+    4,
+    _mm_set1_ps,
+    _mm_loadu_ps,
+    _mm_storeu_ps,
+    _mm_add_ps,
+    _mm_mul_ps,
+    _mm_div_ps,
+    mul_then_add,
+    _mm_min_ps,
+    _mm_max_ps
+);
 implement!(
     Avx2,
     __m256,
