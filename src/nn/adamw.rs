@@ -55,10 +55,10 @@ impl AdamW {
                 (first.split_at_mut(variable.elem_count()), second.split_at_mut(variable.elem_count()));
             (first, second) = (rest_first, rest_second);
             let Some(gradient) = gradients.get(variable) else { continue };
-            with_values(gradient, |gradient| {
+            with_values([gradient], |[gradient]| {
                 let moments = RefCell::new((own_first, own_second));
                 variable.inplace_op1(&Step { factors, gradient, moments })
-            })?;
+            })??;
         }
         Ok(true)
     }
@@ -67,7 +67,7 @@ impl AdamW {
     fn norm(&self, gradients: &GradStore) -> Result<f64> {
         let mut square = 0.0;
         for gradient in self.variables.iter().filter_map(|variable| gradients.get(variable)) {
-            square += with_values(gradient, |gradient| Ok(Path::best().run(SquareOf(gradient))))?;
+            square += with_values([gradient], |[gradient]| Path::best().run(SquareOf(gradient)))?;
         }
         Ok(square.sqrt())
     }
@@ -100,8 +100,10 @@ impl AdamW {
         let mut from = 0;
         for [first, second] in moments {
             let part = from..from + first.elem_count();
-            with_values(first, |first| Ok(self.first[part.clone()].copy_from_slice(first)))?;
-            with_values(second, |second| Ok(self.second[part.clone()].copy_from_slice(second)))?;
+            with_values([first, second], |[first, second]| {
+                self.first[part.clone()].copy_from_slice(first);
+                self.second[part.clone()].copy_from_slice(second);
+            })?;
             from = part.end;
         }
         self.steps = steps;
@@ -111,7 +113,7 @@ impl AdamW {
 
 /// Tells the allocator by an example that large blocks come and go. The GNU C library hands every freed block back
 /// to the kernel until it has seen a larger one be freed, and to get it back, page by page, was a third of the time
-/// of a training step. The block is never touched; half of the largest size that makes a difference would do.
+/// of a training step. The block is never touched, and a little below the 32 MiB from which it would make no difference.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(31 << 20)));
 }

@@ -85,12 +85,11 @@ impl Dense {
         if self.activation == Activation::Identity {
             return through_product::<T>(xs, weight, grad);
         }
-        let mut grad = with_values::<T, _>(grad, |grad| Ok(grad.to_vec()))?;
-        with_values(out, |out| {
-            Path::best().run(ThroughTanh { out, grad: &mut grad });
-            Ok(())
+        let mut through_tanh = vec![T::ZERO; out.elem_count()];
+        with_values([out, grad], |[out, grad]| {
+            Path::best().run(ThroughTanh { out, grad, result: &mut through_tanh });
         })?;
-        through_product::<T>(xs, weight, &Tensor::from_vec(grad, out.shape(), out.device())?)
+        through_product::<T>(xs, weight, &Tensor::from_vec(through_tanh, out.shape(), out.device())?)
     }
 }
 
@@ -104,19 +103,13 @@ fn through_product<T: Real>(
     let (outputs, inputs) = weight.dims2()?;
     let (mut grad_weight, mut grad_bias) = (vec![T::ZERO; outputs * inputs], vec![T::ZERO; outputs]);
     let mut grad_xs = xs.track_op().then(|| vec![T::ZERO; xs.elem_count()]);
-    with_values(grad, |grad| {
+    with_values([xs, weight, grad], |[xs, weight, grad]| {
         let rows = Matrix::of_rows(grad, outputs);
         add_columns(grad, &mut grad_bias);
-        with_values(xs, |xs| {
-            rows.transposed().multiply_onto(Matrix::of_rows(xs, inputs), &mut grad_weight);
-            Ok(())
-        })?;
-        with_values(weight, |weight| {
-            if let Some(grad_xs) = &mut grad_xs {
-                rows.multiply_onto(Matrix::of_rows(weight, inputs), grad_xs);
-            }
-            Ok(())
-        })
+        rows.transposed().multiply_onto(Matrix::of_rows(xs, inputs), &mut grad_weight);
+        if let Some(grad_xs) = &mut grad_xs {
+            rows.multiply_onto(Matrix::of_rows(weight, inputs), grad_xs);
+        }
     })?;
     let device = xs.device();
     Ok((
@@ -139,7 +132,8 @@ impl<T: Real> Kernel for TanhOfAll<'_, T> {
 
 struct ThroughTanh<'a, T> {
     out: &'a [T],
-    grad: &'a mut [T],
+    grad: &'a [T],
+    result: &'a mut [T],
 }
 
 impl<T: Real> Kernel for ThroughTanh<'_, T> {
@@ -147,7 +141,11 @@ impl<T: Real> Kernel for ThroughTanh<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        self.grad.iter_mut().zip(self.out).for_each(|(grad, y)| *grad *= T::ONE - *y * *y);
+        let operands = self.grad.iter().zip(self.out);
+        self.result
+            .iter_mut()
+            .zip(operands)
+            .for_each(|(result, (grad, y))| *result = *grad * (T::ONE - *y * *y));
     }
 }
 

@@ -59,11 +59,11 @@ fn mean<T: Real>(outputs: &[T], targets: &[T]) -> T {
 
 fn gradient<T: Real>(outputs: &Tensor, targets: &Tensor, grad: T) -> Result<Tensor> {
     let factor = grad * T::from_f64(2.0 / outputs.elem_count() as f64);
-    let mut differences = with_values::<T, _>(outputs, |outputs| Ok(outputs.to_vec()))?;
-    with_values(targets, |targets| {
-        Ok(Path::best().run(Differences { differences: &mut differences, targets, factor }))
+    let mut gradient = vec![T::ZERO; outputs.elem_count()];
+    with_values([outputs, targets], |[outputs, targets]| {
+        Path::best().run(Differences { outputs, targets, factor, result: &mut gradient });
     })?;
-    Tensor::from_vec(differences, outputs.shape(), outputs.device())
+    Tensor::from_vec(gradient, outputs.shape(), outputs.device())
 }
 
 struct SquaredDistance<'a, T> {
@@ -95,11 +95,12 @@ impl<T: Real> Kernel for SquaredDistance<'_, T> {
     }
 }
 
-/// differences <- (differences - targets) · factor
+/// (outputs - targets) · factor
 struct Differences<'a, T> {
-    differences: &'a mut [T],
+    outputs: &'a [T],
     targets: &'a [T],
     factor: T,
+    result: &'a mut [T],
 }
 
 impl<T: Real> Kernel for Differences<'_, T> {
@@ -107,8 +108,12 @@ impl<T: Real> Kernel for Differences<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self { differences, targets, factor } = self;
-        differences.iter_mut().zip(targets).for_each(|(value, target)| *value = (*value - *target) * factor);
+        let Self { outputs, targets, factor, result } = self;
+        let operands = outputs.iter().zip(targets);
+        result
+            .iter_mut()
+            .zip(operands)
+            .for_each(|(result, (output, target))| *result = (*output - *target) * factor);
     }
 }
 

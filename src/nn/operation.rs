@@ -12,14 +12,21 @@ pub fn values<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&
     }
 }
 
-/// Calls `work` with the values of `tensor`.
-pub fn with_values<T: Real, R>(tensor: &Tensor, work: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => work(values(storage, layout)?),
-        _ => bail!("an operand of shape {:?} is not in the computer's memory", layout.shape()),
+/// Calls `work` with the values of `tensors`.
+pub fn with_values<T: Real, R, const N: usize>(
+    tensors: [&Tensor; N],
+    work: impl FnOnce([&[T]; N]) -> R,
+) -> Result<R> {
+    let tensors = tensors.into_iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
+    let locked: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices: [&[T]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&locked) {
+        *slice = match &**storage {
+            Storage::Cpu(storage) => values(storage, layout)?,
+            _ => bail!("an operand of shape {:?} is not in the computer's memory", layout.shape()),
+        };
     }
+    Ok(work(slices))
 }
 
 /// sums [column] += Σ over the rows of `values` [row, column]

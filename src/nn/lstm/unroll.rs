@@ -138,23 +138,18 @@ impl Unroll {
         // The product below is much faster with the gates of a unit side by side.
         let weight_hh = transposed(weight_hh, hidden);
         let weight_hh = Matrix::of_rows(&weight_hh, GATES * hidden);
-        let (before, cell) = state.split_at(batch * hidden);
-        let mut out = vec![T::ZERO; time * batch * hidden];
-        let mut cells = vec![T::ZERO; time * batch * hidden];
-        for (t, gates) in gates.chunks_exact_mut(batch * GATES * hidden).enumerate() {
-            let (past, rest) = out.split_at_mut(t * batch * hidden);
-            let (past_cells, cells) = cells.split_at_mut(t * batch * hidden);
-            let before = if t == 0 { before } else { &past[(t - 1) * batch * hidden..] };
-            let old_cell = if t == 0 { cell } else { &past_cells[(t - 1) * batch * hidden..] };
+        let size = batch * hidden;
+        let (first_hidden, first_cell) = state.split_at(size);
+        let mut out = vec![T::ZERO; time * size];
+        let mut cells = vec![T::ZERO; time * size];
+        for (t, gates) in gates.chunks_exact_mut(GATES * size).enumerate() {
+            let (past, future) = out.split_at_mut(t * size);
+            let (past_cells, future_cells) = cells.split_at_mut(t * size);
+            let before = past.rchunks_exact(size).next().unwrap_or(first_hidden);
+            let old_cell = past_cells.rchunks_exact(size).next().unwrap_or(first_cell);
             Matrix::of_rows(before, hidden).multiply_onto(weight_hh, gates);
-            let size = batch * hidden;
-            Path::best().run(Activate {
-                gates,
-                old_cell,
-                cell: &mut cells[..size],
-                state: &mut rest[..size],
-                hidden,
-            });
+            let (cell, state) = (&mut future_cells[..size], &mut future[..size]);
+            Path::best().run(Activate { gates, old_cell, cell, state, hidden });
         }
         let saved = Saved {
             gates: Tensor::from_vec(gates, (time, batch, GATES * hidden), &Device::Cpu)?,
@@ -175,52 +170,30 @@ impl Unroll {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(Saved { gates, cells }) = self.saved.get() else { bail!("lstm-unroll: no step was made") };
-        let grad_gates = with_values(parameters, |parameters| {
-            with_values(state, |state| {
-                with_values(gates, |gates| {
-                    with_values(cells, |cells| {
-                        with_values(grad, |grad| {
-                            Ok(self.through_time::<T>(gates, cells, parameters, state, grad))
-                        })
-                    })
-                })
-            })
-        })?;
+        let operands = [gates, cells, parameters, state, grad];
+        let grad_gates: Vec<T> = with_values(operands, |operands| self.through_time(operands))?;
         let mut grad_parameters = vec![T::ZERO; parameters.elem_count()];
-        with_values(xs, |xs| {
-            with_values(state, |state| {
-                with_values(out, |out| {
-                    Ok(self.of_parameters(&grad_gates, xs, state, out, &mut grad_parameters))
-                })
-            })
+        with_values([xs, state, out], |operands| {
+            self.of_parameters(&grad_gates, operands, &mut grad_parameters);
+        })?;
+        let mut grad_xs = xs.track_op().then(|| vec![T::ZERO; xs.elem_count()]);
+        with_values([parameters], |[parameters]| {
+            let [weight_ih, ..] = self.sizes.split(parameters);
+            let grad_gates = Matrix::of_rows(&grad_gates, GATES * self.sizes.hidden);
+            if let Some(grad_xs) = &mut grad_xs {
+                grad_gates.multiply_onto(Matrix::of_rows(weight_ih, self.sizes.inputs), grad_xs);
+            }
         })?;
         let device = xs.device();
-        let grad_xs = match xs.track_op() {
-            false => None,
-            true => {
-                let inputs = self.sizes.inputs;
-                let mut grad_xs = vec![T::ZERO; xs.elem_count()];
-                with_values(parameters, |parameters| {
-                    let [weight_ih, ..] = self.sizes.split(parameters);
-                    let grad_gates = Matrix::of_rows(&grad_gates, GATES * self.sizes.hidden);
-                    grad_gates.multiply_onto(Matrix::of_rows(weight_ih, inputs), &mut grad_xs);
-                    Ok(())
-                })?;
-                Some(Tensor::from_vec(grad_xs, xs.shape(), device)?)
-            }
-        };
-        Ok((grad_xs, Some(Tensor::from_vec(grad_parameters, parameters.shape(), device)?), None))
+        Ok((
+            grad_xs.map(|grad| Tensor::from_vec(grad, xs.shape(), device)).transpose()?,
+            Some(Tensor::from_vec(grad_parameters, parameters.shape(), device)?),
+            None,
+        ))
     }
 
     /// Gradients of the gates before activation, [time, batch, 4·hidden], from the last step to the first.
-    fn through_time<T: Real>(
-        &self,
-        gates: &[T],
-        cells: &[T],
-        parameters: &[T],
-        state: &[T],
-        grad: &[T],
-    ) -> Vec<T> {
+    fn through_time<T: Real>(&self, [gates, cells, parameters, state, grad]: [&[T]; 5]) -> Vec<T> {
         let Sizes { time, batch, hidden, .. } = self.sizes;
         let size = batch * hidden;
         let [_, weight_hh, _] = self.sizes.split(parameters);
@@ -247,7 +220,8 @@ impl Unroll {
         grad_gates
     }
 
-    fn of_parameters<T: Real>(&self, grad_gates: &[T], xs: &[T], state: &[T], out: &[T], grad: &mut [T]) {
+    /// Of weight_ih, weight_hh and bias, one after the other.
+    fn of_parameters<T: Real>(&self, grad_gates: &[T], [xs, state, out]: [&[T]; 3], grad: &mut [T]) {
         let Sizes { time, batch, inputs, hidden } = self.sizes;
         let columns = GATES * hidden;
         let (grad_weight_ih, rest) = grad.split_at_mut(columns * inputs);
