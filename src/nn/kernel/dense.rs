@@ -78,7 +78,11 @@ pub struct Dense {
 
 impl Dense {
     /// From `weight` [output, input], row by row, and `bias` [output].
+    ///
+    /// # Panics
+    /// When the sizes do not fit.
     pub fn new(path: Path, inputs: usize, weight: &[f32], bias: &[f32]) -> Self {
+        let path = path.or_portable();
         let (outputs, lanes) = (bias.len(), path.lanes());
         assert_eq!(weight.len(), inputs * outputs, "weights of {inputs} inputs and {outputs} outputs");
         let vectors = outputs.div_ceil(lanes);
@@ -115,6 +119,9 @@ impl Dense {
     }
 
     /// `input` [input] to `output` [output].
+    ///
+    /// # Panics
+    /// When the sizes do not fit.
     pub fn forward(&self, input: &[f32], activation: Activation, output: &mut [f32]) {
         self.path.run(Forward { layer: self, input, activation, output });
     }
@@ -200,7 +207,12 @@ pub struct Network {
 
 impl Network {
     /// Of layers packed for `path`, the outputs of one the inputs of the next.
+    ///
+    /// # Panics
+    /// When one is packed for another.
     pub fn new(path: Path, layers: Vec<Dense>) -> Self {
+        let path = path.or_portable();
+        assert!(layers.iter().all(|layer| layer.path == path), "layers that are not packed for {path:?}");
         let outputs = layers.iter().map(|layer| Memory::zeros(layer.outputs)).collect();
         Self { path, layers, outputs }
     }

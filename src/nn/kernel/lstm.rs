@@ -61,7 +61,11 @@ struct LayerState {
 
 impl Lstm {
     /// Of layers with `hidden` units each and a head.
+    ///
+    /// # Panics
+    /// When the sizes do not fit.
     pub fn new(path: Path, hidden: usize, layers: &[LayerParameters], head: Dense) -> Self {
+        let path = path.or_portable();
         let layers = layers.iter().map(|layer| Layer::new(path.lanes(), hidden, layer)).collect();
         Self { path, hidden, layers, head }
     }
@@ -74,7 +78,11 @@ impl Lstm {
         Stream { layers: vec![state; self.layers.len()], prepared: false }
     }
 
-    /// Takes `input` [in] into `stream`. The work is less by half after [`Self::prepare`], the result the same.
+    /// Takes `input` [in] into `stream`, which is one of this network. After [`Self::prepare`] the work is less by half and
+    /// the result the same.
+    ///
+    /// # Panics
+    /// When the sizes do not fit.
     pub fn advance(&self, stream: &mut Stream, input: &[f32]) {
         self.prepare(stream);
         self.path.run(Advance { lstm: self, stream, input });

@@ -73,6 +73,11 @@ impl Path {
         }
     }
 
+    /// This one, or portable vectors where the processor does not have it.
+    pub fn or_portable(self) -> Self {
+        if self.is_available() { self } else { Self::Portable }
+    }
+
     pub fn lanes(self) -> usize {
         match self {
             Self::Avx512 => 16,

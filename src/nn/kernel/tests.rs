@@ -269,3 +269,12 @@ fn what_is_not_a_number_comes_out_as_such() {
         assert!(output.iter().all(|value| value.is_finite()), "{path:?} {output:?}");
     }
 }
+
+#[test]
+fn vectors_that_the_processor_lacks_are_replaced() {
+    for path in Path::ALL {
+        let mut network =
+            Network::new(path, vec![Dense::new(path, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[0.5; 3])]);
+        assert_eq!(network.forward(&[1.0, -1.0]), [-0.5; 3], "{path:?}");
+    }
+}
