@@ -6,7 +6,7 @@ SHELL := /bin/bash
 FEATURES := ros,sim
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo demo-base test setup lint test-files test-core test-ros
+.PHONY: demo demo-base test setup lint test-files test-core test-ros bench bench-rivals bench-instructions
 
 demo: setup
 	cargo build --locked --features $(FEATURES)
@@ -40,3 +40,20 @@ test-core:
 # Real ROS 2 processes over DDS, MuJoCo in the loop, recorded data.
 test-ros:
 	cargo test --locked --features $(FEATURES)
+
+# Speed of inference and training, to target/report/bench.json; with one thread, as near the control loop.
+bench: setup
+	for bench in inference training; do \
+	  CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 cargo bench --locked --bench $$bench || exit 1; done
+
+# Instructions a step, by callgrind: the same on a noisy computer. Needs valgrind.
+bench-instructions: setup
+	cargo bench --locked --bench instructions
+
+# The same as `bench`, beside ONNX Runtime and PyTorch, which are installed into target/rivals (some GB).
+bench-rivals: target/rivals/bin/python
+	PYTHON=$(CURDIR)/$< $(MAKE) bench
+
+target/rivals/bin/python:
+	python3 -m venv target/rivals
+	target/rivals/bin/pip install -q numpy onnx onnxruntime torch

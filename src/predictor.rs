@@ -35,6 +35,10 @@ pub trait Predictor {
     /// measurement and when `out` was made for another horizon or number of joints.
     fn predict(&mut self, out: &mut Trajectory) -> bool;
 
+    /// Does what can be done for the next measurement before it comes, to be called when the prediction is out. It changes
+    /// no result.
+    fn prepare(&mut self) {}
+
     /// Forgets all measurements.
     fn reset(&mut self);
 }

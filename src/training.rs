@@ -19,8 +19,8 @@ use crate::nn::normalizer::Normalizer;
 use crate::nn::variables::snapshot;
 use crate::predictor::lstm::LOG_VARIANCE;
 use crate::predictor::{PredictorConfig, PredictorModel};
-use candle_core::{DType, Tensor, Var};
-use optimizer::ClippedAdamW;
+use candle_core::{DType, Device, Tensor, Var};
+use optimizer::ScheduledAdamW;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use sequence::{Batches, Sequence, Streams};
@@ -260,7 +260,7 @@ fn check(joints: &[String], episodes: &[Episode]) -> Result<f64> {
 struct Run<'a> {
     config: &'a TrainingConfig,
     variables: BTreeMap<String, Var>,
-    optimizer: ClippedAdamW,
+    optimizer: ScheduledAdamW,
     random: Pcg64,
     coordinates: usize,
     /// Streams of the network in each stretch.
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         let all = variables.values().cloned().collect();
         Ok(Self {
             config,
-            optimizer: ClippedAdamW::new(all, config.learning_rate, WEIGHT_DECAY, MAX_GRADIENT_NORM)?,
+            optimizer: ScheduledAdamW::new(all, config.learning_rate, WEIGHT_DECAY, MAX_GRADIENT_NORM),
             variables,
             random: Pcg64::seed_from_u64(config.seed ^ 0x5eed),
             coordinates,
@@ -320,16 +320,16 @@ impl<'a> Run<'a> {
             }
         };
         let to = (from + CHUNK).min(streams.time);
-        let (hiddens, state) = lstm.unroll(&batches.inputs(&streams, from, to)?, &state)?;
-        let stride = LOSS_STRIDE.min(hiddens.len());
-        let instants: Vec<usize> =
-            (self.random.random_range(0..stride)..hiddens.len()).step_by(stride).collect();
-        let hidden: Vec<&Tensor> = instants.iter().map(|instant| &hiddens[*instant]).collect();
-        let outputs = lstm.read_out(&Tensor::stack(&hidden, 1)?)?;
+        let (hidden, state) = lstm.forward(&batches.inputs(&streams, from, to)?, &state)?;
+        let stride = LOSS_STRIDE.min(to - from);
+        let instants: Vec<usize> = (self.random.random_range(0..stride)..to - from).step_by(stride).collect();
+        let chosen: Vec<u32> = instants.iter().map(|instant| *instant as u32).collect();
+        let chosen = Tensor::new(chosen, &Device::Cpu)?;
+        let outputs = lstm.read_out(&hidden.index_select(&chosen, 0)?)?.transpose(0, 1)?;
         let instants: Vec<usize> = instants.iter().map(|instant| from + instant).collect();
         let loss = negative_log_likelihood(&outputs, &batches.targets(&streams, &instants)?)?;
         self.optimizer.step(&loss, done)?;
-        self.streams = Some((streams, state.detach(), to));
+        self.streams = Some((streams, state, to));
         Ok(f64::from(loss.to_scalar::<f32>()?))
     }
 }

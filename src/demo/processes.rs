@@ -57,6 +57,7 @@ impl Processes {
             .arg("--ros-args")
             .args(arguments)
             .env("RAYON_NUM_THREADS", "1")
+            .env("CANDLE_NUM_THREADS", "1")
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)

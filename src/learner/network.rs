@@ -3,19 +3,20 @@
 //! push to and fro (Polyak and Juditsky 1992).
 
 use crate::error::Result;
+use crate::nn::adamw::AdamW;
 use crate::nn::checkpoint::Tensors;
 use crate::nn::mlp::{Mlp, MlpConfig};
-use crate::nn::variables::{gradient_norm, snapshot};
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder};
+use crate::nn::variables::snapshot;
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var, bail};
+use candle_nn::VarBuilder;
 use std::collections::BTreeMap;
 
 pub struct Network {
     pub config: MlpConfig,
     variables: BTreeMap<String, Var>,
     network: Mlp,
-    optimizer: ClippedOptimizer,
+    optimizer: AdamW,
+    learning_rate: f64,
     average: Tensors,
     /// Share of the average that a step replaces.
     averaging: f64,
@@ -34,7 +35,8 @@ impl Network {
         let variables = config.initial_variables(seed, DType::F32)?;
         Ok(Self {
             network: Mlp::over(&config, &variables, DType::F32)?,
-            optimizer: ClippedOptimizer::new(&variables, learning_rate, largest_norm)?,
+            optimizer: AdamW::new(variables.values().cloned().collect(), 0.0, largest_norm),
+            learning_rate,
             average: snapshot(&variables)?,
             averaging: 1.0 / averaged_steps.max(1.0),
             steps: 0,
@@ -50,23 +52,24 @@ impl Network {
 
     /// A step down the gradient of `loss`; false when the gradient has overflowed and nothing was done.
     pub fn step(&mut self, loss: &Tensor) -> Result<bool> {
-        if !self.optimizer.step(loss)? {
+        if !self.optimizer.step(loss, self.learning_rate)? {
             return Ok(false);
         }
         self.steps += 1;
         // At first the average is over all steps so far.
         let share = self.averaging.max(1.0 / self.steps as f64);
-        for (name, average) in &mut self.average {
+        for (name, average) in &self.average {
             if let Some(variable) = self.variables.get(name) {
-                *average = ((&*average * (1.0 - share))? + (variable.as_tensor() * share)?)?.detach();
+                average.inplace_op2(variable, &MoveTowards(share as f32))?;
             }
         }
         Ok(true)
     }
 
-    /// The averaged weights.
-    pub fn average(&self) -> &Tensors {
-        &self.average
+    /// The averaged weights as they are now.
+    pub fn average(&self) -> Result<Tensors> {
+        let copies = self.average.iter().map(|(name, average)| Ok((name.clone(), average.copy()?)));
+        copies.collect()
     }
 
     /// The output of this network with other `weights`, `[batch, feature]` to `[batch, joint]`.
@@ -76,44 +79,33 @@ impl Network {
     }
 }
 
-/// AdamW with gradients whose common norm is bounded.
-pub struct ClippedOptimizer {
-    variables: Vec<Var>,
-    optimizer: AdamW,
-    largest_norm: f64,
-}
+/// a <- a + share · (b - a)
+struct MoveTowards(f32);
 
-impl ClippedOptimizer {
-    pub fn new(variables: &BTreeMap<String, Var>, learning_rate: f64, largest_norm: f64) -> Result<Self> {
-        let variables: Vec<Var> = variables.values().cloned().collect();
-        let parameters = ParamsAdamW { lr: learning_rate, weight_decay: 0.0, ..Default::default() };
-        Ok(Self { optimizer: AdamW::new(variables.clone(), parameters)?, variables, largest_norm })
+impl InplaceOp2 for MoveTowards {
+    fn name(&self) -> &'static str {
+        "move-towards"
     }
 
-    /// False when the gradient has overflowed and nothing was done.
-    pub fn step(&mut self, loss: &Tensor) -> Result<bool> {
-        let mut gradients = loss.backward()?;
-        if !clip_gradients(&self.variables, &mut gradients, self.largest_norm)? {
-            return Ok(false);
-        }
-        self.optimizer.step(&gradients)?;
-        Ok(true)
-    }
-}
-
-/// Scales all gradients by one factor so that their common norm is at most `largest`; false when they have overflowed
-/// and are of no use.
-fn clip_gradients(variables: &[Var], gradients: &mut GradStore, largest: f64) -> Result<bool> {
-    let norm = gradient_norm(variables, gradients)?;
-    if norm <= largest || !norm.is_finite() {
-        return Ok(norm.is_finite());
-    }
-    for variable in variables {
-        if let Some(gradient) = gradients.remove(variable) {
-            gradients.insert(variable, (gradient * (largest / norm))?);
+    fn cpu_fwd(
+        &self,
+        s1: &mut CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<()> {
+        let (Some((from, to)), Some((other, _))) = (l1.contiguous_offsets(), l2.contiguous_offsets()) else {
+            bail!("move-towards: not contiguous")
+        };
+        match (s1, s2) {
+            (CpuStorage::F32(values), CpuStorage::F32(goals)) => {
+                let pairs = values[from..to].iter_mut().zip(&goals[other..]);
+                pairs.for_each(|(value, goal)| *value += self.0 * (goal - *value));
+                Ok(())
+            }
+            _ => bail!("move-towards: only for f32"),
         }
     }
-    Ok(true)
 }
 
 /// A point on the way between two sets of weights.
@@ -129,19 +121,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clipping_keeps_the_direction_and_drops_what_overflowed() {
-        let variable = Var::new(&[1f32, 1.0], &Device::Cpu).unwrap();
-        let clipped = |factors: [f32; 2], largest: f64| {
-            let factors = Tensor::new(&factors, &Device::Cpu).unwrap();
-            let mut gradients =
-                (variable.as_tensor() * factors).unwrap().sum_all().unwrap().backward().unwrap();
-            let usable = clip_gradients(std::slice::from_ref(&variable), &mut gradients, largest).unwrap();
-            (usable, gradients.get(&variable).unwrap().to_vec1::<f32>().unwrap())
-        };
-        assert_eq!(clipped([3.0, -4.0], 10.0), (true, vec![3.0, -4.0]));
-        assert_eq!(clipped([3.0, -4.0], 1.0), (true, vec![0.6, -0.8]));
-        assert!(!clipped([f32::MAX, 1.0], 1.0).0);
-        assert!(!clipped([f32::NAN, 1.0], 1.0).0);
+    fn the_average_is_of_all_steps_and_a_copy() {
+        let config = MlpConfig { inputs: 3, hidden: vec![5], outputs: 2 };
+        let mut network = Network::new(config, 1, 0.1, 1.0, 1e6).unwrap();
+        let weight = |tensors: &Tensors| tensors["layers.1.weight"].flatten_all().unwrap().to_vec1().unwrap();
+        let first: Vec<f32> = weight(&network.average().unwrap());
+        let taken = network.average().unwrap();
+        let mut sum = vec![0.0; first.len()];
+        let features = Tensor::new(&[[0.3f32, -0.2, 0.9]], &Device::Cpu).unwrap();
+        for _ in 0..4 {
+            let loss =
+                (network.forward(&features).unwrap() - 1.0).unwrap().sqr().unwrap().mean_all().unwrap();
+            assert!(network.step(&loss).unwrap());
+            let now: Vec<f32> = weight(&snapshot(&network.variables).unwrap());
+            sum.iter_mut().zip(now).for_each(|(sum, value)| *sum += value);
+        }
+        let found: Vec<f32> = weight(&network.average().unwrap());
+        for (found, sum) in found.iter().zip(&sum) {
+            assert!((found - sum / 4.0).abs() < 1e-6, "{found} {sum}");
+        }
+        assert!(weight(&taken) == first && found != first);
     }
 
     #[test]

@@ -8,8 +8,10 @@
 
 use crate::controller::features::{FEATURES_PER_JOINT, friction_feature, write_features};
 use crate::error::Result;
-use crate::learner::network::{ClippedOptimizer, Network};
+use crate::learner::network::Network;
 use crate::learner::sample::Sample;
+use crate::nn::adamw::AdamW;
+use crate::nn::loss::mean_squared_error;
 use crate::nn::lstm::{Lstm, LstmConfig};
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::{BTreeMap, VecDeque};
@@ -127,7 +129,7 @@ pub struct Plant {
     config: LstmConfig,
     /// Those of the LSTM, and `linear.weight` [joint, input].
     variables: BTreeMap<String, Var>,
-    optimizer: ClippedOptimizer,
+    optimizer: AdamW,
     /// Root mean square of a step's change of velocity and of the effort, by joint.
     change_scale: Scale,
     effort_scale: Scale,
@@ -144,7 +146,7 @@ impl Plant {
         let mut variables = config.initial_variables(seed, DType::F32)?;
         let linear = Tensor::zeros((joints, config.inputs), DType::F32, &Device::Cpu)?;
         variables.insert(LINEAR.into(), Var::from_tensor(&linear)?);
-        let optimizer = ClippedOptimizer::new(&variables, LEARNING_RATE, 1.0)?;
+        let optimizer = AdamW::new(variables.values().cloned().collect(), 0.0, 1.0);
         let scale = Scale(vec![0.0; joints]);
         Ok(Self {
             joints,
@@ -166,7 +168,7 @@ impl Plant {
         let inputs = Tensor::cat(&[&motion, &effort], 2)?;
         let lstm = Lstm::over(self.config, &self.variables, DType::F32)?;
         let (hidden, _) = lstm.forward(&inputs, &lstm.zero_state(segments)?)?;
-        let output = lstm.read_out(&hidden)?;
+        let output = lstm.read_out(&hidden)?.transpose(0, 1)?;
         match self.variables.get(LINEAR) {
             Some(weight) => Ok((output + inputs.broadcast_matmul(&weight.t()?)?)?),
             None => Ok(output),
@@ -179,8 +181,8 @@ impl Plant {
         self.change_scale.adapt(&batch.change)?;
         self.effort_scale.adapt(&batch.effort)?;
         let change = batch.change.broadcast_div(&self.change_scale.tensor()?)?;
-        let error = (self.foresee(&batch.motion, &batch.effort)? - &change)?.sqr()?.mean_all()?;
-        if self.optimizer.step(&error)? {
+        let error = mean_squared_error(&self.foresee(&batch.motion, &batch.effort)?, &change)?;
+        if self.optimizer.step(&error, LEARNING_RATE)? {
             let unexplained = f64::from(error.to_scalar::<f32>()?);
             self.unexplained += 0.02 * (unexplained - self.unexplained);
         }

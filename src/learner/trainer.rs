@@ -11,6 +11,7 @@ use crate::learner::plant::{Plant, Recorder, Segment};
 use crate::learner::replay::{Example, Replay};
 use crate::learner::sample::Sample;
 use crate::nn::checkpoint::{Card, JointRange, ModelKind, Tensors, to_bytes};
+use crate::nn::loss::mean_squared_error;
 use crate::nn::mlp::MlpConfig;
 use crate::robot::Robot;
 use crate::state::Stamp;
@@ -113,7 +114,7 @@ impl Learner {
             gate: Gate::new(config.rule),
             detector: ChangeDetector::default(),
             delay_watch: DelayWatch::default(),
-            sent: network.average().clone(),
+            sent: network.average()?,
             sent_at: None,
             rng: Pcg64Mcg::seed_from_u64(config.seed),
             robot,
@@ -223,7 +224,7 @@ impl Learner {
             true => (example.achieved.clone(), example.applied.clone()),
             false => (example.reference.clone(), lacking(example)),
         }))?;
-        mean_squared_error(&self.network.forward(&features)?, &labels)
+        Ok(mean_squared_error(&self.network.forward(&features)?, &labels)?)
     }
 
     /// Weights worth sending, if any: better on what was held out than those last sent and than no network, and not
@@ -299,10 +300,10 @@ impl Learner {
         let probes = self.replay.newest(PROBED).step_by(PROBED / PROBES);
         let (features, _) = stack(probes.map(|probe| (&probe.reference, &probe.applied)))?;
         let before = self.network.output_with(&self.sent, &features)?;
-        let goal = self.network.average();
+        let goal = self.network.average()?;
         let mut share = 1.0;
         loop {
-            let candidate = interpolate(&self.sent, goal, share)?;
+            let candidate = interpolate(&self.sent, &goal, share)?;
             let change = mean_squared_error(&self.network.output_with(&candidate, &features)?, &before)?;
             let change = f64::from(change.to_scalar::<f32>()?).sqrt();
             if change <= allowed || share < 1e-3 {
@@ -318,10 +319,6 @@ impl Learner {
 fn lacking(example: &Example) -> Vec<f32> {
     let both = example.residual.iter().zip(&example.feedback);
     both.map(|(residual, feedback)| residual + feedback).collect()
-}
-
-fn mean_squared_error(outputs: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    Ok((outputs - labels)?.sqr()?.mean_all()?)
 }
 
 /// Exponential average over about twenty values; starts anew after an overflow.

@@ -2,20 +2,21 @@
 //! Parameters have PyTorch's names and layout (`lstm.weight_ih_l0` [4·hidden, in], gates in the order i, f, g, o;
 //! `head.weight` [out, hidden]), so that weights go either way unchanged.
 
-pub mod cell;
 pub mod frozen;
+mod unroll;
 
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
+use crate::nn::dense::{Activation, dense};
 use crate::nn::mlp::check_sum;
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{Linear, Module, VarBuilder};
-use cell::LstmCell;
+use candle_nn::VarBuilder;
 pub use frozen::FrozenLstm;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use unroll::Layer;
 
 /// Sizes of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,21 +133,12 @@ fn largest_sum(parameters: &Tensors, terms: &[(String, f64)]) -> Result<f64> {
     Ok(sums.into_iter().fold(0.0, f64::max))
 }
 
-/// One layer's parameters, transposed for multiplication from the right.
-struct Layer {
-    /// [in, 4·hidden]
-    weight_ih: Tensor,
-    /// [hidden, 4·hidden]
-    weight_hh: Tensor,
-    /// [4·hidden], PyTorch's two biases added
-    bias: Tensor,
-}
-
 /// The network as Candle differentiates it.
 pub struct Lstm {
     config: LstmConfig,
     layers: Vec<Layer>,
-    head: Linear,
+    /// weight [outputs, hidden] and bias [outputs]
+    head: (Tensor, Tensor),
 }
 
 /// Hidden and cell of each layer, each [batch, hidden].
@@ -154,11 +146,6 @@ pub struct Lstm {
 pub struct LstmState(Vec<(Tensor, Tensor)>);
 
 impl LstmState {
-    /// Cuts the graph: what follows does not propagate gradients into what went before (truncated BPTT).
-    pub fn detach(&self) -> Self {
-        Self(self.0.iter().map(|(hidden, cell)| (hidden.detach(), cell.detach())).collect())
-    }
-
     /// Hidden and cell of each layer, [row, hidden].
     pub fn layers(&self) -> &[(Tensor, Tensor)] {
         &self.0
@@ -180,14 +167,12 @@ impl Lstm {
             let inputs = if layer == 0 { config.inputs } else { hidden };
             let bias_ih = lstm.get(4 * hidden, &format!("bias_ih_l{layer}"))?;
             let bias_hh = lstm.get(4 * hidden, &format!("bias_hh_l{layer}"))?;
-            layers.push(Layer {
-                weight_ih: lstm.get((4 * hidden, inputs), &format!("weight_ih_l{layer}"))?.t()?,
-                weight_hh: lstm.get((4 * hidden, hidden), &format!("weight_hh_l{layer}"))?.t()?,
-                bias: (bias_ih + bias_hh)?,
-            });
+            let weight_ih = lstm.get((4 * hidden, inputs), &format!("weight_ih_l{layer}"))?;
+            let weight_hh = lstm.get((4 * hidden, hidden), &format!("weight_hh_l{layer}"))?;
+            layers.push(Layer::new(&weight_ih, &weight_hh, &(bias_ih + bias_hh)?)?);
         }
         let weight = head.get((config.outputs, hidden), "weight")?;
-        let head = Linear::new(weight, Some(head.get(config.outputs, "bias")?));
+        let head = (weight, head.get(config.outputs, "bias")?);
         Ok(Self { config, layers, head })
     }
 
@@ -204,51 +189,32 @@ impl Lstm {
 
     /// The state at the start of a sequence.
     pub fn zero_state(&self, batch: usize) -> Result<LstmState> {
-        let zeros = Tensor::zeros((batch, self.config.hidden), self.head.weight().dtype(), &Device::Cpu)?;
+        let zeros = Tensor::zeros((batch, self.config.hidden), self.head.0.dtype(), &Device::Cpu)?;
         Ok(LstmState(vec![(zeros.clone(), zeros); self.config.layers]))
     }
 
     /// Runs over `xs` [batch, time, feature] from `state`; gives the last layer's hidden of each step
-    /// (time × [batch, hidden]) and the state after the last step.
-    pub fn unroll(&self, xs: &Tensor, state: &LstmState) -> Result<(Vec<Tensor>, LstmState)> {
-        let (_, time, _) = xs.dims3()?;
-        let mut state = state.clone();
-        let mut hiddens = Vec::with_capacity(time);
-        for t in 0..time {
-            let mut input = xs.narrow(1, t, 1)?.squeeze(1)?.contiguous()?;
-            for (layer, state) in self.layers.iter().zip(&mut state.0) {
-                *state = layer.step(&input, state)?;
-                input = state.0.clone();
-            }
-            hiddens.push(input);
-        }
-        Ok((hiddens, state))
-    }
-
-    /// As [`Self::unroll`], with the hiddens in one tensor [batch, time, hidden].
+    /// [time, batch, hidden] and the state after the last step. Gradients go into neither state: what follows does not
+    /// propagate them into what went before (truncated backpropagation through time).
     pub fn forward(&self, xs: &Tensor, state: &LstmState) -> Result<(Tensor, LstmState)> {
-        let (hiddens, state) = self.unroll(xs, state)?;
-        Ok((Tensor::stack(&hiddens, 1)?, state))
+        let mut below = xs.transpose(0, 1)?;
+        let mut after = Vec::with_capacity(self.layers.len());
+        for (layer, state) in self.layers.iter().zip(&state.0) {
+            let (hidden, last) = layer.unroll(&below, state)?;
+            after.push(last);
+            below = hidden;
+        }
+        Ok((below, LstmState(after)))
     }
 
     /// The head: hidden [..., hidden] -> [..., outputs].
     pub fn read_out(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(self.head.forward(hidden)?)
+        Ok(dense(hidden, &self.head.0, &self.head.1, Activation::Identity)?)
     }
 
     /// A copy of the weights for running `streams` independent sequences without allocation.
     pub fn freeze(&self, streams: usize) -> Result<FrozenLstm> {
         FrozenLstm::new(self, streams)
-    }
-}
-
-impl Layer {
-    /// input [batch, in], state ([batch, hidden], [batch, hidden]) -> the next state
-    fn step(&self, input: &Tensor, (hidden, cell): &(Tensor, Tensor)) -> Result<(Tensor, Tensor)> {
-        let (_, units) = hidden.dims2()?;
-        let gates = (input.matmul(&self.weight_ih)? + hidden.matmul(&self.weight_hh)?)?;
-        let next = gates.broadcast_add(&self.bias)?.apply_op2(cell, LstmCell)?;
-        Ok((next.narrow(1, 0, units)?.contiguous()?, next.narrow(1, units, units)?.contiguous()?))
     }
 }
 

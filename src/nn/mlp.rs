@@ -3,9 +3,11 @@
 //! y = W_L tanh(… tanh(W_1 x + b_1) …) + b_L
 
 use crate::error::{Error, Result};
-use crate::nn::activation::Real;
+use crate::nn::dense::{Activation, dense};
+use crate::nn::kernel::Path;
+use crate::nn::kernel::dense::{Dense, Network};
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{Linear, Module, VarBuilder, linear};
+use candle_nn::{Linear, VarBuilder, linear};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -72,7 +74,7 @@ impl Mlp {
 
     /// `[batch, input]` to `[batch, output]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        Ok(self.head.forward(&self.features(xs)?)?)
+        Ok(dense(&self.features(xs)?, self.head.weight(), bias_of(&self.head)?, Activation::Identity)?)
     }
 
     /// The output layer.
@@ -84,93 +86,59 @@ impl Mlp {
     pub fn features(&self, xs: &Tensor) -> Result<Tensor> {
         let mut xs = xs.clone();
         for layer in &self.hidden {
-            xs = layer.forward(&xs)?.tanh()?;
+            xs = dense(&xs, layer.weight(), bias_of(layer)?, Activation::Tanh)?;
         }
         Ok(xs)
     }
 }
 
-/// A frozen copy for the tick: weights stored input by input, buffers made once, no allocation in `forward`.
-#[derive(Clone, Debug)]
-pub struct FrozenMlp {
-    layers: Vec<FrozenLayer>,
+fn bias_of(layer: &Linear) -> Result<&Tensor> {
+    layer.bias().ok_or_else(|| Error::mismatch("bias of a layer", "none", "one an output"))
 }
 
+/// A frozen copy for the tick: weights packed once, buffers made once, no allocation in `forward`.
 #[derive(Clone, Debug)]
-struct FrozenLayer {
-    /// `[input][output]`, so that the inner loop runs over neighbouring outputs.
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-    output: Vec<f32>,
+pub struct FrozenMlp {
+    network: Network,
 }
 
 impl FrozenMlp {
     /// From the tensors `layers.<i>.{weight [output, input], bias [output]}`; shapes are checked against `config`.
     pub fn from_tensors(config: &MlpConfig, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
-        let layers = config
-            .layers()
-            .enumerate()
-            .map(|(index, (inputs, outputs))| {
-                let weight = values(tensors, &format!("layers.{index}.weight"), &[outputs, inputs])?;
-                let bias = values(tensors, &format!("layers.{index}.bias"), &[outputs])?;
-                let mut weights = vec![0.0; inputs * outputs];
-                for output in 0..outputs {
-                    for input in 0..inputs {
-                        weights[input * outputs + output] = weight[output * inputs + input];
-                    }
-                }
-                Ok(FrozenLayer { weights, bias, output: vec![0.0; outputs] })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { layers })
+        Self::packed(config, tensors, Path::best())
+    }
+
+    /// As [`Self::from_tensors`], with vectors of a given kind.
+    pub fn packed(config: &MlpConfig, tensors: &BTreeMap<String, Tensor>, path: Path) -> Result<Self> {
+        let layers = config.layers().enumerate().map(|(index, (inputs, outputs))| {
+            let weight = values(tensors, &format!("layers.{index}.weight"), &[outputs, inputs])?;
+            let bias = values(tensors, &format!("layers.{index}.bias"), &[outputs])?;
+            Ok(Dense::new(path, inputs, &weight, &bias))
+        });
+        Ok(Self { network: Network::new(path, layers.collect::<Result<_>>()?) })
     }
 
     /// Refuses weights with which a sum could overflow for inputs up to ±`largest_input`; with all others the output
     /// is finite.
     pub fn check_sums(&self, largest_input: f32) -> Result<()> {
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, layer) in self.network.layers().iter().enumerate() {
             // Above the first layer the inputs are tanh's.
             let input = if index == 0 { f64::from(largest_input) } else { 1.0 };
-            let mut sums: Vec<f64> = layer.bias.iter().map(|bias| f64::from(bias.abs())).collect();
-            for column in layer.weights.chunks_exact(sums.len()) {
-                sums.iter_mut().zip(column).for_each(|(sum, w)| *sum += f64::from(w.abs()) * input);
-            }
-            check_sum(&format!("layers.{index}"), sums.into_iter().fold(0.0, f64::max))?;
+            check_sum(&format!("layers.{index}"), layer.largest_sum(input))?;
         }
         Ok(())
     }
 
     /// Evaluates the network; the result stays valid until the next call.
     pub fn forward(&mut self, input: &[f32]) -> &[f32] {
-        let last = self.layers.len() - 1;
-        for index in 0..=last {
-            let (before, rest) = self.layers.split_at_mut(index);
-            let layer = &mut rest[0];
-            layer.multiply(before.last().map_or(input, |previous| &previous.output));
-            if index < last {
-                layer.output.iter_mut().for_each(|value| *value = Real::tanh(*value));
-            }
-        }
-        &self.layers[last].output
+        self.network.forward(input)
     }
 
     /// What the output layer saw in the last [`Self::forward`]: the units of the last hidden layer, or none.
     pub fn features(&self) -> &[f32] {
-        match self.layers.len() {
+        match self.network.layers().len() {
             0 | 1 => &[],
-            layers => &self.layers[layers - 2].output,
-        }
-    }
-}
-
-impl FrozenLayer {
-    fn multiply(&mut self, input: &[f32]) {
-        self.output.copy_from_slice(&self.bias);
-        let outputs = self.output.len();
-        for (value, column) in input.iter().zip(self.weights.chunks_exact(outputs)) {
-            for (sum, weight) in self.output.iter_mut().zip(column) {
-                *sum += weight * value;
-            }
+            layers => self.network.output(layers - 2),
         }
     }
 }
@@ -340,6 +308,30 @@ mod tests {
             let expected: Vec<f32> = network.forward(&xs).unwrap().get(0).unwrap().to_vec1().unwrap();
             for (found, expected) in frozen.forward(&input).iter().zip(expected) {
                 assert!((found - expected).abs() < 2e-6, "{found} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_path_is_candles_network_at_odd_sizes() {
+        for (seed, sizes) in [[1, 5, 3, 2], [17, 63, 199, 7], [111, 31, 97, 129]].into_iter().enumerate() {
+            let config = MlpConfig { inputs: sizes[0], hidden: sizes[1..3].to_vec(), outputs: sizes[3] };
+            let mut tensors = tensors(&config.initial_variables(seed as u64, DType::F32).unwrap());
+            let head = Tensor::rand(-0.2f32, 0.2, (sizes[3], sizes[2]), &Device::Cpu).unwrap();
+            tensors.insert("layers.2.weight".into(), head);
+            let vb =
+                VarBuilder::from_tensors(tensors.clone().into_iter().collect(), DType::F32, &Device::Cpu);
+            let xs = Tensor::randn(0f32, 2f32, (1, sizes[0]), &Device::Cpu).unwrap();
+            let expected: Vec<f32> =
+                Mlp::new(&config, vb).unwrap().forward(&xs).unwrap().get(0).unwrap().to_vec1().unwrap();
+            let scale = expected.iter().fold(0.0, |scale: f32, value| scale.max(value.abs()));
+            for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+                let mut frozen = FrozenMlp::packed(&config, &tensors, path).unwrap();
+                let found = frozen.forward(&xs.get(0).unwrap().to_vec1::<f32>().unwrap()).to_vec();
+                for (found, expected) in found.iter().zip(&expected) {
+                    let error = (found - expected).abs() / scale;
+                    assert!(error < 1e-6, "{path:?} {sizes:?}: {found} is not {expected}");
+                }
             }
         }
     }

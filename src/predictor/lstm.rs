@@ -276,6 +276,10 @@ impl Predictor for LstmPredictor {
         true
     }
 
+    fn prepare(&mut self) {
+        self.corrector.encoder.network.prepare();
+    }
+
     fn reset(&mut self) {
         self.resampler.reset();
         self.corrector.reset();
@@ -315,6 +319,19 @@ mod tests {
         let mut out = Trajectory::new(predictor.horizon(), 2);
         assert!(predictor.predict(&mut out));
         out
+    }
+
+    #[test]
+    fn preparing_changes_no_prediction() {
+        let (mut plain, mut prepared) =
+            (LstmPredictor::new(&model(0.3)).unwrap(), LstmPredictor::new(&model(0.3)).unwrap());
+        for step in (0..40).chain(60..100) {
+            plain.observe(&motion(step));
+            prepared.observe(&motion(step));
+            let (expected, found) = (predict(&mut plain), predict(&mut prepared));
+            assert_eq!((expected.states, expected.stddev), (found.states, found.stddev), "{step}");
+            prepared.prepare();
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod labels;
 
 pub use labels::{Labelled, label};
 
-use super::optimizer::ClippedAdamW;
+use super::optimizer::ScheduledAdamW;
 use super::regression::{self, RegressionConfig, Rows};
 use crate::controller::Feedforward;
 use crate::error::{Error, Result};
@@ -258,7 +258,7 @@ impl<'a> Meta<'a> {
         let mlp = Mlp::over(&self.network, &self.variables, DType::F32)?;
         let all = self.variables.values().cloned().collect();
         let mut optimizer =
-            ClippedAdamW::new(all, config.learning_rate, config.weight_decay, MAX_GRADIENT_NORM)?;
+            ScheduledAdamW::new(all, config.learning_rate, config.weight_decay, MAX_GRADIENT_NORM);
         let mut best = snapshot(&self.variables)?;
         let mut report = Report {
             progress: Vec::new(),

@@ -1,79 +1,37 @@
-//! AdamW with a bound on the gradient and a schedule of the step size. Candle's own keeps its moments to itself, so that
-//! a training could not be resumed; this one does the same steps and gives them out.
+//! AdamW with a schedule of the step size.
 
-use crate::error::{Error, Result};
-use crate::nn::variables::gradient_norm;
+use crate::error::Result;
+use crate::nn::adamw::AdamW;
 use candle_core::{Tensor, Var};
 
 /// Share of the steps over which the step size rises from zero.
 const WARM_UP: f64 = 0.03;
-/// Decay of the means of gradient and of its square; what is added to the root of the latter.
-const BETA: (f64, f64) = (0.9, 0.999);
-const EPSILON: f64 = 1e-8;
 
-/// Loshchilov & Hutter, Decoupled weight decay regularization, 2019, algorithm 2.
-pub struct ClippedAdamW {
-    variables: Vec<Var>,
-    moments: Vec<[Tensor; 2]>,
-    steps: i32,
+pub struct ScheduledAdamW {
+    optimizer: AdamW,
     peak: f64,
-    weight_decay: f64,
-    max_norm: f64,
 }
 
-impl ClippedAdamW {
-    /// `learning_rate` at its peak; gradients whose norm over all variables is above `max_norm` are scaled to it.
-    pub fn new(variables: Vec<Var>, learning_rate: f64, weight_decay: f64, max_norm: f64) -> Result<Self> {
-        let zeros = |variable: &Var| Ok([variable.zeros_like()?, variable.zeros_like()?]);
-        let moments = variables.iter().map(zeros).collect::<Result<_>>()?;
-        Ok(Self { variables, moments, steps: 0, peak: learning_rate, weight_decay, max_norm })
+impl ScheduledAdamW {
+    /// `learning_rate` at its peak; gradients whose norm over all variables is above `largest_norm` are scaled to it.
+    pub fn new(variables: Vec<Var>, learning_rate: f64, weight_decay: f64, largest_norm: f64) -> Self {
+        Self { optimizer: AdamW::new(variables, weight_decay, largest_norm), peak: learning_rate }
     }
 
-    /// Means of gradient and of its square, in the order of the variables, and the steps so far.
-    pub fn state(&self) -> (&[[Tensor; 2]], i32) {
-        (&self.moments, self.steps)
+    /// As [`AdamW::state`].
+    pub fn state(&self) -> Result<(Vec<[Tensor; 2]>, i32)> {
+        self.optimizer.state()
     }
 
-    /// Goes on from what [`Self::state`] gave.
-    pub fn restore(&mut self, moments: Vec<[Tensor; 2]>, steps: i32) -> Result<()> {
-        let is_same = |(moments, variable): (&[Tensor; 2], &Var)| {
-            moments.iter().all(|moment| moment.dims() == variable.dims())
-        };
-        if moments.len() != self.variables.len() || !moments.iter().zip(&self.variables).all(is_same) {
-            let (found, expected) = (moments.len(), self.variables.len());
-            return Err(Error::mismatch(
-                "moments of the optimizer",
-                found,
-                format!("{expected} of the same shapes"),
-            ));
-        }
-        (self.moments, self.steps) = (moments, steps);
-        Ok(())
+    /// As [`AdamW::restore`].
+    pub fn restore(&mut self, moments: &[[Tensor; 2]], steps: i32) -> Result<()> {
+        self.optimizer.restore(moments, steps)
     }
 
     /// One step down the gradient of `loss`; `progress` in 0..1 is how much of the training is done. A gradient that
     /// is not finite is left out; the answer is whether the step was taken.
     pub fn step(&mut self, loss: &Tensor, progress: f64) -> Result<bool> {
-        let gradients = loss.backward()?;
-        let norm = gradient_norm(&self.variables, &gradients)?;
-        if !norm.is_finite() {
-            return Ok(false);
-        }
-        self.steps += 1;
-        let scale = if norm > self.max_norm { self.max_norm / norm } else { 1.0 };
-        let rate = self.peak * schedule(progress);
-        let unbiased = [BETA.0, BETA.1].map(|beta| 1.0 / (1.0 - beta.powi(self.steps)));
-        for (variable, [first, second]) in self.variables.iter().zip(&mut self.moments) {
-            let Some(gradient) = gradients.get(variable) else { continue };
-            let gradient = (gradient * scale)?.detach();
-            *first = ((&*first * BETA.0)? + (&gradient * (1.0 - BETA.0))?)?;
-            *second = ((&*second * BETA.1)? + (gradient.sqr()? * (1.0 - BETA.1))?)?;
-            let root = ((&*second * unbiased[1])?.sqrt()? + EPSILON)?;
-            let direction = ((&*first * unbiased[0])? / root)?;
-            let kept = (variable.as_tensor() * (1.0 - rate * self.weight_decay))?;
-            variable.set(&(kept - (direction * rate)?)?)?;
-        }
-        Ok(true)
+        self.optimizer.step(loss, self.peak * schedule(progress))
     }
 }
 
@@ -97,7 +55,7 @@ mod tests {
     #[test]
     fn it_finds_a_minimum_and_leaves_out_what_is_not_finite() {
         let variable = Var::new(&[3f32, -2.0], &Device::Cpu).unwrap();
-        let mut optimizer = ClippedAdamW::new(vec![variable.clone()], 0.1, 0.0, 1.0).unwrap();
+        let mut optimizer = ScheduledAdamW::new(vec![variable.clone()], 0.1, 0.0, 1.0);
         for step in 0..200 {
             let loss = variable.sqr().unwrap().sum_all().unwrap();
             assert!(optimizer.step(&loss, f64::from(step) / 200.0).unwrap());

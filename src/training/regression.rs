@@ -1,9 +1,10 @@
 //! Plain regression by an MLP: rows of inputs to rows of targets, early stopping on rows that are held out.
 
 use super::Progress;
-use super::optimizer::ClippedAdamW;
+use super::optimizer::ScheduledAdamW;
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
+use crate::nn::loss::mean_squared_error;
 use crate::nn::mlp::{Mlp, MlpConfig};
 use crate::nn::variables::snapshot;
 use candle_core::{DType, Device, Tensor};
@@ -80,7 +81,7 @@ impl Rows {
     }
 
     fn loss(&self, network: &Mlp) -> Result<Tensor> {
-        Ok((network.forward(&self.inputs)? - &self.targets)?.sqr()?.mean_all()?)
+        Ok(mean_squared_error(&network.forward(&self.inputs)?, &self.targets)?)
     }
 }
 
@@ -124,7 +125,8 @@ pub fn fit(
     let variables = network.initial_variables(seed, DType::F32)?;
     let mlp = Mlp::over(&network, &variables, DType::F32)?;
     let all = variables.values().cloned().collect();
-    let mut optimizer = ClippedAdamW::new(all, config.learning_rate, config.weight_decay, MAX_GRADIENT_NORM)?;
+    let mut optimizer =
+        ScheduledAdamW::new(all, config.learning_rate, config.weight_decay, MAX_GRADIENT_NORM);
     let mut random = Pcg64::seed_from_u64(seed ^ 0x5eed);
     let held_out = rows.select(held_out)?;
     let mut best = Regression {

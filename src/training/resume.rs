@@ -54,7 +54,7 @@ pub fn fingerprint(joints: &[String], episodes: &[Episode]) -> String {
 pub fn to_bytes(standing: &Standing) -> Result<Vec<u8>> {
     let Standing { run, best, report, data } = standing;
     let mut tensors = BTreeMap::new();
-    let (moments, optimizer_steps) = run.optimizer.state();
+    let (moments, optimizer_steps) = run.optimizer.state()?;
     for ((name, variable), [first, second]) in run.variables.iter().zip(moments) {
         tensors.insert(format!("variable.{name}"), variable.as_tensor().clone());
         tensors.insert(format!("first.{name}"), first.clone());
@@ -114,7 +114,7 @@ pub fn restore(
         moments.push([take(format!("first.{name}"))?, take(format!("second.{name}"))?]);
         best.insert(name.clone(), take(format!("best.{name}"))?);
     }
-    run.optimizer.restore(moments, notes.optimizer_steps)?;
+    run.optimizer.restore(&moments, notes.optimizer_steps)?;
     let rows = take("progress".into())?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     report.progress = rows
         .iter()

@@ -1,7 +1,10 @@
 use super::*;
 use crate::nn::checkpoint::var_builder;
+use crate::nn::kernel::Path;
 use crate::nn::variables::snapshot;
 use candle_core::safetensors::load_buffer;
+use candle_nn::rnn::LSTMConfig;
+use candle_nn::{Module, RNN};
 
 // tests/fixtures/lstm.safetensors, from PyTorch 2.15 (pip install torch safetensors):
 //
@@ -44,6 +47,7 @@ fn the_forward_pass_is_pytorchs() {
     let golden = fixture();
     let lstm = Lstm::new(GOLDEN, &var_builder(&golden)).unwrap();
     let (hidden, state) = lstm.forward(&golden["xs"], &lstm.zero_state(2).unwrap()).unwrap();
+    let hidden = hidden.transpose(0, 1).unwrap();
     assert_close("hidden", &hidden, &golden["hidden"], 2e-6);
     assert_close("output", &lstm.read_out(&hidden).unwrap(), &golden["output"], 2e-6);
     for (layer, (hidden, cell)) in state.0.iter().enumerate() {
@@ -58,8 +62,8 @@ fn a_sequence_in_two_parts_is_the_sequence() {
     let lstm = Lstm::new(GOLDEN, &var_builder(&golden)).unwrap();
     let xs = &golden["xs"];
     let (first, state) = lstm.forward(&xs.narrow(1, 0, 3).unwrap(), &lstm.zero_state(2).unwrap()).unwrap();
-    let (second, _) = lstm.forward(&xs.narrow(1, 3, 4).unwrap(), &state.detach()).unwrap();
-    let joined = Tensor::cat(&[first, second], 1).unwrap();
+    let (second, _) = lstm.forward(&xs.narrow(1, 3, 4).unwrap(), &state).unwrap();
+    let joined = Tensor::cat(&[first, second], 0).unwrap().transpose(0, 1).unwrap();
     assert_close("hidden", &joined, &golden["hidden"], 2e-6);
 }
 
@@ -119,6 +123,48 @@ fn the_gradients_are_the_finite_differences() {
     }
 }
 
+/// Gradients in f32 beside those of Candle's own LSTM in f64.
+#[test]
+fn the_gradients_are_candles_at_odd_sizes() {
+    for (batch, time, inputs, hidden, layers) in [(1, 1, 1, 1, 1), (3, 7, 5, 33, 2), (16, 20, 21, 65, 2)] {
+        let config = LstmConfig { inputs, hidden, layers, outputs: 3 };
+        let of_dtype = |dtype| -> BTreeMap<String, Var> {
+            let mut variables = config.initial_variables(7, dtype).unwrap();
+            let ramp: Vec<f64> = (0..3 * hidden).map(|k| (1.3 * k as f64).sin()).collect();
+            let weight = Tensor::from_vec(ramp, (3, hidden), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            variables.insert("head.weight".into(), Var::from_tensor(&weight).unwrap());
+            variables
+        };
+        let wave: Vec<f64> = (0..batch * time * inputs).map(|k| 2.0 * (0.7 * k as f64).sin()).collect();
+        let xs = Tensor::from_vec(wave, (batch, time, inputs), &Device::Cpu).unwrap();
+        let (ours, theirs) = (of_dtype(DType::F32), of_dtype(DType::F64));
+        let lstm = Lstm::over(config, &ours, DType::F32).unwrap();
+        let (hidden, _) =
+            lstm.forward(&xs.to_dtype(DType::F32).unwrap(), &lstm.zero_state(batch).unwrap()).unwrap();
+        let found = lstm.read_out(&hidden).unwrap().sqr().unwrap().mean_all().unwrap().backward().unwrap();
+        let gradients = candles_loss(config, &theirs, &xs).backward().unwrap();
+        for (name, variable) in &theirs {
+            let expected = gradients.get(variable).unwrap();
+            let scale = flat(expected).into_iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
+            assert_close(name, found.get(&ours[name]).unwrap(), expected, 1e-4 * scale + f64::MIN_POSITIVE);
+        }
+    }
+}
+
+fn candles_loss(config: LstmConfig, variables: &BTreeMap<String, Var>, xs: &Tensor) -> Tensor {
+    let tensors = variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone()));
+    let vb = VarBuilder::from_tensors(tensors.collect(), DType::F64, &Device::Cpu);
+    let mut below = xs.clone();
+    for layer_idx in 0..config.layers {
+        let inputs = below.dim(2).unwrap();
+        let layer = LSTMConfig { layer_idx, ..Default::default() };
+        let layer = candle_nn::lstm(inputs, config.hidden, layer, vb.pp("lstm")).unwrap();
+        below = layer.states_to_tensor(&layer.seq(&below).unwrap()).unwrap();
+    }
+    let head = candle_nn::linear(config.hidden, config.outputs, vb.pp("head")).unwrap();
+    head.forward(&below).unwrap().sqr().unwrap().mean_all().unwrap()
+}
+
 #[test]
 fn the_frozen_copy_is_candles() {
     let golden = fixture();
@@ -148,13 +194,37 @@ fn a_long_run_of_the_frozen_copy_stays_with_candle() {
     let lstm = Lstm::over(config, &variables, DType::F32).unwrap();
     let xs = Tensor::randn(0f32, 2f32, (1, 500, 7), &Device::Cpu).unwrap();
     let (hidden, _) = lstm.forward(&xs, &lstm.zero_state(1).unwrap()).unwrap();
-    let expected = lstm.read_out(&hidden).unwrap().squeeze(0).unwrap();
+    let expected = lstm.read_out(&hidden).unwrap().squeeze(1).unwrap();
     let mut frozen = lstm.freeze(1).unwrap();
     let mut output = vec![0f32; 5];
     for (time, input) in xs.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().enumerate() {
         frozen.step(0, input, &mut output);
         let found = Tensor::new(output.as_slice(), &Device::Cpu).unwrap();
         assert_close("output", &found, &expected.get(time).unwrap(), 1e-5);
+    }
+}
+
+#[test]
+fn every_path_is_candles_network_at_odd_sizes() {
+    for (inputs, hidden, layers, outputs) in [(1, 3, 1, 2), (21, 63, 2, 111), (7, 129, 3, 33)] {
+        let config = LstmConfig { inputs, hidden, layers, outputs };
+        let mut variables = config.initial_variables(5, DType::F32).unwrap();
+        let weight = Tensor::rand(-1f32, 1f32, (outputs, hidden), &Device::Cpu).unwrap();
+        variables.insert("head.weight".into(), Var::from_tensor(&weight).unwrap());
+        let lstm = Lstm::over(config, &variables, DType::F32).unwrap();
+        let xs = Tensor::randn(0f32, 2f32, (1, 10, inputs), &Device::Cpu).unwrap();
+        let (hidden, _) = lstm.forward(&xs, &lstm.zero_state(1).unwrap()).unwrap();
+        let expected = lstm.read_out(&hidden).unwrap().squeeze(1).unwrap();
+        let scale = flat(&expected).into_iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
+        for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+            let mut frozen = FrozenLstm::packed(&lstm, 1, path).unwrap();
+            let mut output = vec![0f32; outputs];
+            for (time, input) in xs.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().enumerate() {
+                frozen.step(0, input, &mut output);
+                let found = Tensor::new(output.as_slice(), &Device::Cpu).unwrap();
+                assert_close(&format!("{path:?}"), &found, &expected.get(time).unwrap(), 1e-6 * scale);
+            }
+        }
     }
 }
 

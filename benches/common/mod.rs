@@ -1,0 +1,216 @@
+//! What the benchmarks share: contestants that take turns, their figures, a table and `target/report/bench.json`.
+//!
+//! Every call is timed by itself, and the time of reading the clock is taken off. In each round each contestant makes
+//! a burst of calls, so that a disturbance of the computer meets all of them alike.
+
+use serde_json::{Map, Value, json};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Times of some calls [µs], and the allocations of each where they are known.
+pub struct Burst {
+    pub times: Vec<f64>,
+    pub allocations: Option<f64>,
+}
+
+pub struct Contestant<'a> {
+    name: String,
+    burst: Box<dyn FnMut() -> Result<Burst> + 'a>,
+    times: Vec<f64>,
+    allocations: Option<f64>,
+}
+
+impl<'a> Contestant<'a> {
+    /// `work` is timed, `between` is what is done before each call without being timed. Bursts are of `calls`. Both
+    /// work on `network`.
+    pub fn new<T: 'a>(
+        name: &str,
+        calls: usize,
+        mut network: T,
+        mut between: impl FnMut(&mut T) + 'a,
+        mut work: impl FnMut(&mut T) + 'a,
+    ) -> Self {
+        let clock = time_of_clock();
+        let mut once = move || {
+            between(&mut network);
+            let (before, start) = (ALLOCATIONS.with(Cell::get), Instant::now());
+            work(&mut network);
+            let time = start.elapsed().as_secs_f64() * 1e6 - clock;
+            (time, ALLOCATIONS.with(Cell::get) - before)
+        };
+        Self::by_burst(name, move || {
+            // The first ones warm the caches up.
+            let calls: Vec<(f64, u64)> =
+                (0..calls + calls / 10 + 1).map(|_| once()).skip(calls / 10 + 1).collect();
+            let allocations = calls.iter().map(|(_, count)| *count as f64).sum::<f64>() / calls.len() as f64;
+            let times = calls.into_iter().map(|(time, _)| time).collect();
+            Ok(Burst { times, allocations: Some(allocations) })
+        })
+    }
+
+    pub fn by_burst(name: &str, burst: impl FnMut() -> Result<Burst> + 'a) -> Self {
+        Self { name: name.into(), burst: Box::new(burst), times: Vec::new(), allocations: None }
+    }
+
+    fn figures(&mut self) -> Value {
+        self.times.sort_by(f64::total_cmp);
+        let quantile = |share: f64| self.times[((self.times.len() - 1) as f64 * share).round() as usize];
+        json!({
+            "median": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999), "max": quantile(1.0),
+            "n": self.times.len(), "allocations": self.allocations,
+        })
+    }
+}
+
+/// Refuses to run with more than one thread: on two, Candle's small operations wait for each other most of the time, and
+/// the comparison would be worth nothing.
+pub fn check_threads() -> Result<()> {
+    for variable in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
+        if std::env::var(variable).as_deref() != Ok("1") {
+            return Err(format!("{variable} is not 1; `make bench` sets it").into());
+        }
+    }
+    Ok(())
+}
+
+/// Median time of reading the clock twice [µs].
+fn time_of_clock() -> f64 {
+    let mut times: Vec<f64> = (0..1001).map(|_| Instant::now().elapsed().as_secs_f64() * 1e6).collect();
+    times.sort_by(f64::total_cmp);
+    times[500]
+}
+
+/// Lets the contestants take turns; prints their figures beside the first one's and gives them by name.
+pub fn race(title: &str, rounds: usize, mut contestants: Vec<Contestant>) -> Result<Value> {
+    for _ in 0..rounds {
+        for contestant in &mut contestants {
+            let burst = (contestant.burst)()?;
+            contestant.times.extend(burst.times);
+            contestant.allocations = burst.allocations;
+        }
+    }
+    println!("\n{title}, µs");
+    println!(
+        "{:28} {:>9} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9}",
+        "", "median", "p99", "p99.9", "max", "n", "allocs", "ours is"
+    );
+    let (mut all, mut ours) = (Map::new(), None);
+    for contestant in &mut contestants {
+        let figures = contestant.figures();
+        let number = |key: &str| figures[key].as_f64().unwrap_or(f64::NAN);
+        let first = *ours.get_or_insert(number("median"));
+        println!(
+            "{:28} {:9.2} {:9.2} {:9.2} {:9.2} {:7} {:>6} {:8.3}×",
+            contestant.name,
+            number("median"),
+            number("p99"),
+            number("p999"),
+            number("max"),
+            figures["n"],
+            figures["allocations"].as_f64().map_or("-".into(), |count| count.to_string()),
+            first / number("median"),
+        );
+        all.insert(contestant.name.clone(), figures);
+    }
+    Ok(all.into())
+}
+
+/// Puts `figures` into `target/report/bench.json` under `key`, beside what other benchmarks have put there.
+pub fn report(key: &str, figures: Map<String, Value>) -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join("bench.json");
+    let mut all: Map<String, Value> = match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text)?,
+        Err(_) => Map::new(),
+    };
+    all.insert(key.into(), figures.into());
+    std::fs::write(&path, serde_json::to_vec_pretty(&all)?)?;
+    println!("\n{}", path.display());
+    Ok(())
+}
+
+/// Libraries for Python: `benches/rivals/rivals.py`, run by the Python that `PYTHON` names. A line asks for a burst.
+pub struct Python {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// Those that are installed.
+    pub rivals: Vec<String>,
+}
+
+impl Python {
+    /// None when `PYTHON` is not set.
+    pub fn start() -> Result<Option<Self>> {
+        let Some(python) = std::env::var_os("PYTHON") else { return Ok(None) };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rivals/rivals.py");
+        let mut child =
+            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = child.stdin.take().ok_or("no input")?;
+        let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let rivals = serde_json::from_str(&line)?;
+        Ok(Some(Self { child, input, output, rivals }))
+    }
+
+    /// Times of `calls` calls of `task` by `rival` [µs]; `hidden` is the size of an LSTM.
+    pub fn burst(&mut self, rival: &str, task: &str, hidden: usize, calls: usize) -> Result<Burst> {
+        writeln!(self.input, "{rival} {task} {hidden} {calls}")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(Burst { times: serde_json::from_str(&line)?, allocations: None })
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Contestants for those rivals in Python that know the task.
+pub fn python_contestants<'a>(
+    python: &'a Option<std::cell::RefCell<Python>>,
+    task: &'static str,
+    hidden: usize,
+    calls: usize,
+) -> Vec<Contestant<'a>> {
+    let Some(python) = python else { return Vec::new() };
+    let rivals = python.borrow().rivals.clone();
+    let of_task = rivals.iter().filter_map(|rival| rival.strip_suffix(&format!(":{task}")));
+    let contestant = |rival: &str| {
+        let name = rival.to_owned();
+        Contestant::by_burst(rival, move || python.borrow_mut().burst(&name, task, hidden, calls))
+    };
+    of_task.map(contestant).collect()
+}
