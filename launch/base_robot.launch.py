@@ -15,7 +15,7 @@ from launch_ros.actions import Node
 
 
 def generate_launch_description():
-    def node(name):
+    def node(name, more={}):
         return Node(
             package='learned_control',
             executable=name,
@@ -23,7 +23,7 @@ def generate_launch_description():
             namespace=LaunchConfiguration('namespace'),
             parameters=[
                 LaunchConfiguration('params_file'),
-                {'use_sim_time': LaunchConfiguration('use_sim_time')},
+                {'use_sim_time': LaunchConfiguration('use_sim_time'), **more},
             ],
             remappings=[
                 ('cmd_vel_in', LaunchConfiguration('cmd_vel_in')),
@@ -44,7 +44,10 @@ def generate_launch_description():
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
             description='Take the time from /clock'),
+        DeclareLaunchArgument(
+            'learning', default_value='false', choices=['true', 'false'],
+            description='Learn in the tick what the base makes of its twists'),
         DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
-        node('base_controller'),
+        node('base_controller', {'head.enabled': LaunchConfiguration('learning')}),
         node('base_predictor'),
     ])

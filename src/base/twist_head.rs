@@ -264,3 +264,99 @@ impl TwistCorrection for TwistHead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+
+    const RATE: f64 = 50.0;
+    const LAG: f64 = 0.2;
+
+    /// A base whose left wheel is smaller than its driver believes, with motors that lag.
+    struct Bad {
+        head: TwistHead,
+        velocity: Twist,
+        ticks: u64,
+    }
+
+    impl Bad {
+        fn new() -> Self {
+            let config = TwistHeadConfig { enabled: true, ..Default::default() };
+            Self { head: TwistHead::new(config, [0.8, 0.0, 2.5], RATE), velocity: [0.0; 3], ticks: 0 }
+        }
+
+        fn wanted(time: f64) -> WantedTwist {
+            let velocity = [0.4 + 0.1 * (0.7 * time).sin(), 0.0, 0.8 * (1.1 * time).sin()];
+            WantedTwist { velocity, ..Default::default() }
+        }
+
+        /// Drives for `seconds`; root mean square of what the turn lacks, rad/s. `grip` is what of a twist arrives.
+        fn drive(&mut self, seconds: f64, learn: bool, grip: f64) -> f64 {
+            let ticks = (seconds * RATE) as u64;
+            let mut sum = 0.0;
+            for _ in 0..ticks {
+                let now = self.ticks as f64 / RATE;
+                let state = State {
+                    stamp: Stamp((now * 1e9) as i64),
+                    position: vec![0.0; 3],
+                    velocity: self.velocity.to_vec(),
+                };
+                let mut correction = [0.0; 3];
+                self.head.correct(&|ahead| Self::wanted(now + ahead), &mut correction);
+                let wanted = Self::wanted(now).velocity;
+                let share = if learn { 1.0 } else { 0.0 };
+                let sent = [0, 1, 2].map(|axis| wanted[axis] + share * correction[axis]);
+                sum += (wanted[2] - self.velocity[2]).powi(2);
+                let (left, right) = (0.9 * (sent[0] - 0.2 * sent[2]), sent[0] + 0.2 * sent[2]);
+                let target = [0.5 * (left + right), 0.0, (right - left) / 0.4].map(|target| grip * target);
+                let approach = 1.0 - (-1.0 / (RATE * LAG)).exp();
+                self.velocity = [0, 1, 2]
+                    .map(|axis| self.velocity[axis] + approach * (target[axis] - self.velocity[axis]));
+                let achieved = State { velocity: self.velocity.to_vec(), ..state };
+                self.head.observe(&achieved, &sent, 1.0 / RATE, true);
+                self.ticks += 1;
+            }
+            (sum / ticks as f64).sqrt()
+        }
+    }
+
+    #[test]
+    fn wheels_and_lag_are_learned_within_seconds() {
+        let plain = Bad::new().drive(20.0, false, 1.0);
+        let mut base = Bad::new();
+        base.drive(10.0, true, 1.0);
+        let learned = base.drive(10.0, true, 1.0);
+        assert!(learned < 0.2 * plain, "{learned} of {plain} rad/s");
+        assert!(base.head.learns() && base.head.shares()[2] > 0.9);
+    }
+
+    #[test]
+    fn a_slip_is_not_learned_and_what_was_known_is_used_again() {
+        let mut base = Bad::new();
+        base.drive(20.0, true, 1.0);
+        let before = base.drive(10.0, true, 1.0);
+        base.drive(2.0, true, 0.3);
+        assert_eq!(base.head.trust, 0.0, "the correction is off while it slips");
+        base.drive(3.0, true, 1.0);
+        let after = base.drive(10.0, true, 1.0);
+        assert!(after < 1.5 * before, "{after} {before}");
+    }
+
+    #[test]
+    fn nonsense_teaches_nothing_and_settings_are_checked() {
+        let mut base = Bad::new();
+        base.drive(10.0, true, 1.0);
+        let broken = State { velocity: vec![f64::NAN; 3], ..State::zeros(3) };
+        base.head.observe(&broken, &[0.1; 3], 1.0 / RATE, true);
+        assert!(!base.head.learns());
+        let mut out = [f64::NAN; 3];
+        base.head.correct(&|ahead| Bad::wanted(ahead), &mut out);
+        assert!(out.iter().all(|value| value.is_finite()));
+        let refused = |config: TwistHeadConfig| config.check(RATE).is_err();
+        assert!(refused(TwistHeadConfig { bandwidth: 20.0, ..Default::default() }));
+        assert!(refused(TwistHeadConfig { preview: 3.0, ..Default::default() }));
+        assert!(refused(TwistHeadConfig { memory: f64::NAN, ..Default::default() }));
+        assert!(!refused(TwistHeadConfig::default()));
+    }
+}

@@ -46,6 +46,9 @@ pub struct DemoBaseArgs {
     /// Radius of the left wheel from then on, over what the driver takes it to be
     #[arg(long, default_value_t = 0.9)]
     wheel: f64,
+    /// Learn nothing: the plain law
+    #[arg(long)]
+    baseline: bool,
     /// Folder of the nodes' logs
     #[arg(long, default_value = "target/report")]
     output: PathBuf,
@@ -79,7 +82,7 @@ fn start(args: &DemoBaseArgs) -> Result<Processes> {
     );
     let simulator = format!("{common} -p urdf:={}", args.urdf.display());
     processes.spawn(NAMESPACE, "base_simulator", simulator.split(' '))?;
-    let controller = format!("{common} -p use_sim_time:=true");
+    let controller = format!("{common} -p use_sim_time:=true -p head.enabled:={}", !args.baseline);
     processes.spawn(NAMESPACE, "base_controller", controller.split(' '))?;
     Ok(processes)
 }

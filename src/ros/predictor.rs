@@ -110,6 +110,7 @@ impl PredictorNode {
             self.shell.node.spin_once(Duration::from_millis(10));
             self.observe();
             self.publish()?;
+            self.predictor.prepare();
             if self.slow_topics_due.is_due() {
                 self.report()?;
             }
