@@ -15,6 +15,10 @@ from launch_ros.actions import Node, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
 
 
+# Its products are small: more threads would wait for each other, and spin.
+ONE_THREAD = {'RAYON_NUM_THREADS': '1', 'CANDLE_NUM_THREADS': '1'}
+
+
 def generate_launch_description():
     urdf = LaunchConfiguration('urdf')
     learning = LaunchConfiguration('learning')
@@ -60,6 +64,6 @@ def generate_launch_description():
             node('predictor'),
             node('controller', {'learning': learning, 'accept_weights': learning, 'head.enabled': learning}),
             # It may wait; the others may not.
-            node('learner', condition=IfCondition(learning), prefix='nice -n 10'),
+            node('learner', condition=IfCondition(learning), prefix='nice -n 10', additional_env=ONE_THREAD),
         ]),
     ])

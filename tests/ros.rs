@@ -710,6 +710,50 @@ fn learning_halves_the_tracking_error_with_and_without_a_payload() {
     }
 }
 
+#[test]
+fn weights_are_kept_found_again_after_a_restart_and_given_back() {
+    const MODEL_INFO: &str = "/controller/model_info";
+    let mut world = World::new(61);
+    let models = world.folder().join("models");
+    let learning =
+        format!("-p learning:=true -p accept_weights:=true -p models_folder:={}", models.display());
+    start_simulator(&mut world, "");
+    start_controller(&mut world, &learning);
+    world.line("controller", 0, &["tracking"]);
+    let service = |name: &str| json!({"do": "call", "service": format!("/controller/{name}"), "type": "std_srvs/srv/Trigger"});
+    let answer = world.ask(service("save_model"));
+    assert_eq!(answer["success"], false, "there is nothing to save yet: {answer}");
+
+    world.start("learner", &format!("{} {SIM_TIME}", file()));
+    world.ask(json!({"do": "subscribe", "topic": MODEL_INFO, "type": "std_msgs/msg/String", "keep": 1, "latched": true}));
+    let info =
+        |message: &Value| -> Value { serde_json::from_str(message["data"].as_str().unwrap()).unwrap() };
+    let first = info(&world.next(MODEL_INFO));
+    assert_eq!(first["origin"], "learner/weights");
+    let answer = world.ask(service("save_model"));
+    assert_eq!(answer["success"], true, "{answer}");
+    let kept = || std::fs::read_dir(&models).map(Iterator::count).unwrap_or(0);
+    assert!(kept() > 0, "nothing in {}", models.display());
+
+    // Without the learner what is in use is what was kept.
+    for name in ["learner", "controller"] {
+        world.signal(name, Signal::SIGTERM);
+        assert!(world.end_of(name).success());
+    }
+    start_controller(&mut world, &learning.replace("learning:=true", "learning:=false"));
+    let again = world.until(MODEL_INFO, |message| {
+        let info = info(message);
+        (info["origin"] != "learner/weights").then_some(info)
+    });
+    assert_eq!(again["joints"], first["joints"]);
+    assert!(again["revision"].as_u64() >= first["revision"].as_u64(), "{again}");
+
+    let answer = world.ask(service("rollback_model"));
+    let text = answer["message"].as_str().unwrap();
+    let rolled_back = answer["success"] == true && text.contains("~/rollback_model");
+    assert!(rolled_back || text.contains("no earlier weights are kept"), "{answer}");
+}
+
 // --- recordings ---------------------------------------------------------------------------------------------------
 
 /// Plays a recording of a real robot to a predictor without a model, which learns as it goes; gives what

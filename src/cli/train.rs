@@ -4,6 +4,7 @@ mod controller;
 mod predictor;
 
 use super::DataArgs;
+use crate::command::Mode;
 use crate::config;
 use crate::control_loop::ControllerConfig;
 use crate::dataset::Recording;
@@ -83,12 +84,13 @@ pub struct TrainingSettings {
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let mut settings = TrainingSettings::default();
-    let mut parameters = None;
+    let (mut parameters, mut command_interface) = (None, Mode::Effort);
     if let Some(path) = &args.config {
         settings = config::read_file(path, "training")?;
         let controller: ControllerConfig = config::read_file(path, "controller")?;
         settings.controller.feedforward = controller.known_feedforward();
         settings.controller.rotor_inertia = controller.rotor_inertia;
+        command_interface = controller.command_interface;
         parameters = Some(config::read_file::<PredictorParameters>(path, "predictor")?);
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
@@ -116,7 +118,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     if args.only == Some(Model::Predictor) || interrupted.load(Ordering::Relaxed) {
         return Ok(());
     }
-    match controller::obstacle(args, &recordings) {
+    match controller::obstacle(args, command_interface, &recordings) {
         None => controller::train(args, &settings.controller, &recordings, &interrupted),
         Some(obstacle) if args.only.is_some() => bail!("no controller can be trained: {obstacle}"),
         Some(obstacle) => {

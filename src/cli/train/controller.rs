@@ -2,6 +2,7 @@
 
 use super::{TrainArgs, unless};
 use crate::cli::progress::Display;
+use crate::command::Mode;
 use crate::dataset::Recording;
 use crate::error::Error;
 use crate::nn::checkpoint::{self, JointRange};
@@ -13,8 +14,11 @@ use std::sync::atomic::AtomicBool;
 const MODEL: &str = "controller.safetensors";
 
 /// Why no controller can be trained on these recordings, if so.
-pub fn obstacle(args: &TrainArgs, recordings: &[Recording]) -> Option<String> {
+pub fn obstacle(args: &TrainArgs, command_interface: Mode, recordings: &[Recording]) -> Option<String> {
     let silent = recordings.iter().find(|recording| recording.efforts.is_none());
+    if command_interface != Mode::Effort {
+        return Some(format!("command_interface is {command_interface}; it is trained on efforts"));
+    }
     match (&args.urdf, silent) {
         (None, _) => Some("it needs a robot description (--urdf)".into()),
         (_, Some(silent)) => Some(format!("{} has no efforts", silent.origin.display())),
