@@ -11,6 +11,7 @@
 //! bit.
 
 mod base_loop;
+mod config;
 mod correction;
 mod limits;
 mod path;
@@ -21,7 +22,8 @@ mod twist;
 mod twist_head;
 mod verdict;
 
-pub use base_loop::{BaseConstraints, BaseControllerConfig, BaseLoop};
+pub use base_loop::BaseLoop;
+pub use config::{BaseConstraints, BaseControllerConfig};
 pub use correction::{TwistCorrection, WantedTwist};
 pub use limits::TwistLimits;
 pub use path::{Projection, ReferencePath};

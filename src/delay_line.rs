@@ -36,9 +36,7 @@ impl DelayLine {
     #[cfg(any(feature = "sim", test))]
     pub fn exchange(&mut self, command: &[f64], delay: usize) -> &[f64] {
         self.push(command);
-        let size = self.commands.len();
-        let age = delay.min(self.count - 1);
-        &self.commands[(self.newest + size - age) % size]
+        self.ago(delay).unwrap_or_default()
     }
 }
 

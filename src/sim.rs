@@ -18,9 +18,27 @@ pub use scenario::Scenario;
 pub use simulated_robot::SimulatedRobot;
 
 use crate::command::Command;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::State;
 use std::time::Duration;
+
+/// How many steps of `step` `duration` lasts, rounded.
+fn steps_in(duration: Duration, step: Duration) -> usize {
+    (duration.as_secs_f64() / step.as_secs_f64()).round() as usize
+}
+
+/// As [`steps_in`]; refuses what is no multiple.
+fn whole_steps(duration: Duration, step: Duration) -> Result<usize> {
+    let steps = steps_in(duration, step);
+    if duration.is_zero() || step * steps as u32 != duration {
+        return Err(Error::mismatch(
+            "step of the plant",
+            format!("{duration:?}"),
+            format!("multiples of {step:?}"),
+        ));
+    }
+    Ok(steps)
+}
 
 /// Something that moves when it is commanded and can be measured.
 pub trait Plant {

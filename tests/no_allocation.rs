@@ -1,8 +1,11 @@
 //! What runs in the control loop's tick must not allocate: counted, not believed.
 
 mod common;
+#[path = "common/counting_allocator.rs"]
+mod counting_allocator;
 
 use common::{ABSURD, arm, command, config, overflowing_weights, state_at, weights};
+use counting_allocator::allocations;
 use learned_control::base::{
     BaseControllerConfig, BaseFault, BaseLoop, BaseVerdict, Drive, ReferencePath, TwistCorrection,
     WantedTwist,
@@ -14,35 +17,6 @@ use learned_control::predictor::ridge::{INPUTS, Ridge};
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel, RealisedError};
 use learned_control::state::{Stamp, State};
 use learned_control::trajectory::Trajectory;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(mut work: impl FnMut()) -> u64 {
-    let before = ALLOCATIONS.with(Cell::get);
-    work();
-    ALLOCATIONS.with(Cell::get) - before
-}
 
 #[test]
 fn a_prediction_does_not_allocate() {

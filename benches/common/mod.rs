@@ -3,9 +3,11 @@
 //! Every call is timed by itself, and the time of reading the clock is taken off. In each round each contestant makes
 //! a burst of calls, so that a disturbance of the computer meets all of them alike.
 
+#[path = "../../tests/common/counting_allocator.rs"]
+mod counting_allocator;
+
+use counting_allocator::allocated;
 use serde_json::{Map, Value, json};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,27 +15,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Times of some calls [µs], and the allocations of each where they are known.
 pub struct Burst {
@@ -61,10 +42,10 @@ impl<'a> Contestant<'a> {
         let clock = time_of_clock();
         let mut once = move || {
             between(&mut network);
-            let (before, start) = (ALLOCATIONS.with(Cell::get), Instant::now());
+            let (before, start) = (allocated(), Instant::now());
             work(&mut network);
             let time = start.elapsed().as_secs_f64() * 1e6 - clock;
-            (time, ALLOCATIONS.with(Cell::get) - before)
+            (time, allocated() - before)
         };
         Self::by_burst(name, move || {
             // The first ones warm the caches up.

@@ -1,132 +1,20 @@
 //! One tick from odometry to the twist that is sent: freshness, reference, baseline, correction, limits.
 
+use super::config::{BaseConstraints, BaseControllerConfig};
 use super::correction::{TwistCorrection, WantedTwist};
-use super::limits::TwistLimits;
 use super::path::ReferencePath;
-use super::profile::SpeedLimits;
-use super::tracker::{Drive, Tracker, TrackerConfig};
+use super::tracker::Tracker;
 use super::twist::{Pose, Twist, pose_of};
-use super::twist_head::{TwistHead, TwistHeadConfig};
+use super::twist_head::TwistHead;
 use super::verdict::{BaseFault, BaseVerdict};
-use crate::control_loop::Assistance;
-use crate::error::{Error, Result};
+use crate::control_loop::{Assistance, Authority};
+use crate::error::Result;
 use crate::reference::{Reference, ReferencePoint};
 use crate::robot::first_non_finite;
 use crate::state::{Stamp, State};
-use serde::{Deserialize, Serialize};
 
-/// The authority returns to its ceiling in one second, and leaves it in a fifth, as that of an arm, 1/s.
-const RISE: f64 = 1.0;
-const FALL: f64 = 5.0;
 /// How long what is asked for is averaged for its derivative, s.
 const ASKED_MEMORY: f64 = 0.1;
-
-/// Settings of the controller of a base.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BaseControllerConfig {
-    /// Ticks a second.
-    pub update_rate: f64,
-    pub drive: Drive,
-    pub tracker: TrackerConfig,
-    /// Of paths without stamps.
-    pub path: SpeedLimits,
-    pub limits: TwistLimits,
-    /// Learns in the tick.
-    pub head: TwistHeadConfig,
-    /// Largest share α of the learned correction, 0 to 1. 0 is the baseline alone.
-    pub authority: f64,
-    pub assistance: Assistance,
-    /// Largest correction of each axis [x m/s, y m/s, theta rad/s].
-    pub correction_limit: Twist,
-    /// Age of the newest odometry beyond which the base is stopped [s].
-    pub odom_timeout: f64,
-    /// Age of the newest asked twist beyond which the base is brought to rest [s]; 0 is never.
-    pub cmd_vel_timeout: f64,
-    pub constraints: BaseConstraints,
-    /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
-    pub enable_stamped_cmd_vel: bool,
-    /// Frames of odometry and paths, and of twists.
-    pub odom_frame_id: String,
-    pub base_frame_id: String,
-}
-
-/// Tolerances of path tracking.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BaseConstraints {
-    /// Largest distance to the reference [m] before the correction is switched off; 0 is no limit.
-    pub trajectory: f64,
-    /// A path without stamps waits for a base that is further behind than this [m], at the latest at twice as much; 0 is
-    /// never.
-    pub behind: f64,
-}
-
-impl Default for BaseConstraints {
-    fn default() -> Self {
-        Self { trajectory: 0.5, behind: 0.3 }
-    }
-}
-
-impl Default for BaseControllerConfig {
-    fn default() -> Self {
-        Self {
-            update_rate: 50.0,
-            drive: Drive::default(),
-            tracker: TrackerConfig::default(),
-            path: SpeedLimits::default(),
-            limits: TwistLimits::default(),
-            head: TwistHeadConfig::default(),
-            authority: 1.0,
-            assistance: Assistance::default(),
-            correction_limit: [0.2, 0.2, 0.6],
-            odom_timeout: 0.3,
-            cmd_vel_timeout: 0.5,
-            constraints: BaseConstraints::default(),
-            enable_stamped_cmd_vel: true,
-            odom_frame_id: "odom".into(),
-            base_frame_id: "base_link".into(),
-        }
-    }
-}
-
-impl BaseControllerConfig {
-    /// Names the first setting that makes no sense.
-    pub fn check(&self) -> Result<()> {
-        self.limits.check()?;
-        self.tracker.check()?;
-        self.head.check(self.update_rate)?;
-        let positive = [
-            ("update_rate", self.update_rate),
-            ("odom_timeout", self.odom_timeout),
-            ("path.speed", self.path.speed),
-            ("path.lateral_acceleration", self.path.lateral_acceleration),
-            ("path.share", self.path.share),
-        ];
-        if let Some((what, value)) =
-            positive.into_iter().find(|(_, value)| !(value.is_finite() && *value > 0.0))
-        {
-            return Err(Error::mismatch(what, value, "a number above 0"));
-        }
-        let shares = [("authority", self.authority), ("path.share", self.path.share)];
-        if let Some((what, value)) = shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
-            return Err(Error::mismatch(what, value, "0 to 1"));
-        }
-        let [x, y, theta] = self.correction_limit;
-        let amounts = [
-            ("cmd_vel_timeout", self.cmd_vel_timeout),
-            ("constraints.trajectory", self.constraints.trajectory),
-            ("constraints.behind", self.constraints.behind),
-            ("correction_limit.x", x),
-            ("correction_limit.y", y),
-            ("correction_limit.theta", theta),
-        ];
-        match amounts.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
-            Some((what, value)) => Err(Error::mismatch(what, value, "a number, 0 or above")),
-            None => Ok(()),
-        }
-    }
-}
 
 /// What the base is to do.
 enum Task {
@@ -160,7 +48,7 @@ pub struct BaseLoop {
     done: Option<Box<ReferencePath>>,
     reference: ReferencePoint,
     correction_twist: Twist,
-    authority: f64,
+    authority: Authority,
     sent: Twist,
     sent_acceleration: Twist,
     last: Option<Stamp>,
@@ -181,7 +69,7 @@ impl BaseLoop {
             done: None,
             reference: ReferencePoint::zeros(3),
             correction_twist: [0.0; 3],
-            authority: 0.0,
+            authority: Authority::new(config.authority * config.assistance.share()),
             sent: [0.0; 3],
             sent_acceleration: [0.0; 3],
             last: None,
@@ -210,7 +98,7 @@ impl BaseLoop {
 
     /// The share α of the correction in the last twist.
     pub fn authority(&self) -> f64 {
-        self.authority
+        self.authority.value()
     }
 
     /// The correction of the last twist at full share, clipped.
@@ -233,13 +121,14 @@ impl BaseLoop {
 
     /// What is learned acts through `correction` from the next tick on.
     pub fn set_correction(&mut self, correction: Option<Box<dyn TwistCorrection>>) {
-        self.authority = 0.0;
+        self.authority.drop_to_zero();
         self.correction = correction;
     }
 
     /// Sets the largest authority at run time.
     pub fn set_authority(&mut self, authority: f64, assistance: Assistance) {
         (self.config.authority, self.config.assistance) = (authority.clamp(0.0, 1.0), assistance);
+        self.authority.set_ceiling(self.config.authority * assistance.share());
     }
 
     /// Follows `path`: one with stamps from `begin` on, one without from the place that is nearest to where it begins.
@@ -320,7 +209,7 @@ impl BaseLoop {
     fn halt(&mut self, fault: BaseFault, out: &mut Twist) {
         *out = [0.0; 3];
         self.sent_acceleration = [0.0; 3];
-        self.authority = 0.0;
+        self.authority.drop_to_zero();
         self.tracker.reset();
         if matches!(self.task, Task::Path { .. }) {
             self.replace(Task::Idle);
@@ -351,10 +240,10 @@ impl BaseLoop {
         };
         *out = baseline;
         let (fault, clipped) = self.correct();
-        self.move_authority(fault.is_some(), dt);
-        if self.authority > 0.0 {
+        let authority = self.authority.update(fault.is_none() && self.correction.is_some(), dt);
+        if authority > 0.0 {
             for (out, correction) in out.iter_mut().zip(&self.correction_twist) {
-                *out += self.authority * correction;
+                *out += authority * correction;
             }
         }
         if let Some(axis) = first_non_finite(out) {
@@ -439,7 +328,7 @@ impl BaseLoop {
         }
         if let Some(axis) = first_non_finite(&self.correction_twist) {
             self.correction_twist = [0.0; 3];
-            self.authority = 0.0;
+            self.authority.drop_to_zero();
             return (Some(BaseFault::CorrectionNotFinite { axis }), false);
         }
         let mut clipped = false;
@@ -462,21 +351,11 @@ impl BaseLoop {
             .then_some(BaseFault::ToleranceViolated { error, tolerance })
     }
 
-    fn move_authority(&mut self, fault: bool, dt: f64) {
-        let ceiling = self.config.authority * self.config.assistance.share();
-        let target = if fault || self.correction.is_none() { 0.0 } else { ceiling };
-        self.authority = if target > self.authority {
-            (self.authority + RISE * dt).min(target)
-        } else {
-            (self.authority - FALL * dt).max(target)
-        };
-    }
-
     /// Brings the base to rest within limits.
     fn rest(&mut self, verdict: BaseVerdict, dt: f64, out: &mut Twist) {
         *out = [0.0; 3];
         self.limit(dt, out);
-        self.authority = 0.0;
+        self.authority.drop_to_zero();
         self.tracker.reset();
         self.verdict = verdict;
     }

@@ -8,7 +8,7 @@
 
 use super::correction::{TwistCorrection, WantedTwist};
 use super::twist::Twist;
-use crate::controller::head::LowPass;
+use crate::controller::head::{HeadConfig, LowPass};
 use crate::controller::regression::{Pace, Regression};
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
@@ -37,17 +37,11 @@ impl Default for TwistHeadConfig {
 
 impl TwistHeadConfig {
     pub fn check(&self, update_rate: f64) -> Result<()> {
-        let highest = 0.25 * update_rate;
-        if !(self.bandwidth > 0.0 && self.bandwidth <= highest) {
-            let expected = format!("above 0 and at most a quarter of the update rate, {highest} Hz");
-            return Err(Error::mismatch("head.bandwidth", self.bandwidth, expected));
-        }
+        let Self { bandwidth, memory, .. } = *self;
+        HeadConfig { bandwidth, memory, ..HeadConfig::default() }.validate(update_rate)?;
         if !(0.0..=LONGEST_PREVIEW).contains(&self.preview) {
             let expected = format!("0 to {LONGEST_PREVIEW} s");
             return Err(Error::mismatch("head.preview", self.preview, expected));
-        }
-        if !(self.memory.is_finite() && self.memory > 0.0) {
-            return Err(Error::mismatch("head.memory", self.memory, "a number above 0"));
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! The share α of the learned residual in the command.
 
-use crate::control_loop::Fault;
-
 /// The share returns to its ceiling in one second, and leaves it in a fifth: distrust is faster than trust.
 const RISE: f64 = 1.0; // 1/s
 const FALL: f64 = 5.0; // 1/s
@@ -30,9 +28,10 @@ impl Authority {
         self.value = 0.0;
     }
 
-    /// Moves towards the ceiling, or towards zero when there is a fault or no model. `dt` in seconds.
-    pub fn update(&mut self, fault: Option<Fault>, has_model: bool, dt: f64) -> f64 {
-        let target = if fault.is_none() && has_model { self.ceiling } else { 0.0 };
+    /// Moves towards the ceiling, or towards zero when something stands against what is learned, or nothing is. `dt` in
+    /// seconds.
+    pub fn update(&mut self, may_act: bool, dt: f64) -> f64 {
+        let target = if may_act { self.ceiling } else { 0.0 };
         self.value = if target > self.value {
             (self.value + RISE * dt).min(target)
         } else {
@@ -49,16 +48,15 @@ mod tests {
     #[test]
     fn rises_slowly_and_falls_fast() {
         let mut authority = Authority::new(0.8);
-        assert_eq!(authority.update(None, true, 0.5), 0.5);
-        assert_eq!(authority.update(None, true, 0.5), 0.8);
-        let fault = Some(Fault::LearnerLost { silence: 3.0 });
-        assert!((authority.update(fault, true, 0.1) - 0.3).abs() < 1e-12);
-        assert_eq!(authority.update(fault, true, 0.1), 0.0);
+        assert_eq!(authority.update(true, 0.5), 0.5);
+        assert_eq!(authority.update(true, 0.5), 0.8);
+        assert!((authority.update(false, 0.1) - 0.3).abs() < 1e-12);
+        assert_eq!(authority.update(false, 0.1), 0.0);
     }
 
     #[test]
     fn a_ceiling_of_zero_is_exactly_zero() {
         let mut authority = Authority::new(0.0);
-        assert_eq!(authority.update(None, true, 10.0), 0.0);
+        assert_eq!(authority.update(true, 10.0), 0.0);
     }
 }

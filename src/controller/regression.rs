@@ -232,14 +232,14 @@ impl Regression {
     /// than the present belief, or nearly as well as one that is still new.
     fn go_back(&mut self) -> bool {
         let is_new = self.is_lost && self.settled < WORTH_KEEPING;
-        if !(is_new || self.surprise > DOUBTED) {
+        if !(is_new || self.is_surprised()) {
             return false;
         }
         let (factor, usual) = (if is_new { 2.0 } else { FITS }, self.usual);
         let fits = |f: &Former| f.recent < factor * self.recent && f.recent < AS_EVER * f.usual.min(usual);
         let Some(index) = self.former.iter().position(fits) else { return false };
         // the present belief takes the place of the one that is taken up
-        if self.settled > WORTH_KEEPING {
+        if self.is_settled() {
             self.former[index].swap_with(&mut self.weights, &mut self.belief, &mut self.recent);
         } else {
             self.former[index].copy_to(&mut self.weights, &mut self.belief, &mut self.recent);
@@ -255,7 +255,7 @@ impl Regression {
 
     /// Keeps the present belief in the place of the oldest, if it was settled.
     fn keep(&mut self) {
-        if self.settled > WORTH_KEEPING {
+        if self.is_settled() {
             self.former.rotate_right(1);
             self.former[0].copy_from(&self.weights, &self.belief, self.usual, self.recent);
         }

@@ -99,6 +99,7 @@ impl BasePredictorNode {
             self.shell.node.spin_once(Duration::from_millis(10));
             self.observe();
             self.publish()?;
+            self.predictor.prepare();
             if self.diagnostics_due.is_due() {
                 let message = if self.predicted.is_some() { "predicting" } else { "waiting for odometry" };
                 let values = [("rejected_odometry", self.rejected.to_string())];

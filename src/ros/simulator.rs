@@ -7,7 +7,6 @@
 
 use crate::command::{Command, Mode};
 use crate::error::{Error, Result};
-use crate::robot::Robot;
 use crate::ros::convert::{fill_joint_state, stamp_to_time};
 use crate::ros::parameters::Validate;
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
@@ -80,10 +79,9 @@ pub fn run() -> Result<()> {
     let config = shell.config();
     let SimulatorConfig { command_interface, arm, drives, scenario, .. } = config.clone();
     let robot = SimulatedRobot::new(&description, command_interface, arm, drives, scenario)?;
-    let joints = Robot::from_urdf(&description)?.joints;
     let robot_description = shell.publisher::<Text>("robot_description", latched_qos())?;
     robot_description.publish(&Text { data: description })?;
-    SimulatorNode::new(shell, config, robot, joints)?.run()
+    SimulatorNode::new(shell, config, robot)?.run()
 }
 
 struct SimulatorNode {
@@ -111,8 +109,8 @@ impl SimulatorNode {
         mut shell: Shell<SimulatorConfig>,
         config: SimulatorConfig,
         robot: SimulatedRobot,
-        joints: Vec<String>,
     ) -> Result<Self> {
+        let joints = robot.robot().joints.clone();
         let interface = config.command_interface;
         shell.info(&format!("simulates {joints:?}, holding until the first command"));
         Ok(Self {

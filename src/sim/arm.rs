@@ -7,7 +7,7 @@ use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::robot::{Robot, first_non_finite};
 use crate::sim::model::{Model, failure, last_warning};
-use crate::sim::{Plant, Scenario};
+use crate::sim::{Plant, Scenario, steps_in, whole_steps};
 use crate::state::{Stamp, State};
 use mujoco_rs::prelude::*;
 use nalgebra::DMatrix;
@@ -275,14 +275,7 @@ impl Plant for Arm {
     /// `dt` is a multiple of the simulation's step; the command holds all the while.
     fn step(&mut self, command: &Command, dt: Duration) -> Result<()> {
         self.check(command)?;
-        let steps = steps_in(dt, self.timestep);
-        if dt.is_zero() || self.timestep * steps as u32 != dt {
-            return Err(Error::mismatch(
-                "step of the plant",
-                format!("{dt:?}"),
-                format!("multiples of {:?}", self.timestep),
-            ));
-        }
+        let steps = whole_steps(dt, self.timestep)?;
         let delay = steps_in(self.scenario.delay, self.timestep);
         for _ in 0..steps {
             self.advance(&command.values, delay)?;
@@ -297,11 +290,6 @@ fn checked_timestep(seconds: f64) -> Result<Duration> {
         return Ok(Duration::from_nanos((seconds * 1e9).round() as u64));
     }
     Err(Error::mismatch("simulator: timestep", seconds, "0.00001 to 0.01 s"))
-}
-
-/// How many steps `duration` lasts, rounded.
-fn steps_in(duration: Duration, timestep: Duration) -> usize {
-    (duration.as_secs_f64() / timestep.as_secs_f64()).round() as usize
 }
 
 /// One value a joint, `default` where none are given.

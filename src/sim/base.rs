@@ -12,7 +12,7 @@ use crate::command::{Command, Mode};
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::robot::{first_non_finite, wrap};
-use crate::sim::Plant;
+use crate::sim::{Plant, steps_in, whole_steps};
 use crate::state::{Stamp, State};
 use mujoco_rs::prelude::*;
 use rand::SeedableRng;
@@ -77,7 +77,7 @@ impl Base {
             return Err(Error::NotFinite { what, value: config.initial_pose[axis] });
         }
         let nominal = BaseModel::new(urdf_xml, STEP.as_secs_f64())?;
-        let longest = steps_in(BaseScenario::LONGEST_DELAY);
+        let longest = steps_in(BaseScenario::LONGEST_DELAY, STEP);
         let mut base = Self {
             data: MjData::new(nominal.mujoco.clone()),
             nominal,
@@ -248,26 +248,14 @@ impl Plant for Base {
     /// `dt` is a multiple of a millisecond; the twist holds all the while.
     fn step(&mut self, command: &Command, dt: Duration) -> Result<()> {
         self.check(command)?;
-        let steps = steps_in(dt);
-        if dt.is_zero() || STEP * steps as u32 != dt {
-            return Err(Error::mismatch(
-                "step of the plant",
-                format!("{dt:?}"),
-                format!("multiples of {STEP:?}"),
-            ));
-        }
-        let delay = steps_in(self.scenario.delay);
+        let steps = whole_steps(dt, STEP)?;
+        let delay = steps_in(self.scenario.delay, STEP);
         for _ in 0..steps {
             self.advance(&command.values, delay)?;
         }
         self.measure();
         Ok(())
     }
-}
-
-/// How many steps `duration` lasts, rounded.
-fn steps_in(duration: Duration) -> usize {
-    (duration.as_secs_f64() / STEP.as_secs_f64()).round() as usize
 }
 
 #[cfg(test)]

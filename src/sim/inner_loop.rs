@@ -10,7 +10,7 @@ use crate::command::{Command, Mode};
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::robot::{Robot, first_non_finite};
-use crate::sim::Plant;
+use crate::sim::{Plant, steps_in, whole_steps};
 use crate::state::{Stamp, State};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -75,7 +75,7 @@ impl InnerLoop {
     pub fn new(robot: Robot, config: InnerLoopConfig) -> Result<Self> {
         let joints = robot.degrees_of_freedom();
         let config = checked(config, joints)?;
-        let delay = (config.dead_time / STEP.as_secs_f64()).round() as usize;
+        let delay = steps_in(Duration::from_secs_f64(config.dead_time), STEP);
         let mut truth = State::zeros(joints);
         truth.position.copy_from_slice(&config.initial_position);
         let mut plant = Self {
@@ -89,6 +89,10 @@ impl InnerLoop {
         };
         plant.measure();
         Ok(plant)
+    }
+
+    pub fn robot(&self) -> &Robot {
+        &self.robot
     }
 
     /// Back to the initial position, at rest, at time zero, with the noise from its beginning.
@@ -170,14 +174,7 @@ impl Plant for InnerLoop {
     /// `dt` is a multiple of a millisecond; the command holds all the while.
     fn step(&mut self, command: &Command, dt: Duration) -> Result<()> {
         self.check(command)?;
-        let steps = dt.as_millis() as u32;
-        if dt.is_zero() || STEP * steps != dt {
-            return Err(Error::mismatch(
-                "step of the plant",
-                format!("{dt:?}"),
-                format!("multiples of {STEP:?}"),
-            ));
-        }
+        let steps = whole_steps(dt, STEP)?;
         (0..steps).for_each(|_| self.advance(command));
         self.measure();
         Ok(())

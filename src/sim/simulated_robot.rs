@@ -32,6 +32,13 @@ impl SimulatedRobot {
         Ok(Self::Drives(Box::new(InnerLoop::new(Robot::from_urdf(urdf)?, drives)?)))
     }
 
+    pub fn robot(&self) -> &Robot {
+        match self {
+            Self::Arm(arm) => arm.robot(),
+            Self::Drives(drives) => drives.robot(),
+        }
+    }
+
     /// As [`Arm::reset`].
     pub fn reset(&mut self) {
         match self {

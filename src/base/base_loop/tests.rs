@@ -1,7 +1,7 @@
 //! The loop of a base, with a base that does what it is told.
 
 use super::*;
-use crate::base::{BaseFault, pose_error};
+use crate::base::{BaseFault, Drive, pose_error};
 use crate::state::Space;
 use std::time::Duration;
 

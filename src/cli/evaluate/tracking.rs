@@ -69,10 +69,7 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
     }
     let config = configuration(args)?;
     let bar = ProgressBar::new(0);
-    let progress = |done: usize, of: usize| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-    };
+    let progress = shown_on(&bar);
     if args.tune {
         let mut tried = tune(&config, progress)?;
         bar.finish_and_clear();
@@ -102,8 +99,7 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
         config.threads
     );
     args.write(&report.json(), &page(&report), "tracking")?;
-    let failed = report.statements().iter().any(|statement| !statement.pass);
-    Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(args.verdict(report.statements().iter().all(|statement| statement.pass)))
 }
 
 impl TrackingArgs {
@@ -114,6 +110,11 @@ impl TrackingArgs {
 
     fn threads(&self) -> NonZeroUsize {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// With --check a failure where not all statements `hold`.
+    fn verdict(&self, hold: bool) -> ExitCode {
+        if self.check && !hold { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
     /// Writes figures and page, where nothing else was said to `name` in target/report.
@@ -129,6 +130,14 @@ impl TrackingArgs {
         page.write(&paths[1])?;
         println!("{} and {}", paths[0].display(), paths[1].display());
         Ok(())
+    }
+}
+
+/// Shows on `bar` how many runs of how many are done.
+fn shown_on(bar: &ProgressBar) -> impl Fn(usize, usize) + Sync + '_ {
+    |done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
     }
 }
 

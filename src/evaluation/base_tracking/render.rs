@@ -5,6 +5,7 @@ use super::course::BaseScenarioKind;
 use super::figures::{BaseRun, Grouped, Quantity, WINDOWS, figure, grouped};
 use super::statement::{BaseStatement, statements};
 use super::{BIN, BaseTrackingReport};
+use crate::evaluation::table_of_statements;
 use crate::evaluation::tracking::median;
 use crate::report::{LineChart, Page, Series, Table};
 use serde_json::{Map, Value, json};
@@ -115,18 +116,10 @@ pub fn base_page(report: &BaseTrackingReport) -> Page {
 }
 
 fn statement_table(statements: &[BaseStatement]) -> Table {
-    let mut table = Table::new("Statements", ["scenario", "controller", "claim", "found", "at most", ""]);
-    for statement in statements {
-        table.row([
-            statement.scenario.name().to_owned(),
-            statement.controller.name().to_owned(),
-            statement.claim.clone(),
-            format!("{:.3}", statement.found),
-            format!("{:.2}", statement.bound),
-            if statement.pass { "holds" } else { "FAILS" }.to_owned(),
-        ]);
-    }
-    table
+    table_of_statements(statements.iter().map(|statement| {
+        let BaseStatement { claim, scenario, controller, found, bound, pass } = statement;
+        ([scenario.name(), controller.name(), claim.as_str()], [*found, *bound], *pass)
+    }))
 }
 
 fn over_time(groups: &Grouped, scenario: BaseScenarioKind, quantity: Quantity) -> LineChart {

@@ -5,6 +5,7 @@ use super::course::ScenarioKind;
 use super::figures::{Figure, Grouped, Run, Window, figure, grouped, median, worst_second};
 use super::statement::{Statement, statements};
 use super::{BIN, TrackingReport};
+use crate::evaluation::table_of_statements;
 use crate::report::{LineChart, Page, Series, Table};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -123,18 +124,10 @@ pub fn page(report: &TrackingReport) -> Page {
 }
 
 fn statement_table(statements: &[Statement]) -> Table {
-    let mut table = Table::new("Statements", ["scenario", "controller", "claim", "found", "at most", ""]);
-    for statement in statements {
-        table.row([
-            statement.scenario.name().to_owned(),
-            statement.controller.name().to_owned(),
-            statement.claim.clone(),
-            format!("{:.3}", statement.found),
-            format!("{:.2}", statement.bound),
-            if statement.pass { "holds" } else { "FAILS" }.to_owned(),
-        ]);
-    }
-    table
+    table_of_statements(statements.iter().map(|statement| {
+        let Statement { claim, scenario, controller, found, bound, pass } = statement;
+        ([scenario.name(), controller.name(), claim.as_str()], [*found, *bound], *pass)
+    }))
 }
 
 fn over_time(groups: &Grouped, scenario: ScenarioKind) -> LineChart {

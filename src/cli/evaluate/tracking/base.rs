@@ -1,6 +1,6 @@
 //! The suite on the simulated base.
 
-use super::{TrackingArgs, chosen};
+use super::{TrackingArgs, chosen, shown_on};
 use crate::base::BaseControllerConfig;
 use crate::config;
 use crate::evaluation::base_tracking::{
@@ -19,10 +19,7 @@ pub const NODE: &str = "base_controller";
 pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
     let config = configuration(args)?;
     let bar = ProgressBar::new(0);
-    let progress = |done: usize, of: usize| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-    };
+    let progress = shown_on(&bar);
     if args.tune {
         let mut tried = tune_base(&config, progress)?;
         bar.finish_and_clear();
@@ -51,8 +48,7 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
     let elapsed = start.elapsed().as_secs_f64();
     println!("{:.0} s simulated in {elapsed:.0} s on {} threads", report.simulated, config.threads);
     args.write(&report.json(), &base_page(&report), "tracking_base")?;
-    let failed = report.statements().iter().any(|statement| !statement.pass);
-    Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(args.verdict(report.statements().iter().all(|statement| statement.pass)))
 }
 
 fn configuration(args: &TrackingArgs) -> Result<BaseTrackingConfig> {

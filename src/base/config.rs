@@ -1,0 +1,117 @@
+//! The settings of a base's control loop.
+
+use super::limits::TwistLimits;
+use super::profile::SpeedLimits;
+use super::tracker::{Drive, TrackerConfig};
+use super::twist::Twist;
+use super::twist_head::TwistHeadConfig;
+use crate::control_loop::Assistance;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the controller of a base.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaseControllerConfig {
+    /// Ticks a second.
+    pub update_rate: f64,
+    pub drive: Drive,
+    pub tracker: TrackerConfig,
+    /// Of paths without stamps.
+    pub path: SpeedLimits,
+    pub limits: TwistLimits,
+    /// Learns in the tick.
+    pub head: TwistHeadConfig,
+    /// Largest share α of the learned correction, 0 to 1. 0 is the baseline alone.
+    pub authority: f64,
+    pub assistance: Assistance,
+    /// Largest correction of each axis [x m/s, y m/s, theta rad/s].
+    pub correction_limit: Twist,
+    /// Age of the newest odometry beyond which the base is stopped [s].
+    pub odom_timeout: f64,
+    /// Age of the newest asked twist beyond which the base is brought to rest [s]; 0 is never.
+    pub cmd_vel_timeout: f64,
+    pub constraints: BaseConstraints,
+    /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
+    pub enable_stamped_cmd_vel: bool,
+    /// Frames of odometry and paths, and of twists.
+    pub odom_frame_id: String,
+    pub base_frame_id: String,
+}
+
+/// Tolerances of path tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaseConstraints {
+    /// Largest distance to the reference [m] before the correction is switched off; 0 is no limit.
+    pub trajectory: f64,
+    /// A path without stamps waits for a base that is further behind than this [m], at the latest at twice as much; 0 is
+    /// never.
+    pub behind: f64,
+}
+
+impl Default for BaseConstraints {
+    fn default() -> Self {
+        Self { trajectory: 0.5, behind: 0.3 }
+    }
+}
+
+impl Default for BaseControllerConfig {
+    fn default() -> Self {
+        Self {
+            update_rate: 50.0,
+            drive: Drive::default(),
+            tracker: TrackerConfig::default(),
+            path: SpeedLimits::default(),
+            limits: TwistLimits::default(),
+            head: TwistHeadConfig::default(),
+            authority: 1.0,
+            assistance: Assistance::default(),
+            correction_limit: [0.2, 0.2, 0.6],
+            odom_timeout: 0.3,
+            cmd_vel_timeout: 0.5,
+            constraints: BaseConstraints::default(),
+            enable_stamped_cmd_vel: true,
+            odom_frame_id: "odom".into(),
+            base_frame_id: "base_link".into(),
+        }
+    }
+}
+
+impl BaseControllerConfig {
+    /// Names the first setting that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        self.tracker.check()?;
+        self.head.check(self.update_rate)?;
+        let positive = [
+            ("update_rate", self.update_rate),
+            ("odom_timeout", self.odom_timeout),
+            ("path.speed", self.path.speed),
+            ("path.lateral_acceleration", self.path.lateral_acceleration),
+            ("path.share", self.path.share),
+        ];
+        if let Some((what, value)) =
+            positive.into_iter().find(|(_, value)| !(value.is_finite() && *value > 0.0))
+        {
+            return Err(Error::mismatch(what, value, "a number above 0"));
+        }
+        let shares = [("authority", self.authority), ("path.share", self.path.share)];
+        if let Some((what, value)) = shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
+            return Err(Error::mismatch(what, value, "0 to 1"));
+        }
+        let [x, y, theta] = self.correction_limit;
+        let amounts = [
+            ("cmd_vel_timeout", self.cmd_vel_timeout),
+            ("constraints.trajectory", self.constraints.trajectory),
+            ("constraints.behind", self.constraints.behind),
+            ("correction_limit.x", x),
+            ("correction_limit.y", y),
+            ("correction_limit.theta", theta),
+        ];
+        match amounts.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
+            Some((what, value)) => Err(Error::mismatch(what, value, "a number, 0 or above")),
+            None => Ok(()),
+        }
+    }
+}

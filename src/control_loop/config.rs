@@ -1,0 +1,191 @@
+//! The settings of a control loop.
+
+use crate::command::Mode;
+use crate::control_loop::ReferenceConfig;
+use crate::controller::{Feedforward, Gains, HeadConfig, ObserverConfig};
+use crate::error::{Error, Result};
+use crate::learner::LONGEST_DELAY;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Settings of the controller. Names follow joint_trajectory_controller where it has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControllerConfig {
+    /// Ticks a second.
+    pub update_rate: f64,
+    /// What the joints' drives take.
+    pub command_interface: Mode,
+    /// Time from a command to its effect, s: learned are commands for the motion so much later.
+    pub command_delay: f64,
+    /// Of efforts; a velocity's or position's is the reference's.
+    pub feedforward: Feedforward,
+    /// Inertia of the motors seen at the joints [kg m², or kg], in the robot's order; empty: none.
+    pub rotor_inertia: Vec<f64>,
+    /// Compensates at once what the model does not explain.
+    pub observer: ObserverConfig,
+    /// Learns in the tick.
+    pub head: HeadConfig,
+    /// One entry for each joint of the robot.
+    pub gains: BTreeMap<String, Gains>,
+    /// What is tracked until a trajectory arrives on ~/joint_trajectory.
+    pub reference: ReferenceConfig,
+    /// Expect a learner to be alive, and with `accept_weights` take its weights.
+    pub learning: bool,
+    /// Let weights from a learner, or those kept from it, act.
+    pub accept_weights: bool,
+    /// Folder in which weights that were in use are kept across restarts; empty: none.
+    pub models_folder: String,
+    /// How many of them are kept, to go back to.
+    pub kept_models: usize,
+    /// Expect a predictor to be alive, and slow the reference down when it foresees a large tracking error.
+    pub prediction: bool,
+    /// Largest share α of the learned residual, 0 to 1. 0 is the baseline alone.
+    pub authority: f64,
+    pub assistance: Assistance,
+    /// Largest residual as a share of a joint's limit of effort or velocity, or, of positions, of the way at that velocity
+    /// in 0.2 s; 0 to 1.
+    pub residual_limit: f64,
+    /// Time in which new weights take over [s].
+    pub fade_time: f64,
+    /// Age of the newest joint states beyond which the controller holds [s].
+    pub joint_states_timeout: f64,
+    /// Silence of learner and predictor beyond which the controller falls back to the baseline [s].
+    pub learner_timeout: f64,
+    pub predictor_timeout: f64,
+    pub constraints: Constraints,
+    pub tick: TickTrigger,
+    /// A controller's model to start with; empty: none.
+    pub model_file: String,
+}
+
+/// When the controller node ticks, and what it then takes for the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TickTrigger {
+    /// At the update rate, on the newest joint states, at the time of the node's clock.
+    #[default]
+    Timer,
+    /// Once for each message of joint states, whatever their rate, at the time of its stamp: what comes out depends on
+    /// the messages alone.
+    JointStates,
+}
+
+/// How much of the authority is used: the way up for a new robot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assistance {
+    /// None: everything is learned, computed and reported, and the command is the baseline's.
+    Shadow,
+    /// Half.
+    Assist,
+    #[default]
+    Full,
+}
+
+impl Assistance {
+    /// The part of the authority that is used.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::Shadow => 0.0,
+            Self::Assist => 0.5,
+            Self::Full => 1.0,
+        }
+    }
+}
+
+/// Tolerances of tracking.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Constraints {
+    /// Largest tracking error of any joint [rad or m] before the learned part is switched off; 0 is no limit.
+    pub trajectory: f64,
+}
+
+impl Default for ControllerConfig {
+    fn default() -> Self {
+        Self {
+            update_rate: 500.0,
+            command_interface: Mode::Effort,
+            command_delay: 0.0,
+            feedforward: Feedforward::Gravity,
+            rotor_inertia: Vec::new(),
+            observer: ObserverConfig::default(),
+            head: HeadConfig::default(),
+            gains: BTreeMap::new(),
+            reference: ReferenceConfig::default(),
+            learning: false,
+            accept_weights: false,
+            models_folder: String::new(),
+            kept_models: 5,
+            prediction: false,
+            authority: 1.0,
+            assistance: Assistance::default(),
+            residual_limit: 0.5,
+            fade_time: 0.2,
+            joint_states_timeout: 0.1,
+            learner_timeout: 2.0,
+            predictor_timeout: 0.5,
+            constraints: Constraints::default(),
+            tick: TickTrigger::default(),
+            model_file: String::new(),
+        }
+    }
+}
+
+impl ControllerConfig {
+    /// What a network need not learn: the feedforward, or, where the head corrects it, all that the description says.
+    pub fn known_feedforward(&self) -> Feedforward {
+        if self.head.enabled && self.head.rigid_body && self.command_interface == Mode::Effort {
+            Feedforward::InverseDynamics
+        } else {
+            self.feedforward
+        }
+    }
+
+    /// Checks ranges; the error names the key, what was found and what is expected.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("update_rate", self.update_rate),
+            ("joint_states_timeout", self.joint_states_timeout),
+            ("learner_timeout", self.learner_timeout),
+            ("predictor_timeout", self.predictor_timeout),
+        ];
+        for (key, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::mismatch(key, value, "a number above 0"));
+            }
+        }
+        for (key, value) in [("authority", self.authority), ("residual_limit", self.residual_limit)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::mismatch(key, value, "a number from 0 to 1"));
+            }
+        }
+        for (key, value) in
+            [("fade_time", self.fade_time), ("constraints.trajectory", self.constraints.trajectory)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::mismatch(key, value, "a number, 0 or above"));
+            }
+        }
+        if !(0.0..=LONGEST_DELAY).contains(&self.command_delay) {
+            return Err(Error::mismatch(
+                "command_delay",
+                self.command_delay,
+                format!("0 to {LONGEST_DELAY} s"),
+            ));
+        }
+        if self.kept_models == 0 {
+            return Err(Error::mismatch("kept_models", 0, "1 or more"));
+        }
+        if let Some(value) = self.rotor_inertia.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
+            return Err(Error::mismatch("rotor_inertia", value, "numbers, 0 or above"));
+        }
+        self.observer.validate(self.update_rate)?;
+        if self.observer.bandwidth > 0.0 && self.command_interface != Mode::Effort {
+            let expected = "0: the observer is one of efforts, and command_interface is not effort";
+            return Err(Error::mismatch("observer.bandwidth", self.observer.bandwidth, expected));
+        }
+        if self.head.enabled { self.head.validate(self.update_rate) } else { Ok(()) }
+    }
+}
