@@ -70,6 +70,24 @@ fn the_head_learns_what_drives_make_of_their_commands() {
 }
 
 #[test]
+fn drives_that_drift_are_followed() {
+    let ends = |controller| {
+        let plant = robot(bad_drives(1));
+        let mut run = ClosedLoop::with_plant(URDF, plant, controller, None).unwrap();
+        run.run(5.0, |_| {}).unwrap();
+        let drift = (1..=20).map(|second| {
+            let gain =
+                bad_drives(1).gain.iter().map(|gain| gain * (1.0 - 0.005 * f64::from(second))).collect();
+            run.plant.set_gain(gain).unwrap();
+            run.rms_by_second(1).unwrap()[0]
+        });
+        drift.skip(5).sum::<f64>()
+    };
+    let ratio = ends(with_head(Mode::Velocity)) / ends(config(Mode::Velocity));
+    assert!(ratio < 0.05, "{ratio}");
+}
+
+#[test]
 fn drives_that_are_ideal_are_left_alone() {
     for interface in INTERFACES {
         let ideal = InnerLoopConfig { lag: 1e-4, dead_time: 0.0, dead_band: 0.0, ..Default::default() };

@@ -39,7 +39,7 @@ pub struct HeadConfig {
 
 impl Default for HeadConfig {
     fn default() -> Self {
-        Self { enabled: false, rigid_body: true, bandwidth: 8.0, memory: 1000.0 }
+        Self { enabled: false, rigid_body: true, bandwidth: 8.0, memory: 1e4 }
     }
 }
 
@@ -245,7 +245,14 @@ impl Head {
         let (regressors, signals) = self.raw.split_at_mut(n * self.size);
         self.model.write(&self.motion, feedforward, regressors, &mut self.described);
         // the feedforward of a drive is that of an ideal one for the reference: here it is one for what was achieved
-        let feedforward = if let Model::Drives(_) = self.model { &self.described } else { feedforward };
+        let feedforward = if let Model::Drives(drives) = &self.model {
+            for (joint, terms) in regressors.chunks_exact_mut(self.size).enumerate() {
+                drives.write_dead_band(joint, command[joint], self.described[joint], terms);
+            }
+            &self.described
+        } else {
+            feedforward
+        };
         let point = &self.motion.point;
         for (joint, signals) in signals.chunks_exact_mut(SIGNALS).enumerate() {
             signals.copy_from_slice(&[
@@ -322,7 +329,11 @@ impl Head {
     ) {
         self.model.write(reference, feedforward, &mut self.regressors, &mut self.described);
         for (j, joint) in self.joints.iter().enumerate() {
-            let x = &self.regressors[j * self.size..][..self.size];
+            let x = &mut self.regressors[j * self.size..][..self.size];
+            if let Model::Drives(drives) = &self.model {
+                let command = self.described[j] + joint.correction(x);
+                drives.write_dead_band(j, command, self.described[j], x);
+            }
             let correction = joint.correction(x);
             self.known[j] = self.described[j] + correction;
             self.shares[j] = joint.shares();
