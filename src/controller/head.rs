@@ -370,7 +370,7 @@ impl Head {
         let regression = &self.joints[joint];
         let [share, network_share] = self.shares[joint];
         HeadReport {
-            share,
+            share: share * regression.trust(),
             network_share,
             unexplained: regression.unexplained(),
             changes: regression.changes(),

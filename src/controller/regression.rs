@@ -17,7 +17,10 @@ const CHANGE_TIME: f64 = 0.06;
 const CHANGE: f64 = 12.0;
 /// Time over which errors are compared with those of former beliefs, s, and the ratio at which one is taken up again.
 const RECENT_TIME: f64 = 0.03;
+const LATEST_TIME: f64 = 0.01;
 const FITS: f64 = 0.1;
+/// Errors of former beliefs count up to so many times what fits, so that it soon shows when one fits again.
+const FITTING: f64 = 4.0;
 /// Beliefs kept, and the time that one must have lasted, s.
 const FORMER: usize = 2;
 const WORTH_KEEPING: f64 = 1.0;
@@ -51,6 +54,8 @@ pub struct Regression {
     settled: f64,
     /// Mean squared error of late.
     recent: f64,
+    /// Mean squares of the last moment of the error, and of the outcome.
+    latest: [f64; 2],
     /// What was believed before the last changes, to be taken up again at once when it fits again: a payload that is set
     /// down, a push that ends (Narendra and Balakrishnan, *Adaptive control using multiple models*, 1997).
     former: [Former; FORMER],
@@ -115,6 +120,7 @@ impl Regression {
             learned: FIRST,
             surprise: 1.0,
             recent: f64::INFINITY,
+            latest: [0.0; 2],
             former: std::array::from_fn(|_| former()),
             settled: 0.0,
             evidence: [0.0; 3],
@@ -178,6 +184,11 @@ impl Regression {
         self.surprise > DOUBTED
     }
 
+    /// Whether what is believed has been learned since a change to something new.
+    fn is_new(&self) -> bool {
+        self.is_lost && !self.is_settled()
+    }
+
     /// Whether there was no change of late.
     pub fn is_settled(&self) -> bool {
         self.settled > WORTH_KEEPING
@@ -202,9 +213,13 @@ impl Regression {
         let surprising = self.surprising(x, error, rests);
         average(&mut self.surprise, surprising, dt / CHANGE_TIME);
         average(&mut self.recent, square, dt / RECENT_TIME);
+        for (mean, value) in self.latest.iter_mut().zip([error, outcome]) {
+            average(mean, value * value, dt / LATEST_TIME);
+        }
         for former in &mut self.former {
             let error = outcome - dot(&former.weights, x);
-            average(&mut former.recent, error * error, dt / RECENT_TIME);
+            let largest = FITTING * AS_EVER * former.usual;
+            average(&mut former.recent, (error * error).min(largest), dt / RECENT_TIME);
         }
         if self.settled <= SETTLING || self.go_back() {
             return false;
@@ -231,7 +246,7 @@ impl Regression {
     /// Goes back to what was believed before a change if that explains the last outcomes as well as ever: much better
     /// than the present belief, or nearly as well as one that is still new.
     fn go_back(&mut self) -> bool {
-        let is_new = self.is_lost && self.settled < WORTH_KEEPING;
+        let is_new = self.is_new();
         if !(is_new || self.is_surprised()) {
             return false;
         }
@@ -262,11 +277,21 @@ impl Regression {
     }
 
     /// The correction for the motion `x`, as far as it is to be trusted: by what it is beside its own uncertainty,
-    /// m²/(m² + σ²).
+    /// m²/(m² + σ²), and by [`Self::trust`].
     pub fn correction(&self, x: &[f64]) -> f64 {
         let mean = dot(&self.weights, x);
         let square = mean * mean;
-        if square > 0.0 { mean * square / (square + self.belief.variance(x)) } else { 0.0 }
+        if square > 0.0 { self.trust() * mean * square / (square + self.belief.variance(x)) } else { 0.0 }
+    }
+
+    /// About a change, what is believed counts by what it explains at this moment: all from a half on. So a push that
+    /// ends leaves no correction behind until it is noticed.
+    pub fn trust(&self) -> f64 {
+        if !(self.is_surprised() || self.is_new()) {
+            return 1.0;
+        }
+        let [error, outcome] = self.latest;
+        (2.0 * (1.0 - error / outcome.max(self.usual))).clamp(0.0, 1.0)
     }
 
     /// Averages the squares of the three kinds of `unexplained` command.
