@@ -41,10 +41,13 @@ test-core:
 test-ros:
 	cargo test --locked --features $(FEATURES)
 
-# Speed of inference and training, to target/report/bench.json; with one thread, as near the control loop.
+# Speed of inference, of training and of the way through ROS 2, to target/report/bench.json; with one thread, as near the
+# control loop.
+bench: export CANDLE_NUM_THREADS = 1
+bench: export RAYON_NUM_THREADS = 1
 bench: setup
-	for bench in inference training; do \
-	  CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 cargo bench --locked --bench $$bench || exit 1; done
+	for bench in inference training round_trip; do \
+	  cargo bench --locked --features ros --bench $$bench || exit 1; done
 
 # Instructions a step, by callgrind: the same on a noisy computer. Needs valgrind.
 bench-instructions: setup

@@ -3,6 +3,8 @@
 //! Every call is timed by itself, and the time of reading the clock is taken off. In each round each contestant makes
 //! a burst of calls, so that a disturbance of the computer meets all of them alike.
 
+#![allow(dead_code)] // each benchmark uses its part
+
 #[path = "../../tests/common/counting_allocator.rs"]
 mod counting_allocator;
 
@@ -16,10 +18,12 @@ use std::time::Instant;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Times of some calls [µs], and the allocations of each where they are known.
+/// Times of some calls [µs], and, where they are known, the allocations of each and what they took of a core [%].
+#[derive(Default)]
 pub struct Burst {
     pub times: Vec<f64>,
     pub allocations: Option<f64>,
+    pub cpu: Option<f64>,
 }
 
 pub struct Contestant<'a> {
@@ -27,6 +31,8 @@ pub struct Contestant<'a> {
     burst: Box<dyn FnMut() -> Result<Burst> + 'a>,
     times: Vec<f64>,
     allocations: Option<f64>,
+    /// Of each burst.
+    cpu: Vec<f64>,
 }
 
 impl<'a> Contestant<'a> {
@@ -53,20 +59,27 @@ impl<'a> Contestant<'a> {
                 (0..calls + calls / 10 + 1).map(|_| once()).skip(calls / 10 + 1).collect();
             let allocations = calls.iter().map(|(_, count)| *count as f64).sum::<f64>() / calls.len() as f64;
             let times = calls.into_iter().map(|(time, _)| time).collect();
-            Ok(Burst { times, allocations: Some(allocations) })
+            Ok(Burst { times, allocations: Some(allocations), cpu: None })
         })
     }
 
     pub fn by_burst(name: &str, burst: impl FnMut() -> Result<Burst> + 'a) -> Self {
-        Self { name: name.into(), burst: Box::new(burst), times: Vec::new(), allocations: None }
+        Self {
+            name: name.into(),
+            burst: Box::new(burst),
+            times: Vec::new(),
+            allocations: None,
+            cpu: Vec::new(),
+        }
     }
 
     fn figures(&mut self) -> Value {
         self.times.sort_by(f64::total_cmp);
         let quantile = |share: f64| self.times[((self.times.len() - 1) as f64 * share).round() as usize];
+        let cpu = (!self.cpu.is_empty()).then(|| self.cpu.iter().sum::<f64>() / self.cpu.len() as f64);
         json!({
             "median": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999), "max": quantile(1.0),
-            "n": self.times.len(), "allocations": self.allocations,
+            "n": self.times.len(), "allocations": self.allocations, "cpu_percent": cpu,
         })
     }
 }
@@ -96,12 +109,13 @@ pub fn race(title: &str, rounds: usize, mut contestants: Vec<Contestant>) -> Res
             let burst = (contestant.burst)()?;
             contestant.times.extend(burst.times);
             contestant.allocations = burst.allocations;
+            contestant.cpu.extend(burst.cpu);
         }
     }
     println!("\n{title}, µs");
     println!(
-        "{:28} {:>9} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9}",
-        "", "median", "p99", "p99.9", "max", "n", "allocs", "ours is"
+        "{:28} {:>9} {:>9} {:>9} {:>9} {:>7} {:>6} {:>6} {:>9}",
+        "", "median", "p99", "p99.9", "max", "n", "allocs", "CPU %", "ours is"
     );
     let (mut all, mut ours) = (Map::new(), None);
     for contestant in &mut contestants {
@@ -109,7 +123,7 @@ pub fn race(title: &str, rounds: usize, mut contestants: Vec<Contestant>) -> Res
         let number = |key: &str| figures[key].as_f64().unwrap_or(f64::NAN);
         let first = *ours.get_or_insert(number("median"));
         println!(
-            "{:28} {:9.2} {:9.2} {:9.2} {:9.2} {:7} {:>6} {:8.3}×",
+            "{:28} {:9.2} {:9.2} {:9.2} {:9.2} {:7} {:>6} {:>6} {:8.3}×",
             contestant.name,
             number("median"),
             number("p99"),
@@ -117,6 +131,7 @@ pub fn race(title: &str, rounds: usize, mut contestants: Vec<Contestant>) -> Res
             number("max"),
             figures["n"],
             figures["allocations"].as_f64().map_or("-".into(), |count| count.to_string()),
+            figures["cpu_percent"].as_f64().map_or("-".into(), |share| format!("{share:.1}")),
             first / number("median"),
         );
         all.insert(contestant.name.clone(), figures);
@@ -168,7 +183,7 @@ impl Python {
         writeln!(self.input, "{rival} {task} {hidden} {calls}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        Ok(Burst { times: serde_json::from_str(&line)?, allocations: None })
+        Ok(Burst { times: serde_json::from_str(&line)?, ..Default::default() })
     }
 }
 

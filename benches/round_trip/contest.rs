@@ -1,0 +1,100 @@
+//! A node and the client that asks it, as processes in a DDS domain of their own.
+
+use crate::client::{Order, Outcome};
+use crate::common::{Burst, Result};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+/// A program with its arguments.
+pub struct Program {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+    /// Where Python finds more packages.
+    pub packages: Option<String>,
+}
+
+/// Ends its processes with it.
+pub struct Contest {
+    nodes: Vec<Child>,
+    client: Child,
+    orders: ChildStdin,
+    outcomes: BufReader<ChildStdout>,
+    /// Requests that were not answered.
+    pub lost: usize,
+}
+
+impl Contest {
+    /// Starts `nodes` in `domain`; what they print goes to files in `folder`.
+    pub fn start(
+        name: &str,
+        nodes: &[Program],
+        domain: u32,
+        folder: &Path,
+        joints: &[String],
+    ) -> Result<Self> {
+        let nodes: Result<Vec<Child>> = nodes
+            .iter()
+            .enumerate()
+            .map(|(index, program)| {
+                let log = File::create(folder.join(format!("{name}-{index}.log")))?;
+                let mut command = Command::new(&program.path);
+                command.args(&program.arguments).stdin(Stdio::null());
+                command.stdout(log.try_clone()?).stderr(log);
+                if let Some(packages) = &program.packages {
+                    command.env("PYTHONPATH", packages);
+                }
+                Ok(in_domain(&mut command, domain).spawn()?)
+            })
+            .collect();
+        let mut client = Command::new(std::env::current_exe()?);
+        client.arg("client").args(joints).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = in_domain(&mut client, domain).spawn()?;
+        let orders = client.stdin.take().ok_or("no input")?;
+        let outcomes = BufReader::new(client.stdout.take().ok_or("no output")?);
+        Ok(Self { nodes: nodes?, client, orders, outcomes, lost: 0 })
+    }
+
+    pub fn burst(&mut self, rate: f64, requests: usize) -> Result<Burst> {
+        let (busy, start) = (self.busy_time()?, Instant::now());
+        writeln!(self.orders, "{}", serde_json::to_string(&Order { rate, requests })?)?;
+        let mut line = String::new();
+        self.outcomes.read_line(&mut line)?;
+        let outcome: Outcome = serde_json::from_str(&line).map_err(|_| "the client has ended")?;
+        self.lost += outcome.lost;
+        if outcome.times.is_empty() {
+            return Err("no request was answered".into());
+        }
+        let cpu = 100.0 * (self.busy_time()? - busy) / start.elapsed().as_secs_f64();
+        Ok(Burst { times: outcome.times, cpu: Some(cpu), ..Default::default() })
+    }
+
+    /// Time that the threads of the nodes have computed [s].
+    fn busy_time(&self) -> Result<f64> {
+        let mut total = 0.0;
+        for node in &self.nodes {
+            for task in std::fs::read_dir(format!("/proc/{}/task", node.id()))? {
+                // A thread may end meanwhile.
+                let schedule = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+                let nanoseconds = schedule.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+                total += nanoseconds.unwrap_or(0.0) * 1e-9;
+            }
+        }
+        Ok(total)
+    }
+}
+
+impl Drop for Contest {
+    fn drop(&mut self) {
+        for child in self.nodes.iter_mut().chain([&mut self.client]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn in_domain(command: &mut Command, domain: u32) -> &mut Command {
+    command.env("ROS_DOMAIN_ID", domain.to_string()).env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+}
