@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// After weights were given back, a learner's are not taken for this time: its next ones are much like the last [s].
 const PAUSE: f64 = 5.0;
+/// Signals, weights and reports are looked at no less often than this, whether messages come or not [s].
+const LONGEST_WAIT: f64 = 0.01;
 /// A tick later than this many periods after the one before counts as a missed deadline.
 const MISSED: f64 = 2.0;
 
@@ -187,9 +189,15 @@ impl ControllerNode {
         1.0 / self.control.config().update_rate
     }
 
+    /// How long to wait for messages: until a tick is due without one.
     fn time_to_next_tick(&self) -> Duration {
-        let latest = self.last_tick.map(|last| last + Duration::from_secs_f64(MISSED * self.period()));
-        latest.map_or(Duration::from_millis(2), |latest| latest.saturating_duration_since(Instant::now()))
+        let Some(last) = self.last_tick else { return Duration::from_millis(2) };
+        let mut left = MISSED * self.period() - last.elapsed().as_secs_f64();
+        let config = self.control.config();
+        if let (TickTrigger::JointStates, Some(arrival)) = (config.tick, self.arrival) {
+            left = left.max(config.joint_states_timeout - arrival.elapsed().as_secs_f64());
+        }
+        Duration::from_secs_f64(left.clamp(0.0, LONGEST_WAIT))
     }
 
     fn read_joint_states(&mut self) -> Result<()> {
