@@ -13,7 +13,9 @@ mod rollback;
 mod verdict;
 
 pub(crate) use authority::Authority;
-pub use config::{Assistance, Constraints, ControllerConfig, TickTrigger};
+pub use config::{
+    Assistance, Constraints, ControllerConfig, QosConfig, RealTimeConfig, Reliability, TickTrigger,
+};
 pub use governor::Governor;
 pub use motion::{Motion, ReferenceConfig};
 pub use rollback::{RollbackMonitor, RollbackReason};

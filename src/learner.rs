@@ -15,7 +15,7 @@ mod replay;
 mod sample;
 mod trainer;
 
-pub use config::{LONGEST_DELAY, LearnerConfig, Rule};
+pub use config::{LONGEST_DELAY, LearnerConfig, MOST_CPUS, Rule};
 pub use gate::Scores;
 pub use sample::Sample;
 pub use trainer::{Learner, Progress, Weights};

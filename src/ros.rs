@@ -1,7 +1,8 @@
 //! The ROS 2 shell: the only module that names r2r. One file a node; everything they compute is in the core.
 //!
 //! Each node is one thread that spins, drains its topics and does its work ([`shell::Shell`]). tokio runs what
-//! may wait (parameter services, signals) on a second thread and hands it over through channels.
+//! may wait (parameter services, signals) on a second thread and hands it over through channels. The controller waits for
+//! joint states alone ([`direct`]); its node spins on a third.
 
 pub mod base_controller;
 pub mod base_predictor;
@@ -9,12 +10,14 @@ pub mod base_predictor;
 pub mod base_simulator;
 pub(crate) mod convert;
 pub mod controller;
+mod direct;
 pub mod learner;
 mod librarian;
 mod parameters;
 pub(crate) mod planar;
 pub mod play;
 pub mod predictor;
+mod realtime;
 pub(crate) mod shell;
 #[cfg(feature = "sim")]
 pub mod simulator;

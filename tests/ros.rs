@@ -7,6 +7,8 @@
 #[path = "ros/base.rs"]
 mod base;
 mod common;
+#[path = "ros/realtime.rs"]
+mod realtime;
 #[path = "ros/replay.rs"]
 mod replay;
 #[path = "ros/world.rs"]
@@ -577,6 +579,10 @@ fn bad_parameters_end_a_node_with_one_line_that_says_what_is_wrong() {
         ),
         ("controller", "authority: 1.5", vec!["authority", "found 1.5", "expected a number from 0 to 1"]),
         ("controller", "authorty: 0.5", vec!["authorty", "expected", "authority"]),
+        ("controller", "realtime: {priority: 100}", vec!["realtime.priority", "found 100", "0 to 99"]),
+        ("controller", "realtime: {cpus: [1024]}", vec!["realtime.cpus", "found 1024", "below 1024"]),
+        ("controller", "qos: {commands: often}", vec!["controller.qos.commands", "often", "best_effort"]),
+        ("learner", "niceness: 20", vec!["niceness", "found 20", "0 to 19"]),
         ("learner", "rule: guess", vec!["learner.rule", "guess", "inverse_model"]),
         ("learner", "hidden: [0]", vec!["hidden", "found 0", "1 to 1024"]),
         ("predictor", "dt: -1.0", vec!["dt", "found -1", "above 0"]),

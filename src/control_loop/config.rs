@@ -4,7 +4,7 @@ use crate::command::Mode;
 use crate::control_loop::ReferenceConfig;
 use crate::controller::{Feedforward, Gains, HeadConfig, ObserverConfig};
 use crate::error::{Error, Result};
-use crate::learner::LONGEST_DELAY;
+use crate::learner::{LONGEST_DELAY, MOST_CPUS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -55,6 +55,8 @@ pub struct ControllerConfig {
     pub predictor_timeout: f64,
     pub constraints: Constraints,
     pub tick: TickTrigger,
+    pub qos: QosConfig,
+    pub realtime: RealTimeConfig,
     /// A controller's model to start with; empty: none.
     pub model_file: String,
 }
@@ -69,6 +71,59 @@ pub enum TickTrigger {
     /// Once for each message of joint states, whatever their rate, at the time of its stamp: what comes out depends on
     /// the messages alone.
     JointStates,
+}
+
+/// What the middleware does when a message gets lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reliability {
+    /// Nothing: the next one is newer.
+    BestEffort,
+    /// It is sent again.
+    Reliable,
+}
+
+/// Reliability of the two topics of the loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QosConfig {
+    pub joint_states: Reliability,
+    /// Reliable ones are understood by subscribers of both kinds.
+    pub commands: Reliability,
+}
+
+impl Default for QosConfig {
+    fn default() -> Self {
+        Self { joint_states: Reliability::BestEffort, commands: Reliability::Reliable }
+    }
+}
+
+/// What the node asks of the operating system for the thread that ticks; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RealTimeConfig {
+    /// Of SCHED_FIFO, 1 to 99, for the thread that ticks and those of the middleware that bring it joint states; 0: none.
+    pub priority: u8,
+    /// CPUs of the thread that ticks; empty: any.
+    pub cpus: Vec<usize>,
+    /// Keep all memory of the process from being swapped out or reclaimed.
+    pub lock_memory: bool,
+    /// Wait for joint states awake: sooner, at the price of a core.
+    pub dedicated_core: bool,
+}
+
+impl RealTimeConfig {
+    fn validate(&self) -> Result<()> {
+        if self.priority > 99 {
+            return Err(Error::mismatch("realtime.priority", self.priority, "0 to 99"));
+        }
+        match self.cpus.iter().find(|cpu| **cpu >= MOST_CPUS) {
+            Some(cpu) => {
+                Err(Error::mismatch("realtime.cpus", cpu, format!("numbers of CPUs, below {MOST_CPUS}")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// How much of the authority is used: the way up for a new robot.
@@ -128,6 +183,8 @@ impl Default for ControllerConfig {
             predictor_timeout: 0.5,
             constraints: Constraints::default(),
             tick: TickTrigger::default(),
+            qos: QosConfig::default(),
+            realtime: RealTimeConfig::default(),
             model_file: String::new(),
         }
     }
@@ -181,6 +238,7 @@ impl ControllerConfig {
         if let Some(value) = self.rotor_inertia.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
             return Err(Error::mismatch("rotor_inertia", value, "numbers, 0 or above"));
         }
+        self.realtime.validate()?;
         self.observer.validate(self.update_rate)?;
         if self.observer.bandwidth > 0.0 && self.command_interface != Mode::Effort {
             let expected = "0: the observer is one of efforts, and command_interface is not effort";

@@ -51,6 +51,10 @@ pub struct LearnerConfig {
     /// 0.7/ω of a feedback loop of natural frequency ω.
     pub feedback_lag: f64,
     pub seed: u64,
+    /// How far the training thread gives way to other threads, 0 to 19.
+    pub niceness: u8,
+    /// CPUs of the training thread; empty: any.
+    pub cpus: Vec<usize>,
 }
 
 impl Default for LearnerConfig {
@@ -71,6 +75,8 @@ impl Default for LearnerConfig {
             command_delay: 0.0,
             feedback_lag: 0.04,
             seed: 1,
+            niceness: 0,
+            cpus: Vec::new(),
         }
     }
 }
@@ -101,6 +107,12 @@ impl LearnerConfig {
                 return Err(Error::mismatch(key, value, format!("0 to {LONGEST_DELAY} s")));
             }
         }
+        if self.niceness > 19 {
+            return Err(Error::mismatch("niceness", self.niceness, "0 to 19"));
+        }
+        if let Some(cpu) = self.cpus.iter().find(|cpu| **cpu >= MOST_CPUS) {
+            return Err(Error::mismatch("cpus", cpu, format!("numbers of CPUs, below {MOST_CPUS}")));
+        }
         match self.hidden.iter().find(|units| !(1..=LARGEST_LAYER).contains(*units)) {
             Some(units) => {
                 Err(Error::mismatch("hidden", units, format!("layers of 1 to {LARGEST_LAYER} units")))
@@ -110,6 +122,8 @@ impl LearnerConfig {
     }
 }
 
+/// As many CPUs as Linux can tell apart.
+pub const MOST_CPUS: usize = 1024;
 /// More units than this do not fit a control loop.
 const LARGEST_LAYER: usize = 1024;
 /// Beyond this a loop is not controlled by feedback [s].

@@ -1,8 +1,9 @@
 //! The controller node: joint states in, commands out, a tick for each fresh measurement.
 //!
 //! A tick follows the arrival of joint states, at most `update_rate` times a second, or, with `tick: joint_states`, once
-//! for each message; when none arrive, ticks go on by the clock so that the loop notices and holds. Weights are checked on
-//! a thread of their own.
+//! for each message; when none arrive, ticks go on by the clock so that the loop notices and holds. The thread that ticks
+//! waits for joint states alone; all else arrives on the thread that spins the node and is looked at after a tick. Weights
+//! are checked on a third.
 
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, TickTrigger, Verdict};
@@ -12,9 +13,13 @@ use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
 use crate::reference::Reference;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
+use crate::ros::direct::{DirectSubscription, Waiting};
 use crate::ros::librarian::{Event, Librarian};
 use crate::ros::parameters::Validate;
-use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
+use crate::ros::realtime::{keep_to_cpus, take_priority};
+use crate::ros::shell::{
+    Aside, Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos, with_reliability,
+};
 use crate::ros::timing::Timing;
 use crate::state::Stamp;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
@@ -49,7 +54,8 @@ pub fn run() -> Result<()> {
 }
 
 struct ControllerNode {
-    shell: Shell<ControllerConfig>,
+    shell: Shell<ControllerConfig, Aside>,
+    joint_states: DirectSubscription<JointState>,
     control: ControlLoop,
     reader: JointStateReader,
     inputs: Inputs,
@@ -82,7 +88,6 @@ struct ControllerNode {
 }
 
 struct Inputs {
-    joint_states: Subscription<JointState>,
     joint_trajectory: Subscription<JointTrajectory>,
     prediction: Subscription<JointTrajectory>,
     weights: Subscription<UInt8MultiArray>,
@@ -107,7 +112,6 @@ impl ControllerNode {
         let (config, robot) = (control.config(), control.robot());
         let robot_joints = robot.degrees_of_freedom();
         let inputs = Inputs {
-            joint_states: shell.subscribe("joint_states", joint_states_qos(config.tick))?,
             joint_trajectory: shell.subscribe("~/joint_trajectory", reliable_qos(1))?,
             prediction: shell.subscribe("predictor/predicted_trajectory", sensor_qos())?,
             weights: shell.subscribe("learner/weights", reliable_qos(1))?,
@@ -118,7 +122,10 @@ impl ControllerNode {
             enable_learning: shell.service("~/enable_learning")?,
         };
         let outputs = Outputs {
-            commands: shell.publisher(&config.command_interface.topic(), reliable_qos(1))?,
+            commands: shell.publisher(
+                &config.command_interface.topic(),
+                with_reliability(reliable_qos(1), config.qos.commands),
+            )?,
             sample: shell.publisher("~/learning_sample", reliable_qos(10))?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
             model_info: shell.publisher("~/model_info", latched_qos())?,
@@ -134,9 +141,19 @@ impl ControllerNode {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             outputs.model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
         }
+        let weights = Librarian::spawn(config, robot.clone());
+        let shell = shell.spin_aside()?;
+        // What takes the priority and the CPUs over are the threads that are started afterwards: those of the middleware
+        // that bring joint states shall have the priority, but not wait for a CPU that this thread may keep busy.
+        let mut refused = take_priority(&config.realtime);
+        let waiting = if config.realtime.dedicated_core { Waiting::Awake } else { Waiting::Asleep };
+        let joint_states = shell.subscribe_direct("joint_states", joint_states_qos(config), waiting)?;
+        refused.extend(keep_to_cpus("realtime.cpus", &config.realtime.cpus));
+        refused.iter().for_each(|refusal| shell.warn(refusal));
         Ok(Self {
+            joint_states,
             reader: JointStateReader::new(robot),
-            weights: Librarian::spawn(config, robot.clone()),
+            weights,
             saving: Vec::new(),
             rolling_back: Vec::new(),
             earlier: None,
@@ -164,13 +181,14 @@ impl ControllerNode {
 
     fn run(mut self) -> Result<()> {
         while !self.shell.stopped() {
-            self.shell.node.spin_once(self.time_to_next_tick());
+            self.joint_states.wait(self.time_to_next_tick())?;
             self.read_joint_states()?;
             if self.tick_is_due() {
                 self.tick(self.now())?;
             }
             self.read_slow_inputs()?;
             self.report();
+            self.shell.node.check()?;
         }
         self.control.safe_command(&mut self.command);
         self.publish_command()?;
@@ -200,8 +218,9 @@ impl ControllerNode {
         Duration::from_secs_f64(left.clamp(0.0, LONGEST_WAIT))
     }
 
+    /// Reads what has come, up to the first message that makes a tick, so that the slow inputs are not kept waiting.
     fn read_joint_states(&mut self) -> Result<()> {
-        while let Some(message) = self.inputs.joint_states.take() {
+        while let Some(message) = self.joint_states.take() {
             let mut stamp = time_to_stamp(&message.header.stamp);
             if stamp == Stamp::default() {
                 if self.control.config().tick == TickTrigger::JointStates {
@@ -216,7 +235,7 @@ impl ControllerNode {
                     self.arrival = Some(Instant::now());
                     self.rejected = None;
                     if self.control.config().tick == TickTrigger::JointStates {
-                        self.tick(stamp)?;
+                        return self.tick(stamp);
                     }
                 }
                 Err(Rejection::OtherDevice) if self.reader.state().is_none() => {
@@ -560,11 +579,12 @@ impl ControllerNode {
 }
 
 /// Where each message counts, some may wait.
-fn joint_states_qos(tick: TickTrigger) -> QosProfile {
-    match tick {
-        TickTrigger::Timer => sensor_qos(),
-        TickTrigger::JointStates => sensor_qos().keep_last(100),
-    }
+fn joint_states_qos(config: &ControllerConfig) -> QosProfile {
+    let depth = match config.tick {
+        TickTrigger::Timer => 1,
+        TickTrigger::JointStates => 100,
+    };
+    with_reliability(sensor_qos().keep_last(depth), config.qos.joint_states)
 }
 
 /// The card of the weights in use, with where they are from and why they are used.

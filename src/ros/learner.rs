@@ -5,6 +5,7 @@ use crate::learner::{Learner, LearnerConfig, Progress, Sample, Weights};
 use crate::robot::Robot;
 use crate::ros::convert::message_to_sample;
 use crate::ros::parameters::Validate;
+use crate::ros::realtime::give_way;
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
@@ -43,10 +44,18 @@ pub fn run() -> Result<()> {
         frozen: frozen.clone(),
         learner,
     };
+    let config = shell.config();
     shell.info(&format!("learns for {:?} by the rule {:?}", robot.joints, shell.config().rule));
     let (to_trainer, inbox) = mpsc::channel();
     let (to_node, progress) = mpsc::channel();
-    let thread = std::thread::spawn(move || trainer.run(&inbox, &to_node));
+    let (to_warn, refusals) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // The node reads them as long as it lives.
+        give_way(&config).into_iter().for_each(|refusal| drop(to_warn.send(refusal)));
+        drop(to_warn);
+        trainer.run(&inbox, &to_node)
+    });
+    refusals.iter().for_each(|refusal| shell.warn(&refusal));
     let mut newest = Progress::default();
     let mut doubted = None;
     let mut diagnostics_due = Every::new(1.0);

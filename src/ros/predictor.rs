@@ -7,8 +7,9 @@ use crate::nn::checkpoint::Card;
 use crate::predictor::{LstmPredictor, Observation, Predictor, PredictorParameters, RealisedError};
 use crate::robot::Robot;
 use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
+use crate::ros::direct::{DirectSubscription, Waiting};
 use crate::ros::parameters::Validate;
-use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
+use crate::ros::shell::{Aside, Every, Shell, reliable_qos, sensor_qos};
 use crate::state::Stamp;
 use crate::trajectory::{Horizon, Trajectory};
 use r2r::Publisher;
@@ -18,6 +19,12 @@ use r2r::std_msgs::msg::Float64MultiArray;
 use r2r::trajectory_msgs::msg::JointTrajectory;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// Time between looks at the joint states, as a share of that between predictions, and at most [s].
+const PAUSE: f64 = 0.2;
+const LONGEST_PAUSE: f64 = 0.004;
+/// Joint states that may come meanwhile: those of 20 kHz.
+const BACKLOG: usize = 100;
 
 impl Validate for PredictorParameters {
     const LIVE: &'static [&'static str] = &[];
@@ -53,12 +60,15 @@ pub fn run() -> Result<()> {
 }
 
 struct PredictorNode {
-    shell: Shell<PredictorParameters>,
+    shell: Shell<PredictorParameters, Aside>,
     reader: JointStateReader,
     predictor: LstmPredictor,
     prediction: Trajectory,
     realised: RealisedError,
-    joint_states: Subscription<JointState>,
+    joint_states: DirectSubscription<JointState>,
+    /// Between looks at the joint states. Whoever waits for them to control the robot so has the computer to itself when
+    /// they arrive. None where they have no stamps, and the time of arrival counts.
+    pause: Option<Duration>,
     trajectory: Publisher<JointTrajectory>,
     trajectory_message: JointTrajectory,
     stddev: Publisher<Float64MultiArray>,
@@ -88,7 +98,12 @@ impl PredictorNode {
             predictor,
             prediction: Trajectory::new(horizon, joints),
             realised: RealisedError::new(horizon, joints),
-            joint_states: shell.subscribe("joint_states", sensor_qos())?,
+            joint_states: shell.subscribe_direct(
+                "joint_states",
+                sensor_qos().keep_last(BACKLOG),
+                Waiting::Asleep,
+            )?,
+            pause: Some(Duration::from_secs_f64((PAUSE / shell.config().publish_rate).min(LONGEST_PAUSE))),
             trajectory: shell.publisher("~/predicted_trajectory", reliable_qos(1))?,
             trajectory_message: JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() },
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
@@ -101,13 +116,17 @@ impl PredictorNode {
             restarts: 0,
             slow_topics_due: Every::new(1.0),
             publish_due: Every::new(shell.config().publish_rate),
-            shell,
+            shell: shell.spin_aside()?,
         })
     }
 
     fn run(mut self) -> Result<()> {
         while !self.shell.stopped() {
-            self.shell.node.spin_once(Duration::from_millis(10));
+            match self.pause {
+                Some(pause) => std::thread::sleep(pause),
+                None => self.joint_states.wait(Duration::from_millis(10))?,
+            }
+            self.shell.node.check()?;
             self.observe();
             self.publish()?;
             self.predictor.prepare();
@@ -120,10 +139,12 @@ impl PredictorNode {
     }
 
     fn observe(&mut self) {
-        while let Some(message) = self.joint_states.take() {
+        for _ in 0..BACKLOG {
+            let Some(message) = self.joint_states.take() else { return };
             let mut stamp = time_to_stamp(&message.header.stamp);
             if stamp == Stamp::default() {
                 stamp = self.shell.now();
+                self.pause = None;
             }
             match self.reader.read(stamp, &message.name, &message.position, &message.velocity) {
                 Ok(state) => {
@@ -156,7 +177,7 @@ impl PredictorNode {
         }
     }
 
-    /// Predicts from each new measurement to keep the score, and publishes at the configured rate.
+    /// Predicts from the newest measurement to keep the score, and publishes at the configured rate.
     fn publish(&mut self) -> Result<()> {
         let Some(state) = self.reader.state() else { return Ok(()) };
         if self.predicted == Some(state.stamp) || !self.predictor.predict(&mut self.prediction) {

@@ -1,7 +1,9 @@
 //! What all nodes share: creation, parameters, clock, log, diagnostics, signals and the drained subscriptions.
 
+use crate::control_loop::Reliability;
 use crate::error::{Error, Result};
 use crate::ros::convert::stamp_to_time;
+use crate::ros::direct::{DirectSubscription, Owner, Waiting};
 use crate::ros::parameters::{Parameters, Validate};
 use crate::state::Stamp;
 use futures::{FutureExt, Stream, StreamExt};
@@ -14,6 +16,7 @@ use serde::de::DeserializeOwned;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Newest first matters more than every one: a late sample is worth nothing.
@@ -29,6 +32,14 @@ pub fn reliable_qos(depth: usize) -> QosProfile {
 /// For what a late subscriber must still learn: the robot description, the model in use.
 pub fn latched_qos() -> QosProfile {
     QosProfile::default().durability(DurabilityPolicy::TransientLocal).keep_last(1)
+}
+
+/// The same, with the reliability that is set.
+pub fn with_reliability(qos: QosProfile, reliability: Reliability) -> QosProfile {
+    qos.reliability(match reliability {
+        Reliability::BestEffort => ReliabilityPolicy::BestEffort,
+        Reliability::Reliable => ReliabilityPolicy::Reliable,
+    })
 }
 
 /// A subscription that is emptied after each spin: r2r holds ten messages and drops the newest beyond that.
@@ -53,9 +64,9 @@ pub fn drained<M: 'static>(
     Ok(Subscription(Box::new(stream?)))
 }
 
-/// A node with its parameters as a `T`.
-pub struct Shell<T> {
-    pub node: Node,
+/// A node with its parameters as a `T`; `N` is the node where its owner spins it, or an [`Aside`].
+pub struct Shell<T, N = Node> {
+    pub node: N,
     /// Name of the logger and of the node in diagnostics: without and with its namespace.
     name: String,
     full_name: String,
@@ -66,7 +77,46 @@ pub struct Shell<T> {
     rosout: Publisher<Log>,
     diagnostics: Publisher<DiagnosticArray>,
     /// Runs parameter services and signal handling; dropped last.
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A node that spins on a thread of its own, which ends with it.
+pub struct Aside {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Aside {
+    fn new(mut node: Node) -> Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = ended.clone();
+        let spin = move || {
+            while !end.load(Ordering::Acquire) {
+                node.spin_once(Duration::from_millis(20));
+            }
+        };
+        let thread = std::thread::Builder::new().name("node".into()).spawn(spin);
+        Ok(Self {
+            ended,
+            thread: Some(thread.map_err(|error| Error::Ros(format!("node's thread: {error}")))?),
+        })
+    }
+
+    /// An error if it spins no more.
+    pub fn check(&self) -> Result<()> {
+        match &self.thread {
+            Some(thread) if thread.is_finished() => Err(Error::Ros("the node's thread panicked".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // If it panicked, that has been printed.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<T> {
@@ -105,10 +155,74 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
             parameters,
             parameters_changed,
             stop,
-            _runtime: runtime,
+            runtime,
         })
     }
 
+    pub fn subscribe<M: WrappedTypesupport + 'static>(
+        &mut self,
+        topic: &str,
+        qos: QosProfile,
+    ) -> Result<Subscription<M>> {
+        drained(self.node.subscribe(topic, qos))
+    }
+
+    pub fn publisher<M: WrappedTypesupport>(&mut self, topic: &str, qos: QosProfile) -> Result<Publisher<M>> {
+        Ok(self.node.create_publisher(topic, qos)?)
+    }
+
+    /// A service whose requests are taken like messages.
+    pub fn service<S: r2r::WrappedServiceTypeSupport + 'static>(
+        &mut self,
+        name: &str,
+    ) -> Result<Subscription<r2r::ServiceRequest<S>>> {
+        drained(self.node.create_service::<S>(name, QosProfile::services_default()))
+    }
+
+    /// The robot description: the file that the parameter `urdf` names, if any.
+    pub fn urdf_file(&self) -> Result<Option<String>> {
+        let path = self.node.get_parameter::<Option<String>>("urdf")?.filter(|path| !path.is_empty());
+        let named = |path: &String| format!("{path} (parameter 'urdf' of node '{}')", self.name);
+        path.map(|path| std::fs::read_to_string(&path).map_err(Error::io(named(&path)))).transpose()
+    }
+
+    /// The robot description from the parameter `urdf`, or else from the latched topic robot_description, which is
+    /// waited for. `None` when the node was stopped first.
+    pub fn robot_description(&mut self) -> Result<Option<String>> {
+        if let Some(description) = self.urdf_file()? {
+            return Ok(Some(description));
+        }
+        let mut description: Subscription<r2r::std_msgs::msg::String> =
+            self.subscribe("robot_description", latched_qos())?;
+        self.info("waiting for the topic robot_description");
+        while !self.stopped() {
+            self.node.spin_once(Duration::from_millis(20));
+            if let Some(message) = description.newest() {
+                return Ok(Some(message.data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the node spin on a thread of its own: what its subscriptions and services receive is there to be drained, and
+    /// its owner waits for something else.
+    pub fn spin_aside(self) -> Result<Shell<T, Aside>> {
+        Ok(Shell {
+            node: Aside::new(self.node)?,
+            name: self.name,
+            full_name: self.full_name,
+            parameters: self.parameters,
+            parameters_changed: self.parameters_changed,
+            stop: self.stop,
+            clock: self.clock,
+            rosout: self.rosout,
+            diagnostics: self.diagnostics,
+            runtime: self.runtime,
+        })
+    }
+}
+
+impl<T: Validate + Serialize + DeserializeOwned + Clone, N> Shell<T, N> {
     /// The parameters as they are now.
     pub fn config(&self) -> T {
         self.parameters.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).config().clone()
@@ -136,24 +250,17 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
         Stamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
     }
 
-    pub fn subscribe<M: WrappedTypesupport + 'static>(
-        &mut self,
+    /// A subscription that its owner waits for by itself, whether the node spins or not.
+    pub fn subscribe_direct<M: WrappedTypesupport>(
+        &self,
         topic: &str,
         qos: QosProfile,
-    ) -> Result<Subscription<M>> {
-        drained(self.node.subscribe(topic, qos))
-    }
-
-    pub fn publisher<M: WrappedTypesupport>(&mut self, topic: &str, qos: QosProfile) -> Result<Publisher<M>> {
-        Ok(self.node.create_publisher(topic, qos)?)
-    }
-
-    /// A service whose requests are taken like messages.
-    pub fn service<S: r2r::WrappedServiceTypeSupport + 'static>(
-        &mut self,
-        name: &str,
-    ) -> Result<Subscription<r2r::ServiceRequest<S>>> {
-        drained(self.node.create_service::<S>(name, QosProfile::services_default()))
+        waiting: Waiting,
+    ) -> Result<DirectSubscription<M>> {
+        let namespace = self.full_name.strip_suffix(&self.name).unwrap_or_default();
+        let namespace = if namespace.len() > 1 { namespace.trim_end_matches('/') } else { "/" };
+        let owner = Owner { name: &self.name, namespace };
+        DirectSubscription::new(&owner, topic, qos, waiting)
     }
 
     pub fn info(&self, text: &str) {
@@ -193,31 +300,6 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
         array.header.stamp = stamp_to_time(self.now());
         // Diagnostics are advisory: the next one comes in a second.
         let _ = self.diagnostics.publish(&array);
-    }
-
-    /// The robot description: the file that the parameter `urdf` names, if any.
-    pub fn urdf_file(&self) -> Result<Option<String>> {
-        let path = self.node.get_parameter::<Option<String>>("urdf")?.filter(|path| !path.is_empty());
-        let named = |path: &String| format!("{path} (parameter 'urdf' of node '{}')", self.name);
-        path.map(|path| std::fs::read_to_string(&path).map_err(Error::io(named(&path)))).transpose()
-    }
-
-    /// The robot description from the parameter `urdf`, or else from the latched topic robot_description, which is
-    /// waited for. `None` when the node was stopped first.
-    pub fn robot_description(&mut self) -> Result<Option<String>> {
-        if let Some(description) = self.urdf_file()? {
-            return Ok(Some(description));
-        }
-        let mut description: Subscription<r2r::std_msgs::msg::String> =
-            self.subscribe("robot_description", latched_qos())?;
-        self.info("waiting for the topic robot_description");
-        while !self.stopped() {
-            self.node.spin_once(Duration::from_millis(20));
-            if let Some(message) = description.newest() {
-                return Ok(Some(message.data));
-            }
-        }
-        Ok(None)
     }
 }
 
