@@ -6,7 +6,7 @@ SHELL := /bin/bash
 FEATURES := ros,sim
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo demo-base test setup lint test-files test-core test-ros bench bench-rivals bench-instructions
+.PHONY: demo demo-base test setup lint test-files test-core test-ros bench bench-rivals bench-instructions soak
 
 demo: setup
 	cargo build --locked --features $(FEATURES)
@@ -46,8 +46,12 @@ test-ros:
 bench: export CANDLE_NUM_THREADS = 1
 bench: export RAYON_NUM_THREADS = 1
 bench: setup
-	for bench in inference training round_trip; do \
-	  cargo bench --locked --features ros --bench $$bench || exit 1; done
+	for bench in inference training tick round_trip; do \
+	  cargo bench --locked --features $(FEATURES) --bench $$bench || exit 1; done
+
+# Controller, predictor and learner for ten minutes at 1 kHz; ARGS="MINUTES RATE" for others. To target/report/soak.json.
+soak: setup
+	cargo bench --locked --features $(FEATURES) --bench soak -- $(ARGS)
 
 # Instructions a step, by callgrind: the same on a noisy computer. Needs valgrind.
 bench-instructions: setup

@@ -12,80 +12,26 @@ mod client;
 mod common;
 #[path = "round_trip/contest.rs"]
 mod contest;
+#[path = "common/models.rs"]
+mod models;
+#[path = "round_trip/ours.rs"]
+mod ours;
 
-use candle_core::{DType, Device, Tensor};
-use common::{Contestant, Result, check_threads, race, report};
-use contest::{Contest, Program};
-use learned_control::nn::checkpoint::{Card, ModelKind, Tensors, save};
-use learned_control::nn::mlp::MlpConfig;
-use learned_control::predictor::{PredictorConfig, PredictorModel};
+use client::{Order, Outcome};
+use common::{Burst, Contestant, Result, check_threads, race, report};
+use contest::{Contest, Program, first_domain, folder};
 use learned_control::robot::Robot;
+use ours::{Models, controller, predictor};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
-const RATES: [u32; 3] = [100, 500, 1000];
+/// Hz
+const RATES: [f64; 3] = [100.0, 500.0, 1000.0];
 /// Length of a burst [s].
 const BURST: f64 = 1.0;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The files that our nodes load.
-struct Models {
-    residual: PathBuf,
-    predictor: PathBuf,
-}
-
-impl Models {
-    fn write(robot: &Robot, folder: &Path) -> Result<Self> {
-        let models = Self {
-            residual: folder.join("residual.safetensors"),
-            predictor: folder.join("predictor.safetensors"),
-        };
-        let network = MlpConfig { inputs: 28, hidden: vec![128, 128], outputs: 7 };
-        let variables = network.initial_variables(1, DType::F32)?;
-        let mut tensors: Tensors =
-            variables.into_iter().map(|(name, variable)| (name, variable.as_detached_tensor())).collect();
-        // As after training: the last layer of a new network is zero.
-        tensors.insert("layers.2.weight".into(), Tensor::randn(0f32, 0.1, (7, 128), &Device::Cpu)?);
-        tensors.insert("output_scale".into(), Tensor::ones(7, DType::F32, &Device::Cpu)?);
-        save(&models.residual, &Card::new(ModelKind::Controller, robot, 0.002, &network)?, &tensors)?;
-        let config = PredictorConfig { hidden: 64, layers: 2, ..Default::default() };
-        let model = PredictorModel::untrained(&robot.joints, 0.01, config, &[1.0; 7])?;
-        let (mut card, tensors) = model.to_checkpoint(Default::default(), "")?;
-        card.describe(robot)?;
-        save(&models.predictor, &card, &tensors)?;
-        Ok(models)
-    }
-}
-
-fn ours(executable: &str, arguments: &str) -> Program {
-    let shared = format!(
-        "--ros-args --params-file {} -p urdf:={} {arguments}",
-        root().join("config/arm.yaml").display(),
-        root().join("urdf/arm.urdf").display()
-    );
-    let arguments = shared.split_whitespace().map(str::to_owned).collect();
-    Program { path: executable.into(), arguments, packages: None }
-}
-
-/// With a command for each message, the head, the network, and neither tolerance nor timeout: while others have their
-/// bursts it shall wait, and the measured motion is not the reference's.
-fn controller(models: &Models, rate: u32) -> Program {
-    let arguments = format!(
-        "-p update_rate:={rate}.0 -p tick:=joint_states -p head.enabled:=true -p model_file:={} \
-         -p prediction:=false -p constraints.trajectory:=0.0 -p joint_states_timeout:=1000.0",
-        models.residual.display()
-    );
-    ours(env!("CARGO_BIN_EXE_controller"), &arguments)
-}
-
-fn predictor(models: &Models) -> Program {
-    ours(env!("CARGO_BIN_EXE_predictor"), &format!("-p model_file:={}", models.predictor.display()))
-}
 
 fn echo() -> Result<Program> {
     Ok(Program { path: std::env::current_exe()?, arguments: vec!["echo".into()], packages: None })
@@ -107,7 +53,8 @@ fn rclpy(kind: &str) -> Result<Option<Program>> {
             packages = packages.map(|packages| format!("{packages}:{more}"));
         }
     }
-    let script = root().join("benches/rivals/round_trip.py").display().to_string();
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rivals/round_trip.py").display().to_string();
     let mut check = Command::new(&path);
     check.args([&script, kind, "--check"]);
     if let Some(packages) = &packages {
@@ -117,10 +64,32 @@ fn rclpy(kind: &str) -> Result<Option<Program>> {
     Ok(runs.then(|| Program { path, arguments: vec![script, kind.into()], packages }))
 }
 
-fn measure(rate: u32, seconds: f64, robot: &Robot, models: &Models, folder: &Path) -> Result<Value> {
+/// A contest with what was lost in it.
+struct Entry {
+    name: &'static str,
+    contest: Contest,
+    lost: usize,
+}
+
+impl Entry {
+    fn burst(&mut self, rate: f64) -> Result<Burst> {
+        let (busy, start) = (self.contest.busy_time()?, Instant::now());
+        let outcome: Outcome = self.contest.order(&Order { rate, requests: (BURST * rate) as usize })?;
+        let cpu = 100.0 * (self.contest.busy_time()? - busy) / start.elapsed().as_secs_f64();
+        self.lost += outcome.lost;
+        if outcome.times.is_empty() {
+            return Err(format!("{}: no request was answered", self.name).into());
+        }
+        Ok(Burst { times: outcome.times, cpu: Some(cpu), ..Default::default() })
+    }
+}
+
+fn measure(rate: f64, seconds: f64, robot: &Robot, models: &Models, folder: &Path) -> Result<Value> {
+    let awake = "-p realtime.dedicated_core:=true";
     let mut entries = vec![
-        ("ours", vec![controller(models, rate), predictor(models)]),
-        ("ours, controller alone", vec![controller(models, rate)]),
+        ("ours", vec![controller(models, rate, ""), predictor(models)]),
+        ("ours, controller alone", vec![controller(models, rate, "")]),
+        ("the same, dedicated core", vec![controller(models, rate, awake)]),
         ("r2r echo", vec![echo()?]),
     ];
     for (name, kind) in [("rclpy echo", "echo"), ("rclpy and PyTorch", "torch")] {
@@ -129,25 +98,25 @@ fn measure(rate: u32, seconds: f64, robot: &Robot, models: &Models, folder: &Pat
             None => println!("{name}: skipped, not installed"),
         }
     }
-    let domain = std::env::var("ROS_DOMAIN_ID").ok().and_then(|id| id.parse().ok()).unwrap_or(70);
     let mut contests = Vec::new();
-    for ((name, nodes), domain) in entries.iter().zip(domain..) {
+    for ((name, nodes), domain) in entries.iter().zip(first_domain()..) {
         let log = format!("{}-{rate}", name.replace([' ', ','], "-"));
-        contests.push((*name, RefCell::new(Contest::start(&log, nodes, domain, folder, &robot.joints)?)));
+        let contest = Contest::start(&log, nodes, domain, folder, &robot.joints)?;
+        contests.push(RefCell::new(Entry { name, contest, lost: 0 }));
     }
-    let requests = (BURST * f64::from(rate)) as usize;
-    // The first burst finds out that all answer.
-    for (name, contest) in &contests {
-        contest.borrow_mut().burst(f64::from(rate), requests).map_err(|error| format!("{name}: {error}"))?;
+    // The first bursts find out that all answer.
+    for contest in &contests {
+        let mut entry = contest.borrow_mut();
+        entry.burst(rate).map_err(|error| format!("{}: {error}; see {}", entry.name, folder.display()))?;
+        entry.lost = 0;
     }
-    let burst = |contest: &RefCell<Contest>| contest.borrow_mut().burst(f64::from(rate), requests);
-    let contestants =
-        contests.iter().map(|(name, contest)| Contestant::by_burst(name, move || burst(contest)));
+    let contestants = contests
+        .iter()
+        .map(|contest| Contestant::by_burst(contest.borrow().name, move || contest.borrow_mut().burst(rate)));
     let title = format!("Joint states to command at {rate} Hz");
     let mut figures = race(&title, (seconds / BURST).ceil() as usize, contestants.collect())?;
-    for (name, contest) in &contests {
-        let lost = contest.borrow().lost;
-        figures[*name]["lost"] = lost.into();
+    for Entry { name, lost, .. } in contests.into_iter().map(RefCell::into_inner) {
+        figures[name]["lost"] = lost.into();
         if lost > 0 {
             println!("{name}: {lost} requests were not answered");
         }
@@ -168,9 +137,8 @@ fn main() -> Result<()> {
     }
     check_threads()?;
     let seconds = arguments.iter().filter_map(|argument| argument.parse().ok()).next().unwrap_or(20.0);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("round_trip");
-    std::fs::create_dir_all(&folder)?;
-    let robot = Robot::from_urdf(&std::fs::read_to_string(root().join("urdf/arm.urdf"))?)?;
+    let folder = folder("round_trip")?;
+    let robot = Robot::from_urdf(&std::fs::read_to_string(models::urdf())?)?;
     let models = Models::write(&robot, &folder)?;
     let mut figures = Map::new();
     for rate in RATES {

@@ -1,4 +1,5 @@
 //! What the parent starts of itself: the client that asks and counts the time, and the barest node of r2r that answers.
+#![allow(dead_code)] // each benchmark uses its part
 
 use crate::common::Result;
 use futures::{FutureExt, Stream, StreamExt};
@@ -57,10 +58,11 @@ pub fn echo() -> Result<()> {
     }
 }
 
-struct Client<S> {
+/// Asks for a command with joint states.
+pub struct Client {
     node: Node,
     requests: Publisher<JointState>,
-    answers: S,
+    answers: Box<dyn Stream<Item = Float64MultiArray> + Unpin>,
     request: JointState,
     sent: i64,
     /// Whether a whole warm-up was answered.
@@ -69,35 +71,38 @@ struct Client<S> {
 
 /// Carries orders out until the input ends.
 pub fn client(joints: &[String]) -> Result<()> {
-    let mut node = Node::create(Context::create()?, "client", "")?;
-    let zeros = vec![0.0; joints.len()];
-    let mut client = Client {
-        requests: node.create_publisher::<JointState>(REQUESTS, best_effort())?,
-        answers: node.subscribe::<Float64MultiArray>(ANSWERS, best_effort())?,
-        node,
-        request: JointState {
-            name: joints.to_vec(),
-            position: zeros.clone(),
-            velocity: zeros.clone(),
-            effort: zeros,
-            ..Default::default()
-        },
-        sent: 0,
-        ready: false,
-    };
+    let mut client = Client::new(joints)?;
     for line in stdin().lock().lines() {
         let Order { rate, requests } = serde_json::from_str(&line?)?;
         client.wait_for_node(rate)?;
-        serde_json::to_writer(stdout(), &client.burst(rate, requests)?)?;
-        println!();
+        println!("{}", serde_json::to_string(&client.burst(rate, requests)?)?);
         stdout().flush()?;
     }
     Ok(())
 }
 
-impl<S: Stream<Item = Float64MultiArray> + Unpin> Client<S> {
+impl Client {
+    pub fn new(joints: &[String]) -> Result<Self> {
+        let mut node = Node::create(Context::create()?, "client", "")?;
+        let zeros = vec![0.0; joints.len()];
+        Ok(Self {
+            requests: node.create_publisher::<JointState>(REQUESTS, best_effort())?,
+            answers: Box::new(node.subscribe::<Float64MultiArray>(ANSWERS, best_effort())?),
+            node,
+            request: JointState {
+                name: joints.to_vec(),
+                position: zeros.clone(),
+                velocity: zeros.clone(),
+                effort: zeros,
+                ..Default::default()
+            },
+            sent: 0,
+            ready: false,
+        })
+    }
+
     /// Before the first burst: until a whole warm-up was answered.
-    fn wait_for_node(&mut self, rate: f64) -> Result<()> {
+    pub fn wait_for_node(&mut self, rate: f64) -> Result<()> {
         let start = Instant::now();
         while !self.ready {
             if start.elapsed() > PATIENCE {
@@ -114,11 +119,7 @@ impl<S: Stream<Item = Float64MultiArray> + Unpin> Client<S> {
         let mut due = Instant::now() + period;
         for _ in 0..requests {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.move_on(rate);
-            while self.answers.next().now_or_never().flatten().is_some() {}
-            let start = Instant::now();
-            self.requests.publish(&self.request)?;
-            match self.answer(start) {
+            match self.ask(rate)?.1 {
                 Some(time) => outcome.times.push(time.as_secs_f64() * 1e6),
                 None => outcome.lost += 1,
             }
@@ -128,14 +129,19 @@ impl<S: Stream<Item = Float64MultiArray> + Unpin> Client<S> {
         Ok(outcome)
     }
 
-    fn answer(&mut self, start: Instant) -> Option<Duration> {
-        loop {
-            let left = LOST.checked_sub(start.elapsed())?;
+    /// When the next measurement was published, and the time until the command came; none when it was lost.
+    pub fn ask(&mut self, rate: f64) -> Result<(Instant, Option<Duration>)> {
+        self.move_on(rate);
+        while self.answers.next().now_or_never().flatten().is_some() {}
+        let start = Instant::now();
+        self.requests.publish(&self.request)?;
+        while let Some(left) = LOST.checked_sub(start.elapsed()) {
             self.node.spin_once(left);
             if self.answers.next().now_or_never().flatten().is_some() {
-                return Some(start.elapsed());
+                return Ok((start, Some(start.elapsed())));
             }
         }
+        Ok((start, None))
     }
 
     /// The next measurement of a smooth motion, so that a node that learns has something to learn from.

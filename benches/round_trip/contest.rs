@@ -1,12 +1,13 @@
 //! A node and the client that asks it, as processes in a DDS domain of their own.
+#![allow(dead_code)] // each benchmark uses its part
 
-use crate::client::{Order, Outcome};
-use crate::common::{Burst, Result};
+use crate::common::Result;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Instant;
 
 /// A program with its arguments.
 pub struct Program {
@@ -22,8 +23,18 @@ pub struct Contest {
     client: Child,
     orders: ChildStdin,
     outcomes: BufReader<ChildStdout>,
-    /// Requests that were not answered.
-    pub lost: usize,
+}
+
+/// An empty folder for models and logs.
+pub fn folder(name: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The first domain that may be used: that of ROS_DOMAIN_ID, or 70.
+pub fn first_domain() -> u32 {
+    std::env::var("ROS_DOMAIN_ID").ok().and_then(|id| id.parse().ok()).unwrap_or(70)
 }
 
 impl Contest {
@@ -54,25 +65,24 @@ impl Contest {
         let mut client = in_domain(&mut client, domain).spawn()?;
         let orders = client.stdin.take().ok_or("no input")?;
         let outcomes = BufReader::new(client.stdout.take().ok_or("no output")?);
-        Ok(Self { nodes: nodes?, client, orders, outcomes, lost: 0 })
+        Ok(Self { nodes: nodes?, client, orders, outcomes })
     }
 
-    pub fn burst(&mut self, rate: f64, requests: usize) -> Result<Burst> {
-        let (busy, start) = (self.busy_time()?, Instant::now());
-        writeln!(self.orders, "{}", serde_json::to_string(&Order { rate, requests })?)?;
+    /// What the client answers to an order.
+    pub fn order<T: DeserializeOwned>(&mut self, order: &impl Serialize) -> Result<T> {
+        writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
         let mut line = String::new();
         self.outcomes.read_line(&mut line)?;
-        let outcome: Outcome = serde_json::from_str(&line).map_err(|_| "the client has ended")?;
-        self.lost += outcome.lost;
-        if outcome.times.is_empty() {
-            return Err("no request was answered".into());
-        }
-        let cpu = 100.0 * (self.busy_time()? - busy) / start.elapsed().as_secs_f64();
-        Ok(Burst { times: outcome.times, cpu: Some(cpu), ..Default::default() })
+        serde_json::from_str(&line).map_err(|_| "the client has ended".into())
+    }
+
+    /// A file of the first node's folder in /proc.
+    pub fn proc(&self, file: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(format!("/proc/{}/{file}", self.nodes[0].id()))?)
     }
 
     /// Time that the threads of the nodes have computed [s].
-    fn busy_time(&self) -> Result<f64> {
+    pub fn busy_time(&self) -> Result<f64> {
         let mut total = 0.0;
         for node in &self.nodes {
             for task in std::fs::read_dir(format!("/proc/{}/task", node.id()))? {
