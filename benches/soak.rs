@@ -2,9 +2,11 @@
 //! `cargo bench --features ros --bench soak [-- MINUTES [RATE]]`, by default 10 minutes at 1000 Hz.
 //!
 //! A tick is missed when its command has not come within a period. For each there must be an explanation: the client that
-//! asks was late itself, or a witness, a thread beside it that only sleeps, was not woken in that time either, so that
-//! the computer stalled or was busy with other things. What is left is ours. Memory and page faults of the controller
-//! are read after a tenth of the time and at the end. All of it is printed and written to target/report/soak.json.
+//! asks was late itself; or a witness, a thread beside it that only sleeps, was not woken in that time either, so that
+//! the computer stalled; or the kernel's account says that the thread that ticks, or the client's, was ready meanwhile
+//! and waited for a core for as long as the command was late. What is left is ours, or a thread's of the middleware. Memory
+//! and page faults of the controller are read after a tenth of the time and at the end. All of it is printed and written
+//! to target/report/soak.json.
 
 #[path = "round_trip/client.rs"]
 mod client;
@@ -23,7 +25,9 @@ use learned_control::robot::Robot;
 use ours::{Models, controller, learner, predictor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,6 +43,8 @@ const NAP: Duration = Duration::from_micros(300);
 struct Order {
     rate: f64,
     seconds: f64,
+    /// Process of the controller.
+    controller: u32,
 }
 
 /// What it saw in that time.
@@ -51,7 +57,9 @@ struct Account {
     client_late: usize,
     /// Commands later than a period, or never, while a witness saw a stall.
     computer_stalled: usize,
-    /// The same while none did.
+    /// The same while none did, but a thread of the loop was kept waiting for a core.
+    kept_waiting: usize,
+    /// The rest.
     unexplained: usize,
     /// How late the unexplained ones were, µs; those that never came are as late as was waited.
     unexplained_times: Vec<f64>,
@@ -66,6 +74,7 @@ impl Account {
         self.times.extend(later.times);
         self.client_late += later.client_late;
         self.computer_stalled += later.computer_stalled;
+        self.kept_waiting += later.kept_waiting;
         self.unexplained += later.unexplained;
         self.unexplained_times.extend(later.unexplained_times);
         self.lost += later.lost;
@@ -74,6 +83,7 @@ impl Account {
 
     fn report(mut self, rate: f64, seconds: f64, before: Memory, after: Memory) -> Value {
         self.times.sort_by(f64::total_cmp);
+        self.unexplained_times.sort_by(|a, b| b.total_cmp(a));
         let last = self.times.len().saturating_sub(1) as f64;
         let quantile = |share: f64| self.times.get((last * share).round() as usize);
         json!({
@@ -83,7 +93,8 @@ impl Account {
             },
             "missed": {
                 "client_late": self.client_late, "computer_stalled": self.computer_stalled,
-                "unexplained": self.unexplained, "unexplained_times_us": self.unexplained_times,
+                "kept_waiting": self.kept_waiting, "unexplained": self.unexplained,
+                "largest_unexplained_us": self.unexplained_times.iter().take(10).collect::<Vec<_>>(),
             },
             "stalls": self.stalls, "memory_settled": before, "memory_at_end": after,
         })
@@ -138,6 +149,27 @@ impl Stalls {
     }
 }
 
+/// How long main threads have been ready and waiting for a core.
+struct Waited([File; 2]);
+
+impl Waited {
+    fn of(processes: [u32; 2]) -> Result<Self> {
+        let [first, second] = processes.map(|process| File::open(format!("/proc/{process}/schedstat")));
+        Ok(Self([first?, second?]))
+    }
+
+    fn total(&self) -> Result<Duration> {
+        let mut total = 0;
+        for file in &self.0 {
+            let mut text = [0; 96];
+            let length = file.read_at(&mut text, 0)?;
+            let text = std::str::from_utf8(&text[..length])?;
+            total += text.split_whitespace().nth(1).ok_or("a short schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+}
+
 fn watch(client: &mut Client, order: &Order) -> Result<Account> {
     let period = Duration::from_secs_f64(1.0 / order.rate);
     let (stalls, ended) = (Arc::new(Stalls::default()), Arc::new(AtomicBool::new(false)));
@@ -148,6 +180,7 @@ fn watch(client: &mut Client, order: &Order) -> Result<Account> {
             std::thread::spawn(move || stalls.witness(&ended))
         })
         .collect();
+    let waited = Waited::of([order.controller, std::process::id()])?;
     let mut account = Account::default();
     let begin = Instant::now();
     let mut due = begin + period;
@@ -157,13 +190,14 @@ fn watch(client: &mut Client, order: &Order) -> Result<Account> {
         let overslept = Instant::now().saturating_duration_since(due).div_duration_f64(period) as usize;
         account.client_late += overslept;
         account.requests += 1;
+        let before = waited.total()?;
         let (start, answer) = client.ask(order.rate)?;
         match answer {
             Some(time) => account.times.push(time.as_secs_f64() * 1e6),
             None => account.lost += 1,
         }
         if answer.is_none_or(|time| time > period) {
-            late.push((start, Instant::now()));
+            late.push((start, Instant::now(), waited.total()? - before));
         }
         due = (due + period).max(Instant::now());
     }
@@ -173,9 +207,11 @@ fn watch(client: &mut Client, order: &Order) -> Result<Account> {
     for witness in witnesses {
         witness.join().map_err(|_| "a witness panicked")?;
     }
-    for (start, end) in late {
+    for (start, end, waited) in late {
         if stalls.overlap(start, end) {
             account.computer_stalled += 1;
+        } else if waited >= (end - start) - period {
+            account.kept_waiting += 1;
         } else {
             account.unexplained += 1;
             account.unexplained_times.push((end - start).as_secs_f64() * 1e6);
@@ -211,10 +247,11 @@ fn main() -> Result<()> {
     let controller = controller(&models, rate, "-p learning:=true -p accept_weights:=true");
     let nodes = [controller, predictor(&models), learner("-p niceness:=19")];
     let mut contest = Contest::start("soak", &nodes, first_domain(), &folder, &robot.joints)?;
+    let controller = contest.process();
     println!("{} minutes at {rate} Hz", seconds / 60.0);
-    let mut account: Account = contest.order(&Order { rate, seconds: SETTLING * seconds })?;
+    let mut account: Account = contest.order(&Order { rate, seconds: SETTLING * seconds, controller })?;
     let before = Memory::of(&contest)?;
-    let later: Account = contest.order(&Order { rate, seconds: (1.0 - SETTLING) * seconds })?;
+    let later: Account = contest.order(&Order { rate, seconds: (1.0 - SETTLING) * seconds, controller })?;
     let after = Memory::of(&contest)?;
     account.add(later);
     let report = account.report(rate, seconds, before, after);

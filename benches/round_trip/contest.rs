@@ -76,9 +76,14 @@ impl Contest {
         serde_json::from_str(&line).map_err(|_| "the client has ended".into())
     }
 
-    /// A file of the first node's folder in /proc.
+    /// The process of the first node.
+    pub fn process(&self) -> u32 {
+        self.nodes[0].id()
+    }
+
+    /// A file of its folder in /proc.
     pub fn proc(&self, file: &str) -> Result<String> {
-        Ok(std::fs::read_to_string(format!("/proc/{}/{file}", self.nodes[0].id()))?)
+        Ok(std::fs::read_to_string(format!("/proc/{}/{file}", self.process()))?)
     }
 
     /// Time that the threads of the nodes have computed [s].
