@@ -41,6 +41,21 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
+fn it_ends_quietly_when_nobody_reads() {
+    let folder = folder();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = Command::new(env!("CARGO_BIN_EXE_learned_control"))
+        .args(["inspect", "controller.safetensors", "--json"])
+        .current_dir(folder.path())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&program.stderr), "", "{:?}", program.status);
+    assert!(!program.status.success());
+}
+
+#[test]
 fn a_model_is_trained_inspected_and_replayed() {
     let folder = folder();
     let folder = folder.path();
