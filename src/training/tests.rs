@@ -19,7 +19,7 @@ fn multi_sine(joints: usize, seconds: f64, dt: f64) -> Episode {
         }
         State { stamp: Stamp::from_seconds(time), position, velocity }
     };
-    Episode { dt, states: (0..(seconds / dt) as usize).map(state).collect() }
+    Episode::new(dt, (0..(seconds / dt) as usize).map(state).collect())
 }
 
 fn names(joints: usize) -> Vec<String> {
@@ -91,7 +91,7 @@ fn a_resumed_training_gives_the_same_bits() {
 fn it_learns_to_beat_constant_velocity() {
     let episode = multi_sine(2, 60.0, 0.02);
     let (seen, unseen) = episode.states.split_at(2000);
-    let training = [Episode { dt: 0.02, states: seen.to_vec() }];
+    let training = [Episode::new(0.02, seen.to_vec())];
     let (model, report) =
         train_predictor(&small(300), &names(2), &training, |_| ControlFlow::Continue(())).unwrap();
     assert!(report.best_validation < 0.3, "{report:?}");

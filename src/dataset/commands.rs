@@ -1,0 +1,351 @@
+//! Commands beside the motion: what the robot had been told at each measurement.
+//!
+//! Of a bag the order of logging says which command was there before which measurement; the stamps of the headers are not
+//! looked at, since they are often zero or of another clock. A row of a table has the command of its own time.
+
+use super::bag::read_topic;
+use super::messages::{
+    AckermannDrive, AckermannDriveStamped, Float64MultiArray, JointState, JointTrajectory, Message, Twist,
+    TwistStamped,
+};
+use super::rosbag::Bag;
+use super::{Recording, Summary, data};
+use crate::error::Result;
+use crate::predictor::command_reader::CommandReader;
+use crate::predictor::commands::{AGE_LIMIT, CommandConfig, Quantity, Told};
+use crate::reference::{self, JointTrajectoryPoint};
+use crate::robot::Robot;
+use crate::state::{Space, Stamp};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Which commands to read, and what they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandSelection {
+    pub source: CommandSource,
+    /// What bare numbers (Float64MultiArray) set; if none is given, the topic's name says it.
+    pub quantity: Option<Quantity>,
+    /// Of a table: the motion was planned before it began, so that its future is known.
+    pub planned: bool,
+    /// See [`CommandConfig::age_limit`].
+    pub age_limit: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandSource {
+    /// Of a bag.
+    Topic(String),
+    /// Of a table, `joint=position:velocity:acceleration`; of a base `vx=`, `vy=` and `wz=`, of which one may be missing.
+    /// A `*` in the joint stands for the same in the columns.
+    Columns(Vec<(String, Vec<String>)>),
+}
+
+impl FromStr for CommandSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if !text.contains('=') {
+            return Ok(Self::Topic(text.to_owned()));
+        }
+        let entry = |entry: &str| {
+            let expected = || {
+                format!("'{entry}' is neither a topic nor of the form joint=position:velocity:acceleration")
+            };
+            let (name, columns) = entry.split_once('=').ok_or_else(expected)?;
+            let columns: Vec<String> = columns.split(':').map(|column| column.trim().to_owned()).collect();
+            let is_valid = columns.len() <= 3 && columns.iter().any(|column| !column.is_empty());
+            is_valid.then(|| (name.trim().to_owned(), columns)).ok_or_else(expected)
+        };
+        text.split(',').map(entry).collect::<std::result::Result<_, _>>().map(Self::Columns)
+    }
+}
+
+impl CommandSelection {
+    pub fn new(source: CommandSource) -> Self {
+        Self { source, quantity: None, planned: false, age_limit: AGE_LIMIT }
+    }
+}
+
+/// What the robot was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commands {
+    pub config: CommandConfig,
+    /// At each measurement, once something had been told.
+    pub told: Vec<Option<Told>>,
+}
+
+impl Commands {
+    /// The sentence for the summary of `recording`: what was kept, and how much of the time it was in force.
+    fn note(&self, recording: &Recording, kept: &str) -> String {
+        let states = recording.states.iter().zip(&self.told);
+        let in_force = states
+            .filter(|(state, told)| {
+                told.as_ref().is_some_and(|told| told.is_in_force(state.stamp, &self.config))
+            })
+            .count();
+        let share = 100.0 * in_force as f64 / recording.states.len().max(1) as f64;
+        let kind = if self.config.planned { "plans" } else { "commands" };
+        let quantities: Vec<String> = self.config.quantities.iter().map(Quantity::to_string).collect();
+        format!(
+            "{kind} of {}: {kept}; in force at {share:.0} % of the measurements",
+            quantities.join(" and ")
+        )
+    }
+}
+
+/// A message before it is known what all of them set.
+enum Content {
+    Joints { names: Vec<String>, fields: [Vec<f64>; 3] },
+    Values(Vec<f64>),
+    Trajectory(reference::JointTrajectory, Stamp),
+}
+
+/// Reads the commands of `recording` from a topic of its bag; `logged` is when each of its states was logged.
+pub(super) fn read(
+    bag: &Bag,
+    selection: &CommandSelection,
+    recording: &mut Recording,
+    logged: &[Option<Stamp>],
+) -> Result<()> {
+    let CommandSource::Topic(name) = &selection.source else {
+        let problem = "commands of a bag are on a topic; --commands names columns of a table";
+        return Err(data(bag.path(), problem));
+    };
+    let mut summary = Summary { topic: name.clone(), ..Default::default() };
+    let (entries, mut config) = contents(bag, name, selection, recording, &mut summary)?;
+    config.age_limit = selection.age_limit;
+    let robot = Robot { space: recording.space, ..Robot::of_joints(&recording.joints) };
+    let reader = CommandReader::new(&robot, config.clone());
+    let mut refused = None;
+    let logged: Vec<Stamp> =
+        logged.iter().zip(&recording.states).map(|(log, state)| log.unwrap_or(state.stamp)).collect();
+    let mut told: Vec<Option<Told>> = vec![None; recording.states.len()];
+    for (content, log) in entries {
+        let next = logged.partition_point(|state| *state < log);
+        let newest = next.checked_sub(1).map(|newest| &recording.states[newest]);
+        let instruction = match &content {
+            Content::Joints { names, fields: [positions, velocities, efforts] } => {
+                reader.joint_state(names, [positions, velocities, efforts])
+            }
+            Content::Values(values) => reader.values(values),
+            Content::Trajectory(trajectory, start) => reader.plan(trajectory, Some(*start), newest),
+        };
+        match instruction {
+            Ok(instruction) => {
+                summary.kept += 1;
+                let since = newest.unwrap_or(&recording.states[0]).stamp;
+                if let Some(slot) = told.get_mut(next) {
+                    *slot = Some(Told::new(since, Arc::new(instruction)));
+                }
+            }
+            Err(error) => _ = refused.get_or_insert(error.to_string()),
+        }
+    }
+    let mut last = None;
+    for told in &mut told {
+        match told {
+            Some(told) => last = Some(told.clone()),
+            None => told.clone_from(&last),
+        }
+    }
+    let reason = refused.map(|reason| format!(", the first that was not: {reason}")).unwrap_or_default();
+    if summary.kept == 0 {
+        return Err(data(bag.path(), format!("no command of {name} can be used{reason}")));
+    }
+    let commands = Commands { config, told };
+    let kept = format!("kept {} of {} of {name} ({}){reason}", summary.kept, summary.read, summary.type_name);
+    recording.summary.notes.push(commands.note(recording, &kept));
+    recording.summary.losses.extend(&summary.losses);
+    recording.commands = Some(commands);
+    Ok(())
+}
+
+type Entries = Vec<(Content, Stamp)>;
+
+/// The messages of the topic with their times of logging, and what they set.
+fn contents(
+    bag: &Bag,
+    name: &str,
+    selection: &CommandSelection,
+    recording: &Recording,
+    summary: &mut Summary,
+) -> Result<(Entries, CommandConfig)> {
+    let Some(topic) = bag.topics().iter().find(|topic| &*topic.name == name) else {
+        let found: Vec<&str> = bag.topics().iter().map(|topic| &*topic.name).collect();
+        let problem = format!("it has no topic {name} with commands, only {}", found.join(", "));
+        return Err(data(bag.path(), problem));
+    };
+    summary.type_name = topic.type_name.to_string();
+    let joints = &recording.joints;
+    let twist = |twist: Twist| Content::Values(vec![twist.linear.x, twist.linear.y, twist.angular.z]);
+    let of_base = CommandConfig::new(joints, vec![Quantity::Velocity]);
+    let read = match (&*topic.type_name, recording.space) {
+        (Twist::TYPE_NAME, Space::PlanarBase) => {
+            (read_topic(bag, topic, summary, |message: Twist, log| (twist(message), log))?, of_base)
+        }
+        (TwistStamped::TYPE_NAME, Space::PlanarBase) => {
+            (read_topic(bag, topic, summary, |m: TwistStamped, log| (twist(m.twist), log))?, of_base)
+        }
+        (AckermannDriveStamped::TYPE_NAME, Space::PlanarBase) => {
+            let take = |message: AckermannDriveStamped, log| (Content::Values(message.drive.twist()), log);
+            (read_topic(bag, topic, summary, take)?, of_base)
+        }
+        (AckermannDrive::TYPE_NAME, Space::PlanarBase) => {
+            let take = |message: AckermannDrive, log| (Content::Values(message.twist()), log);
+            (read_topic(bag, topic, summary, take)?, of_base)
+        }
+        (JointState::TYPE_NAME, Space::Joints) => {
+            let entries: Entries = read_topic(bag, topic, summary, |message: JointState, log| {
+                let JointState { name, position, velocity, effort, .. } = message;
+                (Content::Joints { names: name, fields: [position, velocity, effort] }, log)
+            })?;
+            let config = CommandConfig::new(joints, quantities(&entries));
+            (entries, config)
+        }
+        (Float64MultiArray::TYPE_NAME, Space::Joints) => {
+            let named = [Quantity::Position, Quantity::Velocity, Quantity::Acceleration, Quantity::Effort];
+            let named = named.into_iter().find(|quantity| name.contains(&quantity.to_string()));
+            let Some(quantity) = selection.quantity.or(named) else {
+                let problem = format!(
+                    "{name} has bare numbers and its name does not say what they set; give --command-quantity"
+                );
+                return Err(data(bag.path(), problem));
+            };
+            let take = |message: Float64MultiArray, log| (Content::Values(message.data), log);
+            (read_topic(bag, topic, summary, take)?, CommandConfig::new(joints, vec![quantity]))
+        }
+        (JointTrajectory::TYPE_NAME, Space::Joints) => {
+            let take = |message: JointTrajectory, log| {
+                let start = message.header.stamp.into();
+                (Content::Trajectory(trajectory(message), start), log)
+            };
+            (read_topic(bag, topic, summary, take)?, CommandConfig::of_plans(joints))
+        }
+        (other, space) => {
+            let expected = match space {
+                Space::Joints => {
+                    [JointState::TYPE_NAME, JointTrajectory::TYPE_NAME, Float64MultiArray::TYPE_NAME]
+                }
+                Space::PlanarBase => {
+                    [Twist::TYPE_NAME, TwistStamped::TYPE_NAME, AckermannDriveStamped::TYPE_NAME]
+                }
+            };
+            let problem = format!(
+                "topic {name} has {other}, which commands no {}; expected {}",
+                what(space),
+                expected.join(", ")
+            );
+            return Err(data(bag.path(), problem));
+        }
+    };
+    Ok(read)
+}
+
+fn what(space: Space) -> &'static str {
+    match space {
+        Space::Joints => "joints",
+        Space::PlanarBase => "base",
+    }
+}
+
+/// What most of the joint states set.
+fn quantities(entries: &[(Content, Stamp)]) -> Vec<Quantity> {
+    let has = |index: usize| {
+        let count = entries.iter().filter(|(content, _)| match content {
+            Content::Joints { names, fields } => {
+                fields[index].len() == names.len() && fields[index].iter().all(|value| value.is_finite())
+            }
+            _ => false,
+        });
+        count.count() * 2 > entries.len()
+    };
+    let all = [Quantity::Position, Quantity::Velocity, Quantity::Effort];
+    all.into_iter().enumerate().filter(|(index, _)| has(*index)).map(|(_, quantity)| quantity).collect()
+}
+
+/// In the core's types.
+pub fn trajectory(message: JointTrajectory) -> reference::JointTrajectory {
+    let point = |point: super::messages::JointTrajectoryPoint| JointTrajectoryPoint {
+        time_from_start: f64::from(point.time_from_start.sec)
+            + 1e-9 * f64::from(point.time_from_start.nanosec),
+        positions: point.positions,
+        velocities: point.velocities,
+        accelerations: point.accelerations,
+    };
+    reference::JointTrajectory {
+        joints: message.joint_names,
+        points: message.points.into_iter().map(point).collect(),
+    }
+}
+
+/// Takes `rows`, one a state [quantity][coordinate] with NaN where there is none, for the commands of a table.
+pub(super) fn of_rows(
+    selection: &CommandSelection,
+    quantities: Vec<Quantity>,
+    rows: Vec<Vec<f64>>,
+    recording: &mut Recording,
+) -> Result<()> {
+    let robot = Robot { space: recording.space, ..Robot::of_joints(&recording.joints) };
+    let mut config = CommandConfig::new(&recording.joints, quantities.clone());
+    if selection.planned {
+        config = CommandConfig::of_plans(&recording.joints);
+    }
+    config.age_limit = selection.age_limit;
+    config.check(&recording.joints, recording.space)?;
+    let reader = CommandReader::new(&robot, config.clone());
+    let (told, kept) = match selection.planned {
+        true => {
+            let plan =
+                reader.plan(&plan(recording, &quantities, &rows)?, Some(recording.states[0].stamp), None)?;
+            let told = Told::new(recording.states[0].stamp, Arc::new(plan));
+            (vec![Some(told); rows.len()], rows.len())
+        }
+        false => {
+            // as a node would hear it, between the measurement before and that of its row
+            let before = recording.states.iter().take(1).chain(&recording.states);
+            let read = before
+                .zip(&rows)
+                .map(|(state, row)| Some(Told::new(state.stamp, Arc::new(reader.values(row).ok()?))));
+            let told: Vec<Option<Told>> = read.collect();
+            let kept = told.iter().flatten().count();
+            (told, kept)
+        }
+    };
+    if kept == 0 {
+        return Err(data(&recording.origin, "no row has a whole command"));
+    }
+    let commands = Commands { config, told };
+    let kept = format!("kept {kept} of {} rows", rows.len());
+    recording.summary.notes.push(commands.note(recording, &kept));
+    recording.commands = Some(commands);
+    Ok(())
+}
+
+/// All rows as one trajectory.
+fn plan(
+    recording: &Recording,
+    quantities: &[Quantity],
+    rows: &[Vec<f64>],
+) -> Result<reference::JointTrajectory> {
+    let joints = recording.joints.len();
+    let of = |row: &Vec<f64>, quantity: Quantity| -> Vec<f64> {
+        let index = quantities.iter().position(|of| *of == quantity);
+        index.map(|index| row[index * joints..(index + 1) * joints].to_vec()).unwrap_or_default()
+    };
+    let start = recording.states[0].stamp;
+    let points: Vec<JointTrajectoryPoint> = recording
+        .states
+        .iter()
+        .zip(rows)
+        .map(|(state, row)| JointTrajectoryPoint {
+            time_from_start: state.stamp.since(start),
+            positions: of(row, Quantity::Position),
+            velocities: of(row, Quantity::Velocity),
+            accelerations: of(row, Quantity::Acceleration),
+        })
+        .collect();
+    if points.iter().any(|point| point.positions.is_empty()) {
+        return Err(data(&recording.origin, "a plan needs the commanded positions"));
+    }
+    Ok(reference::JointTrajectory { joints: recording.joints.clone(), points })
+}
