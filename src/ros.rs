@@ -7,6 +7,7 @@ pub mod base_controller;
 pub mod base_predictor;
 #[cfg(feature = "sim")]
 pub mod base_simulator;
+mod commands;
 pub(crate) mod convert;
 pub mod controller;
 pub mod learner;

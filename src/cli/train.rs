@@ -7,7 +7,7 @@ use super::DataArgs;
 use crate::command::Mode;
 use crate::config;
 use crate::control_loop::ControllerConfig;
-use crate::dataset::Recording;
+use crate::dataset::{self, Recording};
 use crate::error::Error;
 use crate::interrupt;
 use crate::predictor::PredictorParameters;
@@ -110,6 +110,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
     let dt = dt.unwrap_or(recordings[0].summary.interval);
     settings.choose(args, parameters.as_ref(), &recordings[0], dt);
+    settings.predictor.predictor.commands = dataset::commands::common(&recordings)?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out))?;
     let interrupted = interrupt::flag()?;
     if args.only != Some(Model::Controller) {

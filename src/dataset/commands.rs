@@ -10,7 +10,7 @@ use super::messages::{
 };
 use super::rosbag::Bag;
 use super::{Recording, Summary, data};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::predictor::command_reader::CommandReader;
 use crate::predictor::commands::{AGE_LIMIT, CommandConfig, Quantity, Told};
 use crate::reference::{self, JointTrajectoryPoint};
@@ -158,6 +158,20 @@ pub(super) fn read(
     recording.summary.losses.extend(&summary.losses);
     recording.commands = Some(commands);
     Ok(())
+}
+
+/// The commands that all of `recordings` have; none where there are none.
+pub fn common(recordings: &[Recording]) -> Result<Option<CommandConfig>> {
+    let config = |recording: &Recording| recording.commands.as_ref().map(|commands| commands.config.clone());
+    let Some(first) = recordings.first() else { return Ok(None) };
+    let expected = config(first);
+    if let Some(other) = recordings.iter().find(|other| config(other) != expected) {
+        let show =
+            |config: Option<CommandConfig>| config.map_or("none".to_owned(), |config| config.to_string());
+        let what = format!("commands of {}", other.origin.display());
+        return Err(Error::mismatch(what, show(config(other)), show(expected)));
+    }
+    Ok(expected)
 }
 
 type Entries = Vec<(Content, Stamp)>;

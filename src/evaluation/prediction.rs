@@ -4,7 +4,7 @@
 mod errors;
 mod render;
 
-use crate::dataset::{Episode, Recording, Summary};
+use crate::dataset::{Episode, Recording, Summary, commands};
 use crate::error::{Error, Result};
 use crate::predictor::commands::{CommandConfig, Told};
 use crate::predictor::mixture::Experts;
@@ -203,7 +203,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
     let mut training_config = config.training.clone();
     training_config.predictor.steps = steps.iter().copied().max().unwrap_or(1);
     training_config.predictor.space = recording.space;
-    training_config.predictor.commands = commands_of(recordings)?;
+    training_config.predictor.commands = commands::common(recordings)?;
     if config.seeds.is_empty() {
         return Err(Error::mismatch("seeds", "none", "at least one"));
     }
@@ -255,20 +255,6 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
         training_seconds,
         seconds_per_prediction: run_seconds,
     })
-}
-
-/// The commands that all of `recordings` have; none where there are none.
-pub fn commands_of(recordings: &[Recording]) -> Result<Option<CommandConfig>> {
-    let config = |recording: &Recording| recording.commands.as_ref().map(|commands| commands.config.clone());
-    let Some(first) = recordings.first() else { return Ok(None) };
-    let expected = config(first);
-    if let Some(other) = recordings.iter().find(|other| config(other) != expected) {
-        let show =
-            |config: Option<CommandConfig>| config.map_or("none".to_owned(), |config| config.to_string());
-        let what = format!("commands of {}", other.origin.display());
-        return Err(Error::mismatch(what, show(config(other)), show(expected)));
-    }
-    Ok(expected)
 }
 
 /// The recording, or the first and the last of many.

@@ -69,7 +69,7 @@ impl Adaptive {
         let slots = steps.max(WINDOW - 1) + 1;
         let commanded = commanded.as_ref().zip(model.config.commands.as_ref()).filter(|_| experts.commanded);
         let commanded = commanded.map(|(path, commands)| {
-            Commanded::new(path, commands, &model.config, model.dt, &knots, *memory, slots)
+            Commanded::new(path, commands, &model.config, model.dt, &knots, *memory, slots, experts)
         });
         let between = (1..=steps).map(|step| {
             let knot = knots.partition_point(|knot| *knot <= step) - 1;

@@ -49,6 +49,7 @@ pub(super) struct Commanded {
 
 impl Commanded {
     /// With rings of so many `slots`.
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         path: &CommandedPath,
         commands: &CommandConfig,
@@ -57,6 +58,7 @@ impl Commanded {
         knots: &[usize],
         memory: f64,
         slots: usize,
+        experts: Experts,
     ) -> Result<Self> {
         let coordinates = commands.coordinates.len();
         let features = CommandFeatures::new(commands, dt, &config.blocks, config.steps);
@@ -86,7 +88,7 @@ impl Commanded {
             knots: knots.len(),
             coordinates,
             own,
-            mixture: Mixture::new(path.evidence.clone(), knots, memory, Experts::ALL),
+            mixture: Mixture::new(path.evidence.clone(), knots, memory, experts),
             made: vec![Made::default(); slots * coordinates * knots.len()],
             told: vec![false; slots],
             slot: 0,

@@ -3,6 +3,7 @@
 //! A command counts from the newest measurement that there was when it came. No clock is needed for that, and nothing is
 //! known before it was there: commands often have no stamp, and where they have one it is often another computer's.
 
+use super::linear::knots;
 use crate::error::{Error, Result};
 use crate::reference::{Reference, ReferencePoint, SplineTrajectory};
 use crate::state::{Space, Stamp, State};
@@ -15,8 +16,6 @@ use std::sync::Arc;
 pub const AGE_LIMIT: f64 = 0.5;
 /// The start of a plan that is further from its arrival is of another clock, s.
 const SAME_CLOCK: f64 = 60.0;
-/// Shares of the horizon at which the future of a plan is told.
-const SHARES: [f64; 5] = [1.0 / 16.0, 0.125, 0.25, 0.5, 1.0];
 
 /// What a command sets, of each coordinate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,9 +113,9 @@ impl CommandConfig {
         self.quantities.len() * self.coordinates.len()
     }
 
-    /// Features of one coordinate, with `blocks` of the past.
-    fn features(&self, blocks: usize) -> usize {
-        self.quantities.len() * (1 + blocks) + if self.planned { SHARES.len() } else { 0 }
+    /// Features of one coordinate, with `blocks` of the past and `knots` of the future.
+    fn features(&self, blocks: usize, knots: usize) -> usize {
+        self.quantities.len() * (1 + blocks) + if self.planned { knots } else { 0 }
     }
 }
 
@@ -155,6 +154,15 @@ impl Told {
         Self { since, begin, instruction }
     }
 
+    pub fn instruction(&self) -> &Arc<Instruction> {
+        &self.instruction
+    }
+
+    /// Whether `other` is the same message, told at the same time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.since == other.since && Arc::ptr_eq(&self.instruction, &other.instruction)
+    }
+
     /// Whether it counts at `stamp`.
     pub fn is_in_force(&self, stamp: Stamp, config: &CommandConfig) -> bool {
         let from = match &*self.instruction {
@@ -178,7 +186,8 @@ pub struct CommandFeatures {
     config: CommandConfig,
     /// s
     dt: f64,
-    steps: usize,
+    /// Steps at which the future of a plan is told.
+    knots: Vec<usize>,
     /// Last sample before now of each block, in steps; the blocks lie end to end.
     blocks: Vec<usize>,
     /// Commands of the last samples, [slot][quantity][coordinate], a ring.
@@ -198,7 +207,7 @@ impl CommandFeatures {
         let point = ReferencePoint::zeros(config.coordinates.len());
         Self {
             dt,
-            steps,
+            knots: knots(steps),
             past: vec![0.0; slots * config.values()],
             blocks,
             slot: 0,
@@ -211,7 +220,7 @@ impl CommandFeatures {
 
     /// Features of one coordinate.
     pub fn count(&self) -> usize {
-        self.config.features(self.blocks.len())
+        self.config.features(self.blocks.len(), self.knots.len())
     }
 
     /// Takes the sample one dt after the one before, or the first of a motion, with what was told by then; fills `out`
@@ -281,20 +290,21 @@ impl CommandFeatures {
         let Instruction::Plan { reference, .. } = &*told.instruction else { return };
         let count = self.count();
         let elapsed = sample.stamp.since(told.begin);
-        for (index, share) in SHARES.into_iter().enumerate() {
-            let ahead = share * self.steps as f64 * self.dt;
+        let first = count - self.knots.len();
+        for (index, steps) in self.knots.iter().enumerate() {
+            let ahead = *steps as f64 * self.dt;
             reference.sample(elapsed + ahead, &mut self.then);
             for (coordinate, out) in out.chunks_exact_mut(count).enumerate() {
                 let planned = self.then.position[coordinate] - self.now.position[coordinate];
-                out[count - SHARES.len() + index] = planned - sample.velocity[coordinate] * ahead;
+                out[first + index] = planned - sample.velocity[coordinate] * ahead;
             }
         }
     }
 }
 
-/// Features of one coordinate where its motion is told by `blocks`.
-pub fn count(config: &CommandConfig, blocks: &[usize]) -> usize {
-    config.features(blocks_of(blocks).len())
+/// Features of one coordinate whose motion is told by `blocks` and predicted so many `steps` ahead.
+pub fn count(config: &CommandConfig, blocks: &[usize], steps: usize) -> usize {
+    config.features(blocks_of(blocks).len(), knots(steps).len())
 }
 
 /// Powers of two, as far back as the motion is told.

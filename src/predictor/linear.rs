@@ -86,7 +86,7 @@ pub fn shapes(config: &PredictorConfig, coordinates: usize) -> ([usize; 2], Opti
 /// Regressors and outputs of the regressions on own past and commands; none without commands.
 pub fn commanded_shape(config: &PredictorConfig, coordinates: usize) -> Option<[usize; 2]> {
     let ([regressors, width], _) = shapes(config, coordinates);
-    let count = commands::count(config.commands.as_ref()?, &config.blocks);
+    let count = commands::count(config.commands.as_ref()?, &config.blocks, config.steps);
     Some([regressors + width * count, width])
 }
 

@@ -2,7 +2,7 @@
 //! add to it, each as far as it has earned.
 
 use super::adaptive::Adaptive;
-use super::commands::{Instruction, Told};
+use super::commands::{CommandConfig, Instruction, Told};
 use super::features::Features;
 use super::mixture::{EXPERTS_WITH_COMMANDED, Evidence, Experts};
 use super::model::PredictorModel;
@@ -28,6 +28,8 @@ pub struct LstmPredictor {
     horizon: Horizon,
     resampler: Resampler,
     corrector: Corrector,
+    /// Of the model.
+    commands: Option<CommandConfig>,
     /// What came since the last measurement, and what was told by then.
     heard: Option<Arc<Instruction>>,
     told: Option<Told>,
@@ -201,6 +203,7 @@ impl LstmPredictor {
             horizon,
             resampler: Resampler::new(horizon.dt, coordinates),
             corrector: Corrector::new(model, experts)?,
+            commands: model.config.commands.clone(),
             heard: None,
             told: None,
             spread: model.spread.clone(),
@@ -214,6 +217,11 @@ impl LstmPredictor {
     /// Whether the linear path and the belief in the experts follow what is measured; from the start they do.
     pub fn set_adapting(&mut self, adapt: bool) {
         self.corrector.set_adapting(adapt);
+    }
+
+    /// The commands that the model knows; none if it was made without.
+    pub fn commands(&self) -> Option<&CommandConfig> {
+        self.commands.as_ref()
     }
 
     /// Takes in what the robot was told after the newest measurement; it counts from the next one on. Of several the last

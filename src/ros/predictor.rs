@@ -6,6 +6,7 @@ use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
 use crate::predictor::{LstmPredictor, Observation, Predictor, PredictorParameters, RealisedError};
 use crate::robot::Robot;
+use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
 use crate::ros::parameters::Validate;
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
@@ -59,6 +60,8 @@ struct PredictorNode {
     prediction: Trajectory,
     realised: RealisedError,
     joint_states: Subscription<JointState>,
+    /// Of what the robot is told; none without a topic.
+    commands: Option<CommandInput>,
     trajectory: Publisher<JointTrajectory>,
     trajectory_message: JointTrajectory,
     stddev: Publisher<Float64MultiArray>,
@@ -83,7 +86,10 @@ impl PredictorNode {
         card: Option<Card>,
     ) -> Result<Self> {
         let (horizon, joints) = (predictor.horizon(), robot.degrees_of_freedom());
+        let parameters = shell.config();
+        let commands = CommandInput::new(&mut shell, &parameters, robot, predictor.commands())?;
         Ok(Self {
+            commands,
             reader: JointStateReader::new(robot),
             predictor,
             prediction: Trajectory::new(horizon, joints),
@@ -120,6 +126,9 @@ impl PredictorNode {
     }
 
     fn observe(&mut self) {
+        if let Some(commands) = &mut self.commands {
+            commands.hear(&self.shell, self.reader.state(), &mut self.predictor);
+        }
         while let Some(message) = self.joint_states.take() {
             let mut stamp = time_to_stamp(&message.header.stamp);
             if stamp == Stamp::default() {
@@ -128,6 +137,9 @@ impl PredictorNode {
             match self.reader.read(stamp, &message.name, &message.position, &message.velocity) {
                 Ok(state) => {
                     let observation = self.predictor.observe(state);
+                    self.commands
+                        .iter_mut()
+                        .for_each(|commands| commands.watch(&self.shell, &self.predictor));
                     self.realised.observe(state);
                     self.outside.extend(self.card.as_ref().and_then(|card| card.first_outside(state)));
                     use Observation::{RestartedAfterGap, RestartedBackInTime};
@@ -185,6 +197,9 @@ impl PredictorNode {
         ];
         let joints = &self.trajectory_message.joint_names;
         let outside: Vec<&str> = self.outside.iter().map(|joint| joints[*joint].as_str()).collect();
+        if let Some(commands) = &self.commands {
+            values.extend(commands.diagnostics(&self.predictor));
+        }
         values.push(("outside_training", outside.join(" ")));
         self.outside.clear();
         if let Some([prediction, constant_velocity, _]) = rows.last() {

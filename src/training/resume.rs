@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::files::hexadecimal;
 use crate::nn::checkpoint::Tensors;
 use crate::nn::lstm::LstmState;
+use crate::predictor::commands::Told;
 use crate::training::sequence::Streams;
 use candle_core::{DType, Device, Tensor};
 use rand_pcg::Pcg64;
@@ -22,7 +23,7 @@ const ORIGIN: &str = "saved training";
 #[derive(Serialize, Deserialize)]
 struct Notes {
     config: TrainingConfig,
-    /// SHA-256 of the names of the coordinates and of all samples.
+    /// SHA-256 of the names of the coordinates and of all samples, with what was told.
     data: String,
     step: usize,
     optimizer_steps: i32,
@@ -46,6 +47,15 @@ pub fn fingerprint(joints: &[String], episodes: &[Episode]) -> String {
             hash.update(state.stamp.0.to_le_bytes());
             let values = state.position.iter().chain(&state.velocity);
             values.for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        let mut last: Option<&Told> = None;
+        for told in &episode.told {
+            let is_same = told.as_ref().zip(last).is_some_and(|(told, last)| told.is_same(last));
+            hash.update([u8::from(told.is_some()), u8::from(is_same)]);
+            if let (Some(told), false) = (told, is_same) {
+                hash.update(format!("{told:?}"));
+                last = Some(told);
+            }
         }
     }
     hexadecimal(hash.finalize().as_slice())
