@@ -2,10 +2,12 @@
 //! give the same weights, unless a limit of time cuts the training short.
 
 pub mod controller;
+pub mod descent;
 mod linear;
 mod optimizer;
 pub mod regression;
 mod resume;
+mod saved;
 #[cfg(feature = "sim")]
 pub mod simulated;
 mod sequence;

@@ -363,3 +363,119 @@ fn plan(
     }
     Ok(reference::JointTrajectory { joints: recording.joints.clone(), points })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::tests::data_folder;
+    use crate::dataset::{Selection, messages};
+    use crate::predictor::commands::Instruction;
+    use std::path::Path;
+
+    const VEHICLE: &str = "bags_ackermann_gps/bag";
+    const TOPIC: &str = "/vehicle_command_ackermann";
+
+    fn asked(source: &str) -> Selection {
+        let commands = CommandSelection::new(source.parse().unwrap());
+        Selection { commands: Some(commands), ..Default::default() }
+    }
+
+    fn refused(path: &Path, selection: &Selection) -> String {
+        Recording::read(path, selection).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_measurement_has_the_command_that_was_there_before_it_whatever_the_clocks_say() {
+        let Some(folder) = data_folder() else { return };
+        let recording = Recording::read(&folder.join(VEHICLE), &asked(TOPIC)).unwrap();
+        let commands = recording.commands.as_ref().unwrap();
+        assert_eq!(commands.config, CommandConfig::new(&recording.joints, vec![Quantity::Velocity]));
+        let note = recording.summary.to_string();
+        assert!(
+            note.contains("commands of velocity: kept 1034 of 1034 of /vehicle_command_ackermann"),
+            "{note}"
+        );
+        assert!(note.contains("in force at 96 % of the measurements"), "{note}");
+        // in the order of the log, as a node hears them
+        let bag = Bag::open(&folder.join(VEHICLE)).unwrap();
+        let (mut last, mut index) = (None, 0);
+        for message in bag.messages(None).map(|message| message.unwrap()) {
+            match &*message.topic {
+                TOPIC => {
+                    let command: AckermannDriveStamped = messages::decode(&message.cdr).unwrap();
+                    last = Some((command.drive, recording.states[index.max(1) - 1].stamp));
+                }
+                "/odometry" => {
+                    let told = commands.told[index].as_ref();
+                    let expected = last.map(|(drive, since): (AckermannDrive, Stamp)| {
+                        let speed = f64::from(drive.speed);
+                        let turn = speed * f64::from(drive.steering_angle).tan();
+                        Told::new(since, Arc::new(Instruction::Held(vec![speed, 0.0, turn])))
+                    });
+                    assert_eq!(told, expected.as_ref(), "{index}");
+                    index += 1;
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(index, 2143);
+    }
+
+    #[test]
+    fn commands_that_are_not_there_are_refused_with_what_is() {
+        let Some(folder) = data_folder() else { return };
+        let bag = folder.join(VEHICLE);
+        assert!(refused(&bag, &asked("/cmd_vel")).contains("no topic /cmd_vel with commands, only /events"));
+        let error = refused(&bag, &asked("/gps"));
+        assert!(error.contains("has sensor_msgs/msg/NavSatFix, which commands no base; expected"), "{error}");
+        assert!(refused(&bag, &asked("q1=a")).contains("commands of a bag are on a topic"));
+        let table = folder.join("kuka_kr300/traj_A.csv.gz");
+        assert!(refused(&table, &asked("/cmd")).contains("commands of a table are in columns"));
+        assert!(refused(&table, &asked("q*=nothing*")).contains("no column 'nothing1' with commands"));
+        assert!(refused(&table, &asked("q1=q_ref1")).contains("no columns for joint 'q2'"));
+        assert!("q*=a:b:c:d".parse::<CommandSource>().is_err() && "q1=".parse::<CommandSource>().is_err());
+    }
+
+    #[test]
+    fn columns_are_commands_by_a_pattern() {
+        let Some(folder) = data_folder() else { return };
+        let table = folder.join("kuka_kr300/traj_A.csv.gz");
+        let mut selection = asked("q*=q_ref*::qdd_ref*");
+        let recording = Recording::read(&table, &selection).unwrap();
+        let commands = recording.commands.unwrap();
+        assert_eq!(commands.config.quantities, [Quantity::Position, Quantity::Acceleration]);
+        let told = commands.told[998].as_ref().unwrap();
+        let Instruction::Held(values) = &**told.instruction() else { panic!("{told:?}") };
+        assert_eq!((values.len(), values[0], values[6]), (12, 0.588_123_31, -0.218_048_36));
+        assert!(recording.summary.to_string().contains("kept 2501 of 2501 rows; in force at 100 %"));
+        // with its future known it is one plan for all of the time
+        selection.commands.as_mut().unwrap().source = "q*=q_ref*:qd_ref*".parse().unwrap();
+        selection.commands.as_mut().unwrap().planned = true;
+        let commands = Recording::read(&table, &selection).unwrap().commands.unwrap();
+        assert!(commands.config.planned);
+        let [first, last] = [0, 2500].map(|row: usize| commands.told[row].as_ref().unwrap());
+        assert!(first.is_same(last));
+    }
+
+    #[test]
+    fn episodes_carry_what_was_told_and_other_commands_do_not_mix() {
+        let Some(folder) = data_folder() else { return };
+        let read =
+            |source: &str| Recording::read(&folder.join("kuka_kr300/traj_A.csv.gz"), &asked(source)).unwrap();
+        let (positions, velocities) = (read("q*=q_ref*"), read("q*=:qd_ref*"));
+        let episodes = positions.episodes(0.01).unwrap();
+        assert_eq!((episodes.len(), episodes[0].states.len()), (1, episodes[0].told.len()));
+        let config = &positions.commands.as_ref().unwrap().config;
+        let sound = episodes[0].states.iter().enumerate().skip(1);
+        let is_told = |(time, state): (usize, &crate::state::State)| {
+            episodes[0].told(time).is_some_and(|told| told.is_in_force(state.stamp, config))
+        };
+        assert!(sound.clone().all(is_told));
+        assert_eq!(common(std::slice::from_ref(&positions)).unwrap().as_ref(), Some(config));
+        let error = common(&[positions, velocities]).unwrap_err().to_string();
+        assert!(
+            error.contains("commands of velocity of q1") && error.contains("commands of position"),
+            "{error}"
+        );
+    }
+}

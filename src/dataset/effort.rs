@@ -72,7 +72,7 @@ mod tests {
         };
         let rows = efforts.iter().enumerate().map(row).collect();
         let names = vec!["a".into(), "b".into()];
-        assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap()
+        assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap().0
     }
 
     #[test]

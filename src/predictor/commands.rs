@@ -312,3 +312,116 @@ fn blocks_of(blocks: &[usize]) -> Vec<usize> {
     let last = blocks.last().copied().unwrap_or(0);
     (0..).map(|power| 1usize << power).take_while(|block| *block <= last).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{JointTrajectory, JointTrajectoryPoint, MissingJoints};
+    use crate::robot::Robot;
+
+    const DT: f64 = 0.1;
+
+    fn names() -> [String; 1] {
+        ["a".to_owned()]
+    }
+
+    fn at(step: i64, position: f64, velocity: f64) -> State {
+        State { stamp: Stamp(step * 100_000_000), position: vec![position], velocity: vec![velocity] }
+    }
+
+    fn held(step: i64, value: f64) -> Told {
+        Told::new(Stamp(step * 100_000_000), Arc::new(Instruction::Held(vec![value])))
+    }
+
+    #[test]
+    fn features_are_those_computed_by_hand() {
+        let config = CommandConfig::new(&names(), vec![Quantity::Velocity]);
+        let mut features = CommandFeatures::new(&config, DT, &[1, 2, 3, 4], 5);
+        assert_eq!((features.count(), count(&config, &[1, 2, 3, 4], 5)), (4, 4)); // now, and blocks to 1, 2 and 4
+        let mut out = [9.0; 4];
+        assert!(!features.observe(&at(0, 0.0, 0.5), true, None, &mut out));
+        assert_eq!(out, [0.0; 4]);
+        // of a new command nothing was before
+        assert!(features.observe(&at(1, 0.0, 0.5), false, Some(&held(0, 2.0)), &mut out));
+        assert_eq!(out, [1.5, 0.0, 0.0, 0.0]);
+        assert!(features.observe(&at(2, 0.0, 1.0), false, Some(&held(1, 3.0)), &mut out));
+        assert_eq!(out, [2.0, -1.0, -1.0, -1.0]);
+        assert!(features.observe(&at(3, 0.0, 1.0), false, Some(&held(1, 3.0)), &mut out));
+        assert_eq!(out, [2.0, 0.0, -1.0, -1.0]);
+        // the first sample of another motion has no past
+        assert!(features.observe(&at(4, 0.0, 1.0), true, Some(&held(3, 1.0)), &mut out));
+        assert_eq!(out, [0.0; 4]);
+    }
+
+    #[test]
+    fn a_command_counts_from_its_arrival_until_it_is_old() {
+        let config = CommandConfig::new(&names(), vec![Quantity::Velocity]);
+        let told = held(10, 1.0);
+        let counts = |milliseconds: i64| told.is_in_force(Stamp(milliseconds * 1_000_000), &config);
+        assert_eq!([999, 1000, 1500, 1501].map(counts), [false, true, true, false]);
+        let positions = CommandConfig::new(&names(), vec![Quantity::Position, Quantity::Velocity]);
+        assert!(!told.is_in_force(Stamp(1_000_000_000), &positions), "it has one number, not two");
+        assert!(!told.is_in_force(Stamp(1_000_000_000), &CommandConfig::of_plans(&names())), "it is no plan");
+    }
+
+    /// From rest at 0 to rest at 3 in 2 s, with straight lines.
+    fn plan(start: Option<Stamp>) -> Arc<Instruction> {
+        let point = |time_from_start, position| JointTrajectoryPoint {
+            time_from_start,
+            positions: vec![position],
+            ..Default::default()
+        };
+        let trajectory =
+            JointTrajectory { joints: names().to_vec(), points: vec![point(0.0, 0.0), point(2.0, 3.0)] };
+        let robot = Robot::of_joints(&names());
+        let start_point = ReferencePoint::zeros(1);
+        let reference =
+            SplineTrajectory::new(&robot, &trajectory, &start_point, MissingJoints::Refuse).unwrap();
+        Arc::new(Instruction::Plan { reference, start })
+    }
+
+    #[test]
+    fn the_future_of_a_plan_is_told_and_no_other() {
+        let config = CommandConfig::of_plans(&names());
+        let mut features = CommandFeatures::new(&config, DT, &[], 4);
+        assert_eq!(features.count(), 6); // position, velocity, and 1, 2, 3 and 4 steps ahead
+        let mut out = [0.0; 6];
+        let told = Told::new(Stamp(0), plan(None));
+        assert!(features.observe(&at(10, 1.0, 1.0), true, Some(&told), &mut out));
+        let expected = [0.5, 0.5, 0.05, 0.1, 0.15, 0.2];
+        out.iter()
+            .zip(expected)
+            .for_each(|(found, expected)| assert!((found - expected).abs() < 1e-9, "{out:?}"));
+        // half a second after its end it counts no more; nor does another kind of command for such a model
+        assert!(features.observe(&at(25, 3.0, 0.0), false, Some(&told), &mut out));
+        assert_eq!(out, [0.0; 6]);
+        assert!(!features.observe(&at(26, 3.0, 0.0), false, Some(&told), &mut out));
+        assert!(!features.observe(&at(26, 3.0, 0.0), false, Some(&held(26, 1.0)), &mut out));
+    }
+
+    #[test]
+    fn a_start_by_another_clock_is_none() {
+        let begin = |start| Told::new(Stamp(7), plan(start)).begin;
+        assert_eq!(begin(None), Stamp(7));
+        assert_eq!(begin(Some(Stamp(2_000_000_007))), Stamp(2_000_000_007));
+        assert_eq!(begin(Some(Stamp(5_700_748_000_000_000))), Stamp(7)); // 66 days later
+    }
+
+    #[test]
+    fn configurations_that_make_no_sense_are_refused() {
+        let config = CommandConfig::new(&names(), vec![Quantity::Velocity]);
+        assert!(config.check(&names(), Space::Joints).is_ok());
+        let error = config.check(&["b".to_owned()], Space::Joints).unwrap_err().to_string();
+        assert!(error.contains("coordinates of the commands") && error.contains('b'), "{error}");
+        let twice = CommandConfig { quantities: vec![Quantity::Velocity; 2], ..config.clone() };
+        let none = CommandConfig { quantities: vec![], ..config.clone() };
+        let forever = CommandConfig { age_limit: f64::INFINITY, ..config.clone() };
+        for wrong in [twice, none, forever] {
+            assert!(wrong.check(&names(), Space::Joints).is_err(), "{wrong:?}");
+        }
+        let base = ["x", "y", "yaw"].map(String::from);
+        assert!(CommandConfig::of_plans(&base).check(&base, Space::PlanarBase).is_err());
+        let error = CommandConfig::of_plans(&names()).check_same(&config).unwrap_err().to_string();
+        assert!(error.contains("plans of position and velocity of a"), "{error}");
+    }
+}
