@@ -54,7 +54,7 @@ impl Adaptive {
         let Some(path) = &model.linear else { return Ok(None) };
         let (steps, coordinates) = (model.config.steps, model.joints.len());
         let knots = knots(steps);
-        let LinearPath { memory, penalties, own, all, ridges, evidence, commanded } = path;
+        let LinearPath { memory, penalties, own, all, ridges, evidence, .. } = path;
         let regression = |seed: &super::recursive::Seed, penalty: f64| {
             RecursiveLeastSquares::new(seed.clone(), &knots, *memory, penalty).ok_or_else(|| {
                 let problem = "its linear path has no covariance".to_owned();
@@ -67,10 +67,6 @@ impl Adaptive {
             return Err(Error::mismatch("evidence", evidence.len(), coordinates * knots.len()));
         }
         let slots = steps.max(WINDOW - 1) + 1;
-        let commanded = commanded.as_ref().zip(model.config.commands.as_ref()).filter(|_| experts.commanded);
-        let commanded = commanded.map(|(path, commands)| {
-            Commanded::new(path, commands, &model.config, model.dt, &knots, *memory, slots, experts)
-        });
         let between = (1..=steps).map(|step| {
             let knot = knots.partition_point(|knot| *knot <= step) - 1;
             let share = knots
@@ -86,7 +82,7 @@ impl Adaptive {
             all,
             ridges: ridges.clone(),
             mixture: Mixture::new(evidence.clone(), &knots, *memory, experts),
-            commanded: commanded.transpose()?,
+            commanded: Commanded::new(model, &knots, slots, experts)?,
             spread: model
                 .spread
                 .iter()

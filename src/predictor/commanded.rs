@@ -2,10 +2,9 @@
 //! Ljung, System Identification, 4.2), adapted as the others are, in a mixture of its own beside them all. While no
 //! command is in force it says nothing, and the others are believed as if there were none.
 
-use super::commands::{CommandConfig, CommandFeatures, Told};
-use super::linear::CommandedPath;
+use super::commands::{CommandFeatures, Told};
 use super::mixture::{COMMANDED, EXPERTS, EXPERTS_WITH_COMMANDED, Evidence, Experts, LSTM, Made, Mixture};
-use super::model::PredictorConfig;
+use super::model::PredictorModel;
 use super::recursive::RecursiveLeastSquares;
 use crate::error::{Error, Result};
 use crate::nn::normalizer::Normalizer;
@@ -48,20 +47,20 @@ pub(super) struct Commanded {
 }
 
 impl Commanded {
-    /// With rings of so many `slots`.
-    #[allow(clippy::too_many_arguments)]
+    /// With rings of so many `slots`. None for a model without commands, or where `experts` leaves this one out.
     pub fn new(
-        path: &CommandedPath,
-        commands: &CommandConfig,
-        config: &PredictorConfig,
-        dt: f64,
+        model: &PredictorModel,
         knots: &[usize],
-        memory: f64,
         slots: usize,
         experts: Experts,
-    ) -> Result<Self> {
-        let coordinates = commands.coordinates.len();
-        let features = CommandFeatures::new(commands, dt, &config.blocks, config.steps);
+    ) -> Result<Option<Self>> {
+        let (config, path) = (&model.config, model.linear.as_ref());
+        let path = path.and_then(|path| Some((path.memory, path.commanded.as_ref()?)));
+        let (Some((memory, path)), Some(commands), true) = (path, &config.commands, experts.commanded) else {
+            return Ok(None);
+        };
+        let coordinates = model.joints.len();
+        let features = CommandFeatures::new(commands, model.dt, &config.blocks, config.steps);
         let own = path.own.iter().map(|seed| {
             RecursiveLeastSquares::new(seed.clone(), knots, memory, path.penalty).ok_or_else(|| {
                 let problem = "its expert on commands has no covariance".to_owned();
@@ -77,7 +76,7 @@ impl Commanded {
             return Err(Error::mismatch(what, format!("{found:?}"), expected));
         }
         let width = coordinates / own.len().max(1);
-        Ok(Self {
+        Ok(Some(Self {
             values: vec![0.0; count],
             input: vec![0.0; count],
             regressors: vec![0.0; path.own.first().map_or(0, |seed| seed.regressors)],
@@ -92,7 +91,7 @@ impl Commanded {
             made: vec![Made::default(); slots * coordinates * knots.len()],
             told: vec![false; slots],
             slot: 0,
-        })
+        }))
     }
 
     /// [coordinate][knot]

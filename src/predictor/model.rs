@@ -104,7 +104,9 @@ impl PredictorConfig {
             let expected = format!("at most {MAX_REGRESSORS}");
             return Err(Error::mismatch("inputs that are predicted by together", regressors, expected));
         }
-        let remembered = coordinates.saturating_mul(self.steps * (self.features() + knots(self.steps).len()));
+        let remembered = coordinates.saturating_mul(
+            self.steps * (regressors / self.space.coupled(coordinates) + knots(self.steps).len()),
+        );
         if remembered > MAX_REMEMBERED {
             let what = "coordinates times steps times inputs and knots";
             return Err(Error::mismatch(what, remembered, format!("at most {MAX_REMEMBERED}")));
