@@ -132,10 +132,12 @@ impl Inspection {
             .row(["dt", &format!("{} s", card.dt)])
             .row(["robot description", card.urdf_sha256.as_deref().unwrap_or("not known")])
             .row(["network", &card.network.to_string()])
-            .row(["told", &told(card)])
             .row(["revision", &revision])
             .row(["seed", &card.seed.to_string()])
             .row(["note", &card.note]);
+        if card.kind == ModelKind::Predictor {
+            table.row(["told", &told(card)]);
+        }
         table
     }
 

@@ -114,6 +114,19 @@ pub(super) fn read(
     let mut summary = Summary { topic: name.clone(), ..Default::default() };
     let (entries, mut config) = contents(bag, name, selection, recording, &mut summary)?;
     config.age_limit = selection.age_limit;
+    if config.quantities.is_empty() {
+        let problem =
+            format!("most messages of {name} have no position, velocity or effort of all they name");
+        return Err(data(bag.path(), problem));
+    }
+    if selection.planned && !config.planned {
+        let problem = format!(
+            "{name} has {}, whose future is not in the messages: leave out --planned",
+            summary.type_name
+        );
+        return Err(data(bag.path(), problem));
+    }
+    config.check(&recording.joints, recording.space)?;
     let robot = Robot { space: recording.space, ..Robot::of_joints(&recording.joints) };
     let reader = CommandReader::new(&robot, config.clone());
     let mut refused = None;
@@ -429,11 +442,59 @@ mod tests {
         let error = refused(&bag, &asked("/gps"));
         assert!(error.contains("has sensor_msgs/msg/NavSatFix, which commands no base; expected"), "{error}");
         assert!(refused(&bag, &asked("q1=a")).contains("commands of a bag are on a topic"));
+        let mut planned = asked(TOPIC);
+        planned.commands.as_mut().unwrap().planned = true;
+        assert!(refused(&bag, &planned).contains("leave out --planned"));
+        let mut never = asked(TOPIC);
+        never.commands.as_mut().unwrap().age_limit = 0.0;
+        assert!(refused(&bag, &never).contains("age_limit of commands"));
         let table = folder.join("kuka_kr300/traj_A.csv.gz");
         assert!(refused(&table, &asked("/cmd")).contains("commands of a table are in columns"));
         assert!(refused(&table, &asked("q*=nothing*")).contains("no column 'nothing1' with commands"));
         assert!(refused(&table, &asked("q1=q_ref1")).contains("no columns for joint 'q2'"));
         assert!("q*=a:b:c:d".parse::<CommandSource>().is_err() && "q1=".parse::<CommandSource>().is_err());
+    }
+
+    /// A bag whose arm was commanded by joint states, `effort` on each.
+    fn arm(effort: Vec<f64>) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("arm");
+        let mut writer = crate::dataset::mcap_writer::McapWriter::create(&path).unwrap();
+        for step in 1..=10i64 {
+            let stamp = Stamp(step * 100_000_000);
+            let state = JointState {
+                header: messages::Header { stamp: stamp.into(), ..Default::default() },
+                name: vec!["a".into(), "b".into()],
+                position: vec![0.1 * step as f64, 0.0],
+                velocity: vec![1.0, 0.0],
+                effort: vec![],
+            };
+            writer.write("/joint_states", stamp, &state).unwrap();
+            let name = if step == 3 { vec!["a".into()] } else { vec!["b".into(), "a".into()] };
+            let command = JointState { name, effort: effort.clone(), ..Default::default() };
+            writer.write("/command", Stamp(stamp.0 + 50_000_000), &command).unwrap();
+        }
+        writer.finish().unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn joint_states_command_what_most_of_them_have() {
+        let (_folder, path) = arm(vec![2.0, 1.0]);
+        let mut selection = asked("/command");
+        selection.topic = Some("/joint_states".into());
+        let recording = Recording::read(&path, &selection).unwrap();
+        let commands = recording.commands.as_ref().unwrap();
+        assert_eq!(commands.config.quantities, [Quantity::Effort]);
+        assert!(commands.told[0].is_none());
+        let expected = Told::new(Stamp(100_000_000), Arc::new(Instruction::Held(vec![1.0, 2.0])));
+        assert_eq!(commands.told[1].as_ref(), Some(&expected));
+        assert_eq!(commands.told[3], commands.told[2], "the third names one joint only");
+        let note = recording.summary.to_string();
+        assert!(note.contains("kept 9 of 10 of /command") && note.contains("'b' too"), "{note}");
+        // what sets nothing is no command
+        let (_folder, path) = arm(vec![]);
+        assert!(refused(&path, &selection).contains("most messages of /command have no position"));
     }
 
     #[test]
