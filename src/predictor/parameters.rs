@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::robot::Robot;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::Path;
 
 /// Usual acceleration of an arm's joints, which sets the spread of a prediction without a model, rad/s².
@@ -53,19 +52,6 @@ pub enum CommandKind {
     /// Of a base, whose node has no other.
     #[serde(skip)]
     Twist,
-}
-
-impl fmt::Display for CommandKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::JointTrajectory => "joint_trajectory",
-            Self::JointState => "joint_state",
-            Self::Position => "position",
-            Self::Velocity => "velocity",
-            Self::Effort => "effort",
-            Self::Twist => "twist",
-        })
-    }
 }
 
 impl CommandKind {
