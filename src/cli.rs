@@ -9,10 +9,11 @@ pub mod replay;
 pub mod simulate;
 pub mod train;
 
-use crate::dataset::{Recording, Selection};
+use crate::dataset::{CommandSelection, CommandSource, Recording, Selection};
 use crate::error::Error;
 use crate::files::sha256_of_file;
 use crate::nn::checkpoint::DataFile;
+use crate::predictor::commands::{AGE_LIMIT, Quantity};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,37 @@ pub struct DataArgs {
     /// Sampling time, s [default: the median interval of the first recording]
     #[arg(long)]
     pub dt: Option<f64>,
+    #[command(flatten)]
+    pub commands: CommandArgs,
+}
+
+/// What the robot was told beside its motion.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CommandArgs {
+    /// Topic of commands in a bag (Twist, TwistStamped, AckermannDrive, JointTrajectory, JointState, Float64MultiArray), or
+    /// columns of a table: JOINT=POSITION:VELOCITY:ACCELERATION,... (q*=q_ref*:qd_ref*) or vx=,wz= of a base
+    #[arg(long, value_name = "TOPIC")]
+    pub commands: Option<CommandSource>,
+    /// What bare numbers (Float64MultiArray) set [default: as the topic's name says]
+    #[arg(long, value_name = "QUANTITY")]
+    pub command_quantity: Option<Quantity>,
+    /// A command that is older counts no more, s
+    #[arg(long, value_name = "SECONDS", default_value_t = AGE_LIMIT)]
+    pub command_age: f64,
+    /// The motion in a table was planned before it began: the future of its commands is known
+    #[arg(long, requires = "commands")]
+    pub planned: bool,
+}
+
+impl CommandArgs {
+    fn selection(&self) -> Option<CommandSelection> {
+        Some(CommandSelection {
+            source: self.commands.clone()?,
+            quantity: self.command_quantity,
+            planned: self.planned,
+            age_limit: self.command_age,
+        })
+    }
 }
 
 impl DataArgs {
@@ -51,7 +83,9 @@ impl DataArgs {
 
     /// Reads these joints, or all of them.
     fn read_joints(&self, joints: Option<Vec<String>>) -> Result<Vec<Recording>> {
-        let selection = Selection { topic: self.topic.clone(), joints, columns: self.columns.clone() };
+        let commands = self.commands.selection();
+        let selection =
+            Selection { topic: self.topic.clone(), joints, columns: self.columns.clone(), commands };
         Ok(self.paths().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
     }
 

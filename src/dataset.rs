@@ -5,6 +5,7 @@
 
 pub(crate) mod bag;
 pub(crate) mod cleaning;
+pub mod commands;
 pub mod csv;
 pub mod effort;
 mod joint_state;
@@ -13,9 +14,11 @@ pub mod messages;
 pub mod rosbag;
 mod summary;
 
+pub use commands::{CommandSelection, CommandSource, Commands};
 pub use summary::Summary;
 
 use crate::error::{Error, Result};
+use crate::predictor::commands::Told;
 use crate::predictor::resampler::Resampler;
 use crate::state::{Space, Stamp, State};
 use std::path::{Path, PathBuf};
@@ -34,6 +37,8 @@ pub struct Selection {
     pub joints: Option<Vec<String>>,
     /// The columns of a table; if none are given, they are known by their names.
     pub columns: Option<csv::Columns>,
+    /// The commands to read beside the motion; if none are given, none are read.
+    pub commands: Option<CommandSelection>,
 }
 
 /// The motion of named joints as it was measured, in the order of the stamps.
@@ -46,6 +51,8 @@ pub struct Recording {
     pub states: Vec<State>,
     /// [measurement][joint] as recorded, mostly Nm or N; NaN where one is missing. None if there are no efforts.
     pub efforts: Option<Vec<Vec<f64>>>,
+    /// What the robot was told, if that was asked for.
+    pub commands: Option<Commands>,
     pub summary: Summary,
 }
 
@@ -55,6 +62,26 @@ pub struct Episode {
     /// s
     pub dt: f64,
     pub states: Vec<State>,
+    /// What had been told by each sample; empty where no commands were read.
+    pub told: Vec<Option<Told>>,
+}
+
+impl Episode {
+    /// Without commands.
+    pub fn new(dt: f64, states: Vec<State>) -> Self {
+        Self { dt, states, told: Vec::new() }
+    }
+
+    /// Its samples from `range`, with their commands.
+    pub fn part(&self, range: std::ops::Range<usize>) -> Self {
+        let told = if self.told.is_empty() { Vec::new() } else { self.told[range.clone()].to_vec() };
+        Self { dt: self.dt, states: self.states[range].to_vec(), told }
+    }
+
+    /// What had been told by the sample at `time`.
+    pub fn told(&self, time: usize) -> Option<&Told> {
+        self.told.get(time).and_then(Option::as_ref)
+    }
 }
 
 /// One measurement as a reader found it, before any cleaning.
@@ -68,6 +95,8 @@ pub(crate) struct Row {
     pub velocity: Vec<f64>,
     /// [joint], Nm or N; empty if there were none
     pub effort: Vec<f64>,
+    /// What was told at that time, [quantity][joint]; empty if there was nothing
+    pub command: Vec<f64>,
 }
 
 impl Recording {
@@ -95,10 +124,16 @@ impl Recording {
         };
         let mut resampler = Resampler::new(step, self.joints.len());
         let mut episodes: Vec<Episode> = Vec::new();
-        for state in &self.states {
-            resampler.observe(state, |sample, is_first| match episodes.last_mut() {
-                Some(episode) if !is_first => episode.states.push(sample.clone()),
-                _ => episodes.push(Episode { dt, states: vec![sample.clone()] }),
+        for (index, state) in self.states.iter().enumerate() {
+            let told = self.commands.as_ref().map(|commands| commands.told[index].clone());
+            resampler.observe(state, |sample, is_first| {
+                if is_first {
+                    episodes.push(Episode::new(dt, Vec::new()));
+                }
+                if let Some(episode) = episodes.last_mut() {
+                    episode.states.push(sample.clone());
+                    episode.told.extend(told.clone());
+                }
             });
         }
         episodes.retain(|episode| episode.states.len() >= 2);
@@ -141,6 +176,7 @@ pub(crate) mod tests {
             position: vec![position],
             velocity: vec![1.0],
             effort: vec![],
+            command: vec![],
         }
     }
 
@@ -154,6 +190,7 @@ pub(crate) mod tests {
             rows,
             Summary { read, ..Default::default() },
         )
+        .map(|(recording, _)| recording)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Ctrl-C and a request to end, as a flag.
+//! What ends a program from outside: Ctrl-C and a request to end, as a flag; a reader that has gone.
 
 use crate::error::{Error, Result};
 use std::sync::Arc;
@@ -11,4 +11,13 @@ pub fn flag() -> Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, interrupted.clone()).map_err(Error::io("signal handler"))?;
     }
     Ok(interrupted)
+}
+
+/// Lets a program whose reader has gone (`learned_control ... | head`) end as others do, by SIGPIPE, where Rust would have
+/// it go on until printing panics.
+pub fn end_without_reader() -> Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_default(signal_hook::consts::SIGPIPE, always)
+        .map(drop)
+        .map_err(Error::io("signal handler"))
 }

@@ -2,6 +2,9 @@
 //! corrects it: linear auto-regressions that adapt as the robot moves, and an LSTM.
 
 mod adaptive;
+mod commanded;
+pub mod command_reader;
+pub mod commands;
 pub mod constant_acceleration;
 pub mod constant_velocity;
 pub mod features;

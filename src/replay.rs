@@ -2,9 +2,11 @@
 //! time, as a controller node runs with `tick: joint_states`. What comes out depends on the recording, the settings and
 //! the models alone.
 
+mod events;
 mod recording;
 mod table;
 
+pub use events::{Event, events};
 pub use recording::RecordingWriter;
 pub use table::{CommandTable, PredictionTable};
 
@@ -17,6 +19,7 @@ use crate::dataset::{Recording, Selection};
 use crate::error::{Error, Result};
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
+use crate::predictor::command_reader::CommandReader;
 use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
 use crate::robot::Robot;
 use crate::state::{Stamp, State};
@@ -102,6 +105,8 @@ struct Controller {
 
 struct Foresight {
     predictor: LstmPredictor,
+    /// Of a model that knows commands.
+    commands: Option<CommandReader>,
     prediction: Trajectory,
     card: Option<Card>,
     /// s
@@ -126,6 +131,11 @@ pub struct Counts {
     pub baseline: usize,
     pub holding: usize,
     pub predictions: usize,
+    /// Commands that the predictor was told, and those of them that it could not use.
+    pub commands: usize,
+    pub refused_commands: usize,
+    /// Predictions while a command was in force.
+    pub told: usize,
     /// States outside of what the predictor's training had seen.
     pub outside_training: usize,
     /// Longest time between two states, s.
@@ -182,6 +192,30 @@ impl Replay {
         self.predictor.is_some()
     }
 
+    /// Takes what came next.
+    pub fn take(&mut self, event: &Event) -> Option<Output<'_>> {
+        match event {
+            Event::Motion(message) => self.observe(message),
+            Event::Command(command) => {
+                self.hear(command);
+                None
+            }
+        }
+    }
+
+    /// Takes a command, as the predictor's node would.
+    fn hear(&mut self, command: &events::Command) {
+        let Some(Foresight { predictor, commands: Some(reader), .. }) = &mut self.predictor else { return };
+        self.counts.commands += 1;
+        match command.read(reader, self.reader.state()) {
+            Ok(instruction) => predictor.hear(instruction),
+            Err(reason) => {
+                self.counts.refused_commands += 1;
+                self.counts.reason = Some(reason);
+            }
+        }
+    }
+
     /// Takes one message; `None` when the nodes would not use it. A prediction reaches the controller after the tick.
     pub fn observe(&mut self, message: &Decoded) -> Option<Output<'_>> {
         self.counts.messages += 1;
@@ -218,6 +252,7 @@ impl Replay {
             foresight.observe(state, &mut self.counts);
             is_predicted = foresight.predict(*stamp);
             self.counts.predictions += usize::from(is_predicted);
+            self.counts.told += usize::from(is_predicted && foresight.predictor.is_told());
             if let (true, Some(Controller { control, .. })) = (is_predicted, &mut self.controller) {
                 control.hear_prediction(*stamp, &foresight.prediction);
             }
@@ -239,6 +274,7 @@ impl Foresight {
         let (predictor, card) = parameters.load(robot)?;
         Ok(Self {
             prediction: Trajectory::new(predictor.horizon(), robot.degrees_of_freedom()),
+            commands: predictor.commands().map(|config| CommandReader::new(robot, config.clone())),
             predictor,
             card,
             period: 1.0 / parameters.publish_rate,
@@ -292,6 +328,9 @@ impl fmt::Display for Counts {
             (self.baseline, "of them on the baseline alone"),
             (self.holding, "of them holding"),
             (self.predictions, "predictions"),
+            (self.commands, "messages with commands"),
+            (self.refused_commands, "of them not used"),
+            (self.told, "predictions while one was in force"),
             (self.outside_training, "states outside of what the predictor was trained on"),
         ];
         for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {

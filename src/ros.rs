@@ -8,6 +8,7 @@ pub mod base_controller;
 pub mod base_predictor;
 #[cfg(feature = "sim")]
 pub mod base_simulator;
+mod commands;
 pub(crate) mod convert;
 pub mod controller;
 mod direct;

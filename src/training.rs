@@ -2,10 +2,12 @@
 //! give the same weights, unless a limit of time cuts the training short.
 
 pub mod controller;
+pub mod descent;
 mod linear;
 mod optimizer;
 pub mod regression;
 mod resume;
+mod saved;
 #[cfg(feature = "sim")]
 pub mod simulated;
 mod sequence;
@@ -212,7 +214,7 @@ fn prepare(
     let (mut sequences, mut held_out, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for episode in episodes {
         let split = (episode.states.len() as f64 * (1.0 - config.validation)) as usize;
-        let training = Episode { dt, states: episode.states[..split].to_vec() };
+        let training = episode.part(0..split);
         sequences.push(Sequence::new(&training, &config.predictor));
         all.push(Sequence::new(episode, &config.predictor));
         if episode.states.len() > split + steps {

@@ -41,6 +41,21 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
+fn it_ends_quietly_when_nobody_reads() {
+    let folder = folder();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = Command::new(env!("CARGO_BIN_EXE_learned_control"))
+        .args(["inspect", "controller.safetensors", "--json"])
+        .current_dir(folder.path())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&program.stderr), "", "{:?}", program.status);
+    assert!(!program.status.success());
+}
+
+#[test]
 fn a_model_is_trained_inspected_and_replayed() {
     let folder = folder();
     let folder = folder.path();
@@ -109,6 +124,45 @@ fn a_model_is_trained_inspected_and_replayed() {
 }
 
 #[test]
+fn a_predictor_that_is_told_commands_is_trained_inspected_and_replayed() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut table = String::from("t_s");
+    (1..=JOINTS).for_each(|k| write!(table, ",joint{k}_pos,joint{k}_vel,joint{k}_ref").unwrap());
+    for tick in 1..=2000 {
+        let state = state_at(Stamp(tick * 10_000_000), 0.0);
+        write!(table, "\n{}", state.stamp.seconds()).unwrap();
+        let joints = state.position.iter().zip(&state.velocity);
+        joints.for_each(|(q, v)| write!(table, ",{q},{v},{}", q + 0.1 * v).unwrap());
+    }
+    std::fs::write(folder.join("told.csv"), table).unwrap();
+    let training = "train told.csv --only predictor --steps 2 --seed 5 --horizon 0.1 --out";
+    let printed = call(folder, &format!("{training} told --commands joint*=joint*_ref")).unwrap();
+    assert!(printed.contains("commands of position: kept 2000 of 2000 rows"), "{printed}");
+    call(folder, &format!("{training} plain")).unwrap();
+    let inspected = call(folder, "inspect told/predictor.safetensors").unwrap();
+    assert!(inspected.contains("commands of position of joint1, joint2"), "{inspected}");
+    assert!(call(folder, "inspect plain/predictor.safetensors").unwrap().contains("no commands"));
+
+    let replay = |model: &str, out: &str, more: &str| {
+        let line = format!("replay told.csv --model {model}/predictor.safetensors --out {out}.csv {more}");
+        let printed = call(folder, &line).unwrap();
+        (printed, std::fs::read(folder.join(format!("{out}.predictions.csv"))).unwrap())
+    };
+    let commands = "--commands joint*=joint*_ref";
+    let [(printed, one), (_, two)] = ["one", "two"].map(|out| replay("told", out, commands));
+    assert!(printed.contains("2000 messages with commands"), "{printed}");
+    assert!(printed.contains("predictions while one was in force"), "{printed}");
+    assert!(one == two, "two runs differ");
+    let (printed, untold) = replay("told", "untold", "");
+    assert!(!printed.contains("commands") && untold != one, "{printed}");
+    assert!(
+        untold == replay("plain", "plain", "").1,
+        "without a command it is not the model without commands"
+    );
+}
+
+#[test]
 fn what_cannot_be_done_is_said() {
     let folder = folder();
     let folder = folder.path();
@@ -125,6 +179,10 @@ fn what_cannot_be_done_is_said() {
             "two models of a controller",
         ),
         ("train motion.csv --joints joint9 --out x", "joint9"),
+        ("train motion.csv --resume --out x", "no training was interrupted in x"),
+        ("train motion.csv --only controller --resume --urdf arm.urdf --out x", "no efforts"),
+        ("train motion.csv --commands joint*=joint*_ref --out x", "no column 'joint1_ref' with commands"),
+        ("train motion.csv --commands /cmd --out x", "commands of a table are in columns"),
     ];
     for (line, reason) in cases {
         let error = call(folder, line).unwrap_err();

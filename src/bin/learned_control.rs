@@ -39,29 +39,31 @@ enum Command {
 fn main() -> ExitCode {
     // What follows --ros-args belongs to ROS.
     let arguments = std::env::args_os().take_while(|argument| argument != "--ros-args");
-    let outcome: anyhow::Result<()> = match Cli::parse_from(arguments).command {
-        Command::Train(args) => learned_control::cli::train::run(&args),
-        Command::Evaluate(args) => match learned_control::cli::evaluate::run(&args) {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
-        Command::Replay(args) => learned_control::cli::replay::run(&args),
-        Command::IdentifyDelay(args) => learned_control::cli::identify_delay::run(&args),
-        Command::Inspect(args) => learned_control::cli::inspect::run(&args),
-        #[cfg(feature = "sim")]
-        Command::Simulate(args) => learned_control::cli::simulate::run(&args),
-        #[cfg(all(feature = "ros", feature = "sim"))]
-        Command::Demo(args) => learned_control::demo::run(&args).map_err(Into::into),
-        #[cfg(all(feature = "ros", feature = "sim"))]
-        Command::DemoBase(args) => learned_control::demo::base::run(&args).map_err(Into::into),
-        #[cfg(feature = "ros")]
-        Command::Play(args) => learned_control::ros::play::run(&args).map_err(Into::into),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Cli::parse_from(arguments).command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("learned_control: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    learned_control::interrupt::end_without_reader()?;
+    match command {
+        Command::Train(args) => learned_control::cli::train::run(&args)?,
+        Command::Evaluate(args) => return learned_control::cli::evaluate::run(&args),
+        Command::Replay(args) => learned_control::cli::replay::run(&args)?,
+        Command::IdentifyDelay(args) => learned_control::cli::identify_delay::run(&args)?,
+        Command::Inspect(args) => learned_control::cli::inspect::run(&args)?,
+        #[cfg(feature = "sim")]
+        Command::Simulate(args) => learned_control::cli::simulate::run(&args)?,
+        #[cfg(all(feature = "ros", feature = "sim"))]
+        Command::Demo(args) => learned_control::demo::run(&args)?,
+        #[cfg(all(feature = "ros", feature = "sim"))]
+        Command::DemoBase(args) => learned_control::demo::base::run(&args)?,
+        #[cfg(feature = "ros")]
+        Command::Play(args) => learned_control::ros::play::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use crate::controller::ResidualModel;
 use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::nn::checkpoint::{self, Card, ModelKind, Tensors};
-use crate::predictor::{LstmPredictor, PredictorModel};
+use crate::predictor::{LstmPredictor, PredictorConfig, PredictorModel};
 use crate::report::Table;
 use crate::robot::Robot;
 use clap::Args;
@@ -135,6 +135,9 @@ impl Inspection {
             .row(["revision", &revision])
             .row(["seed", &card.seed.to_string()])
             .row(["note", &card.note]);
+        if card.kind == ModelKind::Predictor {
+            table.row(["told", &told(card)]);
+        }
         table
     }
 
@@ -153,6 +156,12 @@ impl Inspection {
         }
         table
     }
+}
+
+/// The commands that a predictor knows.
+fn told(card: &Card) -> String {
+    let config = card.network::<PredictorConfig>("its card").ok().and_then(|config| config.commands);
+    config.map_or("no commands".into(), |commands| format!("{commands}, for {} s", commands.age_limit))
 }
 
 fn joints(card: &Card) -> Table {

@@ -1,11 +1,12 @@
 //! `learned_control replay`: what controller and predictor would have done on a recording.
 
+use super::CommandArgs;
 use crate::config;
 use crate::control_loop::ControllerConfig;
 use crate::error::Error;
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::predictor::PredictorParameters;
-use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Stamps, messages};
+use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Stamps, events};
 use crate::robot::Robot;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -28,6 +29,8 @@ pub struct ReplayArgs {
     /// Topic with sensor_msgs/msg/JointState in a bag [default: the one with most messages]
     #[arg(long)]
     topic: Option<String>,
+    #[command(flatten)]
+    commands: CommandArgs,
     /// Take the time of logging for the stamp of a message, where the headers of a bag have none
     #[arg(long)]
     log_time: bool,
@@ -41,8 +44,9 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     let mut replay = args.replay()?;
     let mut writer = Writer::create(&args.out, &replay)?;
     let stamps = if args.log_time { Stamps::Log } else { Stamps::Header };
-    for message in messages(&args.recording, args.topic.as_deref(), stamps)? {
-        if let Some(output) = replay.observe(&message?) {
+    let commands = args.commands.selection();
+    for event in events(&args.recording, args.topic.as_deref(), stamps, commands.as_ref())? {
+        if let Some(output) = replay.take(&event?) {
             writer.write(&output)?;
         }
     }

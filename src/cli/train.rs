@@ -7,7 +7,7 @@ use super::DataArgs;
 use crate::command::Mode;
 use crate::config;
 use crate::control_loop::ControllerConfig;
-use crate::dataset::Recording;
+use crate::dataset::{self, Recording};
 use crate::error::Error;
 use crate::interrupt;
 use crate::predictor::PredictorParameters;
@@ -18,13 +18,13 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Train a predictor on recordings and, where they have efforts and there is a robot description, a controller's network.
 ///
 /// The last 15 % of each recording choose the weights. Ctrl-C keeps the best so far; --resume goes on with an interrupted
-/// training of the predictor as if nothing had happened.
+/// training as if nothing had happened.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -110,9 +110,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
     let dt = dt.unwrap_or(recordings[0].summary.interval);
     settings.choose(args, parameters.as_ref(), &recordings[0], dt);
+    settings.predictor.predictor.commands = dataset::commands::common(&recordings)?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out))?;
     let interrupted = interrupt::flag()?;
-    if args.only != Some(Model::Controller) {
+    if args.trains_predictor()? {
         predictor::train(args, &settings.predictor, &recordings, dt, &interrupted)?;
     }
     if args.only == Some(Model::Predictor) || interrupted.load(Ordering::Relaxed) {
@@ -126,6 +127,41 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             Ok(())
         }
     }
+}
+
+impl TrainArgs {
+    /// Whether the predictor is to be trained; with --resume only if its training was interrupted, or nothing was yet.
+    fn trains_predictor(&self) -> Result<bool> {
+        if self.only == Some(Model::Controller) {
+            return Ok(false);
+        }
+        let is_saved = |name: &str| self.out.join(name).is_file();
+        let is_controller_under_way = self.only.is_none() && is_saved(controller::SAVED);
+        ensure!(
+            !self.resume || is_saved(predictor::SAVED) || is_controller_under_way,
+            "--resume: no training was interrupted in {}",
+            self.out.display()
+        );
+        Ok(!self.resume || is_saved(predictor::SAVED))
+    }
+
+    /// Where the training of one model stood, if it is to be resumed and was interrupted.
+    fn saved(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        if self.resume && self.only == Some(Model::Controller) && !path.is_file() {
+            bail!("--resume: there is no {}", path.display());
+        }
+        let is_there = self.resume && path.is_file();
+        Ok(is_there.then(|| std::fs::read(path).map_err(Error::io(path))).transpose()?)
+    }
+}
+
+/// Says how to go on with a training that was interrupted; of one that was not nothing is left but the model.
+fn finish(saved: &Path, interrupted: &AtomicBool) -> Result<()> {
+    if interrupted.load(Ordering::Relaxed) {
+        println!("interrupted; go on with --resume ({})", saved.display());
+        return Ok(());
+    }
+    Ok(std::fs::remove_file(saved).map_err(Error::io(saved))?)
 }
 
 impl TrainingSettings {

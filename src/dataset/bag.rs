@@ -3,7 +3,7 @@
 use super::cleaning::assemble;
 use super::messages::{JointState, Message, Odometry, Pose, PoseStamped, decode};
 use super::rosbag::{Bag, Topic};
-use super::{BASE, Recording, Row, Selection, Summary, data, joint_state};
+use super::{BASE, Recording, Row, Selection, Summary, commands, data, joint_state};
 use crate::error::Result;
 use crate::state::{Space, Stamp};
 use std::path::Path;
@@ -27,7 +27,11 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
         }
         _ => (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary)?),
     };
-    assemble(path, names, space, rows, summary)
+    let (mut recording, beside) = assemble(path, names, space, rows, summary)?;
+    if let Some(asked) = &selection.commands {
+        commands::read(&bag, asked, &mut recording, &beside.logged)?;
+    }
+    Ok(recording)
 }
 
 /// The topic that was asked for; else one with joints, else one with odometry; among several the one with most.
@@ -110,6 +114,7 @@ fn read_odometry(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<
             position: planar(&odometry.pose.pose),
             velocity: vec![twist.linear.x, twist.linear.y, twist.angular.z],
             effort: Vec::new(),
+            command: Vec::new(),
         }
     })
 }
@@ -121,6 +126,7 @@ fn read_poses(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row
         position: planar(&message.pose),
         velocity: Vec::new(),
         effort: Vec::new(),
+        command: Vec::new(),
     })
 }
 

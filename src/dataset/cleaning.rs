@@ -12,6 +12,14 @@ const ONE_DAY: Stamp = Stamp(86_400_000_000_000);
 /// What a coordinate has to move, m or rad, for its velocity not to be zero all the time.
 const MOVED: f64 = 1e-3;
 
+/// What is known of each state of a recording beside it.
+pub(crate) struct Beside {
+    /// When it was logged.
+    pub logged: Vec<Option<Stamp>>,
+    /// See [`Row::command`].
+    pub commands: Vec<Vec<f64>>,
+}
+
 /// Cleans `rows` of `names` coordinates; `summary` has what the reader itself counted.
 pub(crate) fn assemble(
     path: &Path,
@@ -19,7 +27,7 @@ pub(crate) fn assemble(
     space: Space,
     rows: Vec<Row>,
     mut summary: Summary,
-) -> Result<Recording> {
+) -> Result<(Recording, Beside)> {
     let zero_stamps = rows.iter().filter(|row| row.header == Stamp(0)).count();
     summary.log_time = zero_stamps * 2 > rows.len() && rows.iter().all(|row| row.log.is_some());
     let typical = median(rows.iter().map(|row| row.header.0 as f64).filter(|stamp| *stamp != 0.0));
@@ -38,6 +46,7 @@ pub(crate) fn assemble(
     let has_effort = rows.iter().any(|row| row.effort.iter().any(|effort| effort.is_finite()));
     let mut states: Vec<State> = Vec::with_capacity(rows.len());
     let mut efforts = Vec::new();
+    let mut beside = Beside { logged: Vec::new(), commands: Vec::new() };
     let strays: Vec<bool> = (0..rows.len())
         .map(|index| {
             is_stray(index.checked_sub(1).map(|before| &rows[before]), &rows[index], rows.get(index + 1))
@@ -53,6 +62,8 @@ pub(crate) fn assemble(
         let state = State { stamp, position: row.position, velocity };
         if summary.admits(&state, states.last(), names.len()) {
             states.push(state);
+            beside.logged.push(row.log);
+            beside.commands.push(row.command);
             if has_effort {
                 efforts.push(complete_effort(row.effort, names.len()));
             }
@@ -68,7 +79,9 @@ pub(crate) fn assemble(
         Space::PlanarBase => complete_base(&mut states, &mut summary),
     }
     let efforts = has_effort.then_some(efforts);
-    Ok(Recording { origin: path.to_path_buf(), joints: names, space, states, efforts, summary })
+    let origin = path.to_path_buf();
+    let recording = Recording { origin, joints: names, space, states, efforts, commands: None, summary };
+    Ok((recording, beside))
 }
 
 /// One effort a joint, or NaN for all of them where one is missing: half a row would shift the others in time.
@@ -226,14 +239,21 @@ mod tests {
             let wrapped = yaw.sin().atan2(yaw.cos());
             let stamp = Stamp((step + 1) * 100_000_000);
             let position = vec![2.0 * yaw.sin(), 2.0 - 2.0 * yaw.cos(), wrapped];
-            Row { header: stamp, log: None, position, velocity: vec![1.0, 0.0, ARC], effort: vec![] }
+            Row {
+                header: stamp,
+                log: None,
+                position,
+                velocity: vec![1.0, 0.0, ARC],
+                effort: vec![],
+                command: vec![],
+            }
         };
         (0..200).map(row).collect()
     }
 
     fn base(rows: Vec<Row>) -> Recording {
         let names = ["x", "y", "yaw"].map(String::from).into();
-        assemble(Path::new("x"), names, Space::PlanarBase, rows, Summary::default()).unwrap()
+        assemble(Path::new("x"), names, Space::PlanarBase, rows, Summary::default()).unwrap().0
     }
 
     fn assert_close(state: &State, expected: &State, tolerance: f64) {

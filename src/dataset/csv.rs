@@ -2,8 +2,9 @@
 
 use super::cleaning::assemble;
 use super::rosbag::losses::Losses;
-use super::{BASE, Recording, Row, Selection, Summary, data};
+use super::{BASE, CommandSelection, CommandSource, Recording, Row, Selection, Summary, commands, data};
 use crate::error::{Error, Result};
+use crate::predictor::commands::Quantity;
 use crate::state::{Space, Stamp};
 use ::csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
@@ -212,6 +213,12 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         None => columns,
     };
     let columns = columns.map_err(|problem| data(path, problem))?;
+    let commands = match &selection.commands {
+        Some(asked) => {
+            Some(CommandColumns::new(&header, asked, &columns).map_err(|problem| data(path, problem))?)
+        }
+        None => None,
+    };
     let mut summary = Summary::default();
     let mut rows = Vec::new();
     let mut record = ByteRecord::new();
@@ -224,12 +231,85 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
             summary.losses.add("row of another length", detail);
             continue;
         }
-        match row(&columns, &record) {
+        match row(&columns, commands.as_ref(), &record) {
             Some(row) => rows.push(row),
             None => summary.not_finite += 1,
         }
     }
-    assemble(path, columns.joint_names(), columns.space, rows, summary)
+    let (mut recording, beside) = assemble(path, columns.joint_names(), columns.space, rows, summary)?;
+    if let (Some(asked), Some(columns)) = (&selection.commands, commands) {
+        commands::of_rows(asked, columns.quantities, beside.commands, &mut recording)?;
+    }
+    Ok(recording)
+}
+
+/// The columns of commands, by index.
+struct CommandColumns {
+    quantities: Vec<Quantity>,
+    /// [quantity][coordinate]; a part of a twist that is not commanded is zero.
+    columns: Vec<Option<usize>>,
+}
+
+impl CommandColumns {
+    fn new(
+        header: &[&str],
+        asked: &CommandSelection,
+        motion: &ColumnMap,
+    ) -> std::result::Result<Self, String> {
+        let CommandSource::Columns(asked) = &asked.source else {
+            return Err("commands of a table are in columns: --commands joint=position:velocity,...".into());
+        };
+        let find = |name: &String| {
+            let index = header.iter().position(|column| column == name);
+            index.ok_or_else(|| format!("no column '{name}' with commands among {}", header.join(", ")))
+        };
+        if motion.space == Space::PlanarBase {
+            if let Some((wrong, _)) = asked.iter().find(|(name, _)| !BASE_VELOCITIES.contains(&name.as_str()))
+            {
+                return Err(format!("a base is commanded by {}, not '{wrong}'", BASE_VELOCITIES.join(", ")));
+            }
+            let of =
+                |name: &str| asked.iter().find(|(asked, _)| asked == name).map(|(_, columns)| &columns[0]);
+            let columns = BASE_VELOCITIES.iter().map(|name| of(name).map(find).transpose());
+            return Ok(Self {
+                quantities: vec![Quantity::Velocity],
+                columns: columns.collect::<std::result::Result<_, _>>()?,
+            });
+        }
+        let of_joint = |joint: &String| -> std::result::Result<Vec<Option<usize>>, String> {
+            let names = asked.iter().find_map(|(pattern, columns)| {
+                let part = match pattern.split_once('*') {
+                    Some((before, after)) => joint.strip_prefix(before)?.strip_suffix(after)?,
+                    None => (pattern == joint).then_some("")?,
+                };
+                Some(columns.iter().map(|column| column.replace('*', part)).collect::<Vec<_>>())
+            });
+            let names = names.ok_or_else(|| format!("--commands has no columns for joint '{joint}'"))?;
+            let index = |name: &String| if name.is_empty() { Ok(None) } else { find(name).map(Some) };
+            let mut columns: Vec<Option<usize>> =
+                names.iter().map(index).collect::<std::result::Result<_, _>>()?;
+            columns.resize(3, None);
+            Ok(columns)
+        };
+        let joints = motion.joint_names().iter().map(of_joint).collect::<std::result::Result<Vec<_>, _>>()?;
+        let (mut quantities, mut columns) = (Vec::new(), Vec::new());
+        for (index, quantity) in
+            [Quantity::Position, Quantity::Velocity, Quantity::Acceleration].into_iter().enumerate()
+        {
+            let of_all: Vec<Option<usize>> = joints.iter().map(|joint| joint[index]).collect();
+            match of_all.iter().flatten().count() {
+                0 => {}
+                count if count == joints.len() => {
+                    quantities.push(quantity);
+                    columns.extend(of_all);
+                }
+                count => {
+                    return Err(format!("--commands has a {quantity} of {count} joints of {}", joints.len()));
+                }
+            }
+        }
+        Ok(Self { quantities, columns })
+    }
 }
 
 /// Reads the next row; false at the end or where the file cannot be read on.
@@ -244,7 +324,7 @@ fn next(table: &mut ::csv::Reader<impl Read>, record: &mut ByteRecord, losses: &
 }
 
 /// Empty cells and what is no number become NaN, for the cleaning to count; none without a time.
-fn row(columns: &ColumnMap, record: &ByteRecord) -> Option<Row> {
+fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, record: &ByteRecord) -> Option<Row> {
     let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<f64>().ok();
     let cell = |index: usize| record.get(index).and_then(number).unwrap_or(f64::NAN);
     let stamp = |index: usize| Some(cell(index)).filter(|time| time.is_finite()).map(Stamp::from_seconds);
@@ -265,6 +345,9 @@ fn row(columns: &ColumnMap, record: &ByteRecord) -> Option<Row> {
         position: or_zero(|joint| joint.position),
         velocity,
         effort: all(|joint| joint.effort).unwrap_or_default(),
+        command: commands.map_or(Vec::new(), |commands| {
+            commands.columns.iter().map(|column| column.map_or(0.0, cell)).collect()
+        }),
     })
 }
 

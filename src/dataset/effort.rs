@@ -37,6 +37,7 @@ impl Recording {
             space: self.space,
             states: states.collect(),
             efforts: None,
+            commands: None,
             summary: self.summary.clone(),
         };
         let episodes = widened.episodes(dt)?.into_iter().map(|episode| {
@@ -67,10 +68,11 @@ mod tests {
             position: vec![step as f64, -(step as f64)],
             velocity: vec![100.0, -100.0],
             effort: effort.clone(),
+            command: vec![],
         };
         let rows = efforts.iter().enumerate().map(row).collect();
         let names = vec!["a".into(), "b".into()];
-        assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap()
+        assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap().0
     }
 
     #[test]

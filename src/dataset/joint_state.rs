@@ -100,6 +100,7 @@ fn row(message: &Measured, indices: &[usize]) -> Option<Row> {
         position: values(&message.position)?,
         velocity: values(&message.velocity).unwrap_or_default(),
         effort: values(&message.effort).unwrap_or_default(),
+        command: Vec::new(),
     })
 }
 

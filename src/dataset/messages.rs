@@ -129,6 +129,36 @@ pub struct TwistStamped {
     pub twist: Twist,
 }
 
+/// Of a vehicle whose front wheels steer (ackermann_msgs).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AckermannDrive {
+    /// rad
+    pub steering_angle: f32,
+    /// rad/s
+    pub steering_angle_velocity: f32,
+    /// m/s
+    pub speed: f32,
+    /// m/s²
+    pub acceleration: f32,
+    /// m/s³
+    pub jerk: f32,
+}
+
+impl AckermannDrive {
+    /// [vx, vy, wz] of the single-track model with a wheel base of 1 m, for the message does not say how long it is;
+    /// m/s and rad/s.
+    pub fn twist(&self) -> Vec<f64> {
+        let speed = f64::from(self.speed);
+        vec![speed, 0.0, speed * f64::from(self.steering_angle).tan()]
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AckermannDriveStamped {
+    pub header: Header,
+    pub drive: AckermannDrive,
+}
+
 /// Of x, y, z and the turns about them, [row, column].
 pub type Covariance = [[f64; 6]; 6];
 
@@ -235,6 +265,14 @@ impl Message for Twist {
 
 impl Message for TwistStamped {
     const TYPE_NAME: &'static str = "geometry_msgs/msg/TwistStamped";
+}
+
+impl Message for AckermannDrive {
+    const TYPE_NAME: &'static str = "ackermann_msgs/msg/AckermannDrive";
+}
+
+impl Message for AckermannDriveStamped {
+    const TYPE_NAME: &'static str = "ackermann_msgs/msg/AckermannDriveStamped";
 }
 
 impl Message for Float64MultiArray {

@@ -71,5 +71,5 @@ fn simulate(urdf: &str, config: &Path, seed: u64, dt: f64) -> Result<Episode> {
         }
         ticks += 1;
     })?;
-    Ok(Episode { dt, states })
+    Ok(Episode::new(dt, states))
 }

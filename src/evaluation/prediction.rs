@@ -4,8 +4,9 @@
 mod errors;
 mod render;
 
-use crate::dataset::{Episode, Recording, Summary};
+use crate::dataset::{Episode, Recording, Summary, commands};
 use crate::error::{Error, Result};
+use crate::predictor::commands::{CommandConfig, Told};
 use crate::predictor::mixture::Experts;
 use crate::predictor::ridge::WINDOW;
 use crate::predictor::{LstmPredictor, Predictor, PredictorModel};
@@ -88,6 +89,8 @@ pub struct Errors {
     pub ridge_own: f64,
     /// The learned predictor: linear path and LSTM.
     pub learned: OverSeeds,
+    /// The same when it is told the commands, where there are some; all others are not.
+    pub commanded: Option<OverSeeds>,
     /// The same without the LSTM.
     pub linear: OverSeeds,
     /// The same without the linear path.
@@ -152,6 +155,8 @@ pub struct PredictionReport {
     pub origin: String,
     pub joints: Vec<String>,
     pub space: Space,
+    /// Those that `commanded` was told.
+    pub commands: Option<CommandConfig>,
     /// Of each recording.
     pub summaries: Vec<Summary>,
     /// s
@@ -198,6 +203,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
     let mut training_config = config.training.clone();
     training_config.predictor.steps = steps.iter().copied().max().unwrap_or(1);
     training_config.predictor.space = recording.space;
+    training_config.predictor.commands = commands::common(recordings)?;
     if config.seeds.is_empty() {
         return Err(Error::mismatch("seeds", "none", "at least one"));
     }
@@ -212,10 +218,16 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
         training_steps = report.progress.last().map_or(0, |progress| progress.step);
         training_seconds += report.seconds;
         best_steps.push(report.best_step);
-        let (linear, lstm) = (Experts { linear: true, lstm: false }, Experts { linear: false, lstm: true });
-        for (kind, experts) in
-            [(Prediction::Learned, Experts::ALL), (Prediction::Linear, linear), (Prediction::Lstm, lstm)]
-        {
+        let without = Experts::WITHOUT_COMMANDED;
+        let mut kinds = vec![
+            (Prediction::Learned, without),
+            (Prediction::Linear, Experts { lstm: false, ..without }),
+            (Prediction::Lstm, Experts { linear: false, ..without }),
+        ];
+        if training_config.predictor.commands.is_some() {
+            kinds.push((Prediction::Commanded, Experts::ALL));
+        }
+        for (kind, experts) in kinds {
             let is_shown = kind == Prediction::Learned && examples.is_empty();
             let seconds = run(&model, experts, &testing, |test, time, predicted| {
                 bench.take(kind, test, time, predicted);
@@ -231,6 +243,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
         origin: origin(recordings),
         joints: recording.joints.clone(),
         space: recording.space,
+        commands: training_config.predictor.commands,
         summaries: recordings.iter().map(|recording| recording.summary.clone()).collect(),
         dt,
         seeds: config.seeds.clone(),
@@ -271,6 +284,8 @@ fn horizon_steps(config: &EvaluationConfig, space: Space, dt: f64) -> Result<Vec
 /// The part of an episode that is tested on, with what came before it.
 struct Test {
     states: Vec<State>,
+    /// What had been told by each; empty without commands.
+    told: Vec<Option<Told>>,
     /// First instant that counts: the first with a whole window of samples in the test part.
     from: usize,
 }
@@ -308,16 +323,17 @@ fn split(episodes: Vec<Episode>, share: f64) -> Result<(Vec<Episode>, Vec<Test>)
     let total: usize = episodes.iter().map(|episode| episode.states.len()).sum();
     let mut left = (total as f64 * share) as usize;
     let (mut training, mut testing) = (Vec::new(), Vec::new());
-    for Episode { dt, mut states } in episodes {
-        let cut = left.min(states.len());
+    for episode in episodes {
+        let length = episode.states.len();
+        let cut = left.min(length);
         left -= cut;
-        if cut < states.len() {
+        if cut < length {
             let first = cut.saturating_sub(WARM_UP);
-            testing.push(Test { states: states[first..].to_vec(), from: cut - first + WINDOW - 1 });
+            let Episode { states, told, .. } = episode.part(first..length);
+            testing.push(Test { states, told, from: cut - first + WINDOW - 1 });
         }
-        states.truncate(cut);
-        if !states.is_empty() {
-            training.push(Episode { dt, states });
+        if cut > 0 {
+            training.push(episode.part(0..cut));
         }
     }
     Ok((training, testing))
@@ -340,7 +356,7 @@ fn run(
             // what came before the test was trained on
             predictor.set_adapting(time + WINDOW > test.from);
             let start = std::time::Instant::now();
-            predictor.observe(state);
+            predictor.observe_told(state, test.told.get(time).and_then(Option::as_ref));
             predictor.predict(&mut out);
             seconds += start.elapsed().as_secs_f64();
             count += 1;

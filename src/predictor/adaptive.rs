@@ -1,9 +1,13 @@
 //! The predictor's experts at work: each predicts at the knots, is told the outcome when its time has come, learns
 //! from it, and is believed as far as it has earned.
 
+use super::commanded::{self, Commanded};
+use super::commands::Told;
 use super::constant_acceleration::{ACCELERATION_OVER, constant_acceleration};
 use super::linear::{LinearPath, knots};
-use super::mixture::{ACCELERATION, ADAPTING, Evidence, Experts, LSTM, Made, Mixture, RIDGES, TRAINED};
+use super::mixture::{
+    ACCELERATION, ADAPTING, EXPERTS_WITH_COMMANDED, Evidence, Experts, LSTM, Made, Mixture, RIDGES, TRAINED,
+};
 use super::model::PredictorModel;
 use super::recursive::RecursiveLeastSquares;
 use super::ridge::{INPUTS, Ridge, WINDOW, write_window};
@@ -23,6 +27,8 @@ pub(crate) struct Adaptive {
     all: Option<RecursiveLeastSquares>,
     ridges: [Option<Ridge>; 2],
     mixture: Mixture,
+    /// Of a model that is told commands.
+    commanded: Option<Commanded>,
     /// [coordinate][knot], rad or m
     spread: Vec<f64>,
     /// Ring of samples, as long as the horizon or the ridges' window.
@@ -48,7 +54,7 @@ impl Adaptive {
         let Some(path) = &model.linear else { return Ok(None) };
         let (steps, coordinates) = (model.config.steps, model.joints.len());
         let knots = knots(steps);
-        let LinearPath { memory, penalties, own, all, ridges, evidence } = path;
+        let LinearPath { memory, penalties, own, all, ridges, evidence, .. } = path;
         let regression = |seed: &super::recursive::Seed, penalty: f64| {
             RecursiveLeastSquares::new(seed.clone(), &knots, *memory, penalty).ok_or_else(|| {
                 let problem = "its linear path has no covariance".to_owned();
@@ -76,6 +82,7 @@ impl Adaptive {
             all,
             ridges: ridges.clone(),
             mixture: Mixture::new(evidence.clone(), &knots, *memory, experts),
+            commanded: Commanded::new(model, &knots, slots, experts)?,
             spread: model
                 .spread
                 .iter()
@@ -99,17 +106,36 @@ impl Adaptive {
         self.mixture.evidence()
     }
 
+    /// The same of the mixture with the expert on commands; none without one.
+    pub fn commanded_evidence(&self) -> Option<&[Evidence<EXPERTS_WITH_COMMANDED>]> {
+        self.commanded.as_ref().map(Commanded::evidence)
+    }
+
+    /// Whether a command is in force at the newest sample.
+    pub fn is_told(&self) -> bool {
+        self.commanded.as_ref().is_some_and(Commanded::is_told)
+    }
+
     /// Forgets all that was learned since it was made.
     pub fn reset(&mut self) {
         self.own.iter_mut().chain(&mut self.all).for_each(RecursiveLeastSquares::reset);
+        self.commanded.iter_mut().for_each(Commanded::reset);
         self.mixture.reset();
         self.history = 0;
     }
 
     /// Takes in the sample one dt after the one before, or the first of a motion, with its `features` [coordinate ·
-    /// feature] and what the LSTM says of it, `heads` [coordinate][increments | log-variances]. Learns from it if
-    /// `adapt`.
-    pub fn observe(&mut self, sample: &State, is_first: bool, features: &[f64], heads: &[f32], adapt: bool) {
+    /// feature], what the LSTM says of it, `heads` [coordinate][increments | log-variances], and what was `told` by then.
+    /// Learns from it if `adapt`.
+    pub fn observe(
+        &mut self,
+        sample: &State,
+        is_first: bool,
+        features: &[f64],
+        heads: &[f32],
+        told: Option<&Told>,
+        adapt: bool,
+    ) {
         if is_first {
             self.history = 0;
         }
@@ -119,6 +145,17 @@ impl Adaptive {
         self.predict_by_features(features, adapt);
         self.predict_by_samples();
         self.combine_at_knots(heads, adapt);
+        if let Some(commanded) = &mut self.commanded {
+            let (outcomes, history) = (&self.outcomes, self.history);
+            let sample = commanded::Sample { state: sample, is_first, features, outcomes, history, adapt };
+            commanded.observe(self.slot, &sample, told);
+            let of_slot = outcomes.len();
+            let (count, steps) = (self.knots.len(), self.between.len());
+            let variance = |index: usize| {
+                f64::from(heads[index / count * 2 * steps + steps + self.knots[index % count] - 1]).exp()
+            };
+            commanded.combine(&self.made[self.slot * of_slot..][..of_slot], variance, adapt);
+        }
         self.history = (self.history + 1).min(self.samples.len() - 1);
     }
 
@@ -148,6 +185,7 @@ impl Adaptive {
                 self.outcomes[knot * coordinates + coordinate] = outcome;
                 if adapt {
                     self.mixture.add(index, &self.made[slot * of_slot + index], outcome);
+                    self.commanded.iter_mut().for_each(|commanded| commanded.add(slot, index, outcome));
                 }
             }
         }
@@ -250,7 +288,11 @@ impl Adaptive {
         let count = self.knots.len();
         let first = coordinate * count;
         let made = &self.made[self.slot * self.outcomes.len() + first..][..count];
+        let commanded = self.commanded.as_ref().filter(|commanded| commanded.is_told());
         let at = |knot: usize| {
+            if let Some(commanded) = commanded {
+                return commanded.at(first + knot);
+            }
             let (weights, ratio) = self.mixture.at(first + knot);
             let linear = weights[..LSTM].iter().zip(&made[knot].experts).map(|(weight, by)| weight * by);
             [linear.sum(), weights[LSTM], ratio]

@@ -1,12 +1,14 @@
 //! The linear path of the predictor as a model keeps it: auto-regressions seeded offline, and the evidence of the
 //! held-out time on how far to believe them and the LSTM.
 
-use super::mixture::Evidence;
+use super::commands;
+use super::mixture::{EXPERTS, EXPERTS_WITH_COMMANDED, Evidence};
 use super::model::PredictorConfig;
 use super::recursive::Seed;
 use super::ridge::{INPUTS, Inputs, Ridge};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
+use crate::nn::normalizer::Normalizer;
 use candle_core::{DType, Device, Tensor};
 
 /// With more regressors than this there is no regression on all coordinates: its covariance would cost too much.
@@ -25,6 +27,7 @@ const SETTINGS: &str = "linear.settings";
 const EVIDENCE: &str = "linear.evidence";
 const OWN: &str = "linear.own";
 const ALL: &str = "linear.all";
+const COMMANDED: &str = "linear.commanded";
 const RIDGES: [(&str, Inputs); 2] = [("linear.ridge_own", Inputs::Own), ("linear.ridge_all", Inputs::All)];
 
 /// All in units of the model's features and spread.
@@ -42,6 +45,22 @@ pub struct LinearPath {
     pub ridges: [Option<Ridge>; 2],
     /// [coordinate][knot]
     pub evidence: Vec<Evidence>,
+    /// Of a model that is told commands.
+    pub commanded: Option<CommandedPath>,
+}
+
+/// The expert on commands: auto-regressions on a group's own past and on what it was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandedPath {
+    /// Scales of the features of the commands, [coordinate · feature].
+    pub scales: Normalizer,
+    /// Penalty on the weights.
+    pub penalty: f64,
+    /// One regression for each group of coupled coordinates; the regressors are those of `LinearPath::own`, then the
+    /// features of the group's commands.
+    pub own: Vec<Seed>,
+    /// Of all experts and this one, from the time that a command was in force, [coordinate][knot].
+    pub evidence: Vec<Evidence<EXPERTS_WITH_COMMANDED>>,
 }
 
 /// Steps at which the linear path is computed; between them it is interpolated. Each about 1.4 times the one before.
@@ -62,6 +81,13 @@ pub fn shapes(config: &PredictorConfig, coordinates: usize) -> ([usize; 2], Opti
     let width = config.space.coupled(coordinates);
     let has_all = width < coordinates && coordinates * features <= MAX_REGRESSORS;
     ([width * features, width], has_all.then_some([coordinates * features, coordinates]))
+}
+
+/// Regressors and outputs of the regressions on own past and commands; none without commands.
+pub fn commanded_shape(config: &PredictorConfig, coordinates: usize) -> Option<[usize; 2]> {
+    let ([regressors, width], _) = shapes(config, coordinates);
+    let count = commands::count(config.commands.as_ref()?, &config.blocks, config.steps);
+    Some([regressors + width * count, width])
 }
 
 /// Penalties on the regression of a group of coupled coordinates and on that of all. Of a base it is one sample for each
@@ -90,6 +116,12 @@ impl LinearPath {
             factor.iter_mut().step_by(regressors + 1).for_each(|value| *value = penalty.sqrt());
             Seed { regressors, outputs, weights: vec![0.0; knots * outputs * regressors], factor }
         };
+        let commanded = commanded_shape(config, coordinates).map(|shape| CommandedPath {
+            scales: Normalizer::identity(coordinates * (shape[0] / shape[1] - config.features())),
+            penalty: penalties(config, coordinates)[0],
+            own: vec![seed(shape, penalties(config, coordinates)[0]); coordinates / shape[1].max(1)],
+            evidence: vec![Evidence::default(); coordinates * knots],
+        });
         let (own, all) = shapes(config, coordinates);
         let penalties = penalties(config, coordinates);
         Self {
@@ -99,6 +131,7 @@ impl LinearPath {
             all: all.map(|shape| seed(shape, penalties[1])),
             ridges: [None, None],
             evidence: vec![Evidence::default(); coordinates * knots],
+            commanded,
         }
     }
 
@@ -111,9 +144,19 @@ impl LinearPath {
         };
         let settings = vec![self.memory, self.penalties[0], self.penalties[1]];
         insert(SETTINGS.into(), settings, &[3])?;
-        let evidence = self.evidence.iter().flat_map(|evidence| evidence.to_array()).collect();
-        insert(EVIDENCE.into(), evidence, &[self.evidence.len() / knots.max(1), knots, Evidence::SIZE])?;
-        for (name, seeds) in [(OWN, self.own.as_slice()), (ALL, self.all.as_slice())] {
+        let evidence = self.evidence.iter().flat_map(|evidence| evidence.to_values()).collect();
+        let coordinates = self.evidence.len() / knots.max(1);
+        insert(EVIDENCE.into(), evidence, &[coordinates, knots, Evidence::<EXPERTS>::SIZE])?;
+        let mut seeds = vec![(OWN, self.own.as_slice()), (ALL, self.all.as_slice())];
+        if let Some(CommandedPath { scales, penalty, own, evidence }) = &self.commanded {
+            insert(format!("{COMMANDED}.penalty"), vec![*penalty], &[1])?;
+            insert(format!("{COMMANDED}.scales"), scales.scale().to_vec(), &[scales.features()])?;
+            let evidence = evidence.iter().flat_map(|evidence| evidence.to_values()).collect();
+            let shape = [coordinates, knots, Evidence::<EXPERTS_WITH_COMMANDED>::SIZE];
+            insert(format!("{COMMANDED}.evidence"), evidence, &shape)?;
+            seeds.push((COMMANDED, own.as_slice()));
+        }
+        for (name, seeds) in seeds {
             let Some(Seed { regressors, outputs, .. }) = seeds.first() else { continue };
             let weights = seeds.iter().flat_map(|seed| seed.weights.iter().copied()).collect();
             insert(format!("{name}.weights"), weights, &[seeds.len(), knots, *outputs, *regressors])?;
@@ -156,7 +199,7 @@ impl LinearPath {
         if let Some(value) = settings.iter().find(|value| **value <= 0.0) {
             return Err(Error::mismatch(format!("'{SETTINGS}'"), value, "numbers above 0"));
         }
-        let evidence = take(EVIDENCE, &[coordinates, knots, Evidence::SIZE])?;
+        let evidence = take(EVIDENCE, &[coordinates, knots, Evidence::<EXPERTS>::SIZE])?;
         let mut ridges = [None, None];
         for (index, (name, inputs)) in RIDGES.into_iter().enumerate().filter(|(index, _)| has_ridge[*index]) {
             let width = inputs.width(coordinates);
@@ -181,8 +224,14 @@ impl LinearPath {
         };
         let own = seeds(OWN, coordinates / own[1], own)?;
         let all = all.map(|shape| seeds(ALL, 1, shape)).transpose()?.and_then(|mut seeds| seeds.pop());
-        let (evidence, _) = evidence.as_chunks::<{ Evidence::SIZE }>();
-        let evidence = evidence.iter().map(|values| Evidence::from_array(*values)).collect();
+        let evidence = evidence.chunks_exact(Evidence::<EXPERTS>::SIZE).map(Evidence::from_values).collect();
+        let commanded = match commanded_shape(config, coordinates) {
+            Some(shape) => {
+                let own = seeds(COMMANDED, coordinates / shape[1], shape)?;
+                Some(CommandedPath::read(&mut take, own, config, coordinates)?)
+            }
+            None => None,
+        };
         Ok(Some(Self {
             memory: settings[0],
             penalties: [settings[1], settings[2]],
@@ -190,7 +239,37 @@ impl LinearPath {
             all,
             ridges,
             evidence,
+            commanded,
         }))
+    }
+}
+
+impl CommandedPath {
+    /// `take` gives a tensor by its name, of a shape.
+    fn read(
+        mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f64>>,
+        own: Vec<Seed>,
+        config: &PredictorConfig,
+        coordinates: usize,
+    ) -> Result<Self> {
+        let features = own.first().map_or(0, |seed| seed.regressors / seed.outputs) - config.features();
+        let (penalty, scales) = (format!("{COMMANDED}.penalty"), format!("{COMMANDED}.scales"));
+        let values = take(&scales, &[coordinates * features])?;
+        let penalties = take(&penalty, &[1])?;
+        let numbers = values.iter().map(|value| (&scales, value));
+        let mut numbers = numbers.chain(penalties.iter().map(|value| (&penalty, value)));
+        if let Some((name, value)) = numbers.find(|(_, value)| !(value.is_finite() && **value > 0.0)) {
+            return Err(Error::mismatch(format!("'{name}'"), value, "numbers above 0"));
+        }
+        let shape = [coordinates, knots(config.steps).len(), Evidence::<EXPERTS_WITH_COMMANDED>::SIZE];
+        let evidence = take(&format!("{COMMANDED}.evidence"), &shape)?;
+        let evidence = evidence.chunks_exact(Evidence::<EXPERTS_WITH_COMMANDED>::SIZE);
+        Ok(Self {
+            scales: Normalizer::new(vec![0.0; values.len()], values)?,
+            penalty: penalties[0],
+            own,
+            evidence: evidence.map(Evidence::from_values).collect(),
+        })
     }
 }
 

@@ -2,8 +2,9 @@
 //! add to it, each as far as it has earned.
 
 use super::adaptive::Adaptive;
+use super::commands::{CommandConfig, Instruction, Told};
 use super::features::Features;
-use super::mixture::{Evidence, Experts};
+use super::mixture::{EXPERTS_WITH_COMMANDED, Evidence, Experts};
 use super::model::PredictorModel;
 use super::resampler::Resampler;
 use super::{Observation, Predictor, fits};
@@ -12,6 +13,7 @@ use crate::nn::lstm::FrozenLstm;
 use crate::nn::normalizer::Normalizer;
 use crate::state::{Space, State};
 use crate::trajectory::{Horizon, Trajectory};
+use std::sync::Arc;
 
 /// Bounds of the head's log-variance: a standard deviation from 1/55 to 7 of the training spread. Without the lower
 /// one the loss of a robot that often stands would know nothing but the standing.
@@ -26,6 +28,11 @@ pub struct LstmPredictor {
     horizon: Horizon,
     resampler: Resampler,
     corrector: Corrector,
+    /// Of the model.
+    commands: Option<CommandConfig>,
+    /// What came since the last measurement, and what was told by then.
+    heard: Option<Arc<Instruction>>,
+    told: Option<Told>,
     /// [coordinate][step], rad or m
     spread: Vec<Vec<f64>>,
     /// e_0 = 0, e_1, ..., e_H, [coordinate][step], rad or m.
@@ -52,12 +59,12 @@ impl Corrector {
         self.adapt = adapt;
     }
 
-    /// Takes in the sample one dt after the one before, or the first of a motion.
-    pub(crate) fn observe(&mut self, sample: &State, is_first: bool) {
+    /// Takes in the sample one dt after the one before, or the first of a motion, with what was told by then.
+    pub(crate) fn observe(&mut self, sample: &State, is_first: bool, told: Option<&Told>) {
         self.encoder.advance(sample, is_first);
         if let Some(adaptive) = &mut self.adaptive {
             let Encoder { regressors, heads, .. } = &self.encoder;
-            adaptive.observe(sample, is_first, regressors, heads, self.adapt);
+            adaptive.observe(sample, is_first, regressors, heads, told, self.adapt);
         }
     }
 
@@ -75,6 +82,11 @@ impl Corrector {
     /// What the experts have shown so far, [coordinate][knot]; none for a model without a linear path.
     pub(crate) fn evidence(&self) -> Option<&[Evidence]> {
         self.adaptive.as_ref().map(Adaptive::evidence)
+    }
+
+    /// What all experts and the one on commands have shown, [coordinate][knot]; none without one.
+    pub(crate) fn commanded_evidence(&self) -> Option<&[Evidence<EXPERTS_WITH_COMMANDED>]> {
+        self.adaptive.as_ref().and_then(Adaptive::commanded_evidence)
     }
 
     /// Fills the increments of one coordinate and their standard deviations, [step], in units of the spread.
@@ -191,6 +203,9 @@ impl LstmPredictor {
             horizon,
             resampler: Resampler::new(horizon.dt, coordinates),
             corrector: Corrector::new(model, experts)?,
+            commands: model.config.commands.clone(),
+            heard: None,
+            told: None,
             spread: model.spread.clone(),
             increments: vec![vec![0.0; steps + 1]; coordinates],
             stddevs: vec![0.0; steps],
@@ -202,6 +217,28 @@ impl LstmPredictor {
     /// Whether the linear path and the belief in the experts follow what is measured; from the start they do.
     pub fn set_adapting(&mut self, adapt: bool) {
         self.corrector.set_adapting(adapt);
+    }
+
+    /// The commands that the model knows; none if it was made without.
+    pub fn commands(&self) -> Option<&CommandConfig> {
+        self.commands.as_ref()
+    }
+
+    /// Takes in what the robot was told after the newest measurement; it counts from the next one on. Of several the last
+    /// counts, of a model without commands none.
+    pub fn hear(&mut self, instruction: Arc<Instruction>) {
+        self.heard = Some(instruction);
+    }
+
+    /// As [`Predictor::observe`], with what had been told by then in place of what was heard.
+    pub fn observe_told(&mut self, state: &State, told: Option<&Told>) -> Observation {
+        let corrector = &mut self.corrector;
+        self.resampler.observe(state, |sample, is_first| corrector.observe(sample, is_first, told))
+    }
+
+    /// Whether a command is in force, so that the expert on commands has a say.
+    pub fn is_told(&self) -> bool {
+        self.corrector.adaptive.as_ref().is_some_and(Adaptive::is_told)
     }
 
     /// Fills the increments of one coordinate and the standard deviations of `out`.
@@ -261,7 +298,12 @@ impl Predictor for LstmPredictor {
     }
 
     fn observe(&mut self, state: &State) -> Observation {
-        self.resampler.observe(state, |sample, is_first| self.corrector.observe(sample, is_first))
+        if let Some(heard) = self.heard.take() {
+            let since = self.resampler.newest().map_or(state.stamp, |newest| newest.stamp);
+            self.told = Some(Told::new(since, heard));
+        }
+        let (corrector, told) = (&mut self.corrector, self.told.as_ref());
+        self.resampler.observe(state, |sample, is_first| corrector.observe(sample, is_first, told))
     }
 
     fn predict(&mut self, out: &mut Trajectory) -> bool {
@@ -283,6 +325,7 @@ impl Predictor for LstmPredictor {
     fn reset(&mut self) {
         self.resampler.reset();
         self.corrector.reset();
+        (self.heard, self.told) = (None, None);
     }
 }
 

@@ -13,29 +13,42 @@ pub const TRAINED: [usize; 2] = [2, 3];
 pub const RIDGES: [usize; 2] = [4, 5];
 pub const ACCELERATION: usize = 6;
 pub const LSTM: usize = 7;
+/// In a model that is told commands there is one more after these, in a mixture of its own: so what is predicted without
+/// a command is what a model without commands predicts.
+pub const COMMANDED: usize = 8;
+pub const EXPERTS_WITH_COMMANDED: usize = 9;
 
-type Vector = SVector<f64, EXPERTS>;
-type Matrix = SMatrix<f64, EXPERTS, EXPERTS>;
+type Vector<const N: usize> = SVector<f64, N>;
+type Matrix<const N: usize> = SMatrix<f64, N, N>;
 
 /// Which experts may take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Experts {
     pub linear: bool,
     pub lstm: bool,
+    pub commanded: bool,
 }
 
 impl Experts {
-    pub const ALL: Self = Self { linear: true, lstm: true };
+    pub const ALL: Self = Self { linear: true, lstm: true, commanded: true };
+    /// As if there were no commands.
+    pub const WITHOUT_COMMANDED: Self = Self { commanded: false, ..Self::ALL };
 
     fn has(self, expert: usize) -> bool {
-        if expert == LSTM { self.lstm } else { self.linear }
+        match expert {
+            LSTM => self.lstm,
+            COMMANDED => self.commanded,
+            _ => self.linear,
+        }
     }
 }
 
 /// Doubt of all experts, and of one coordinate's weights against those of all, in samples per step ahead whose
 /// square is the error that is left. Predictions k steps ahead overlap in k - 1 steps, so that k of them tell about as
 /// much as one; and all weights together are of the order of one, so that each is doubted as often as there are experts.
-const DOUBT: f64 = EXPERTS as f64;
+const fn doubt(experts: usize) -> f64 {
+    experts as f64
+}
 /// The error that is left is taken as that of constant velocity in training for so many samples a step ahead.
 const FIRST_STEPS: f64 = 1.0;
 /// An outcome that is further off than so many usual errors (a knock, an emergency stop, a glitch) pulls no more than
@@ -57,38 +70,34 @@ const RATIO_OVER: f64 = 20.0;
 /// outcome y, Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has to be
 /// corrected.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evidence {
-    pub products: Matrix,
-    pub outcome: Vector,
+pub struct Evidence<const N: usize = EXPERTS> {
+    pub products: Matrix<N>,
+    pub outcome: Vector<N>,
     pub error: f64,
     pub count: f64,
     /// Mean of error² / predicted variance.
     pub ratio: f64,
 }
 
-impl Default for Evidence {
+impl<const N: usize> Default for Evidence<N> {
     fn default() -> Self {
         Self { products: Matrix::zeros(), outcome: Vector::zeros(), error: 0.0, count: 0.0, ratio: 1.0 }
     }
 }
 
-impl Evidence {
-    /// Numbers in [`Self::to_array`].
-    pub const SIZE: usize = EXPERTS * EXPERTS + EXPERTS + 3;
+impl<const N: usize> Evidence<N> {
+    /// Numbers in [`Self::to_values`].
+    pub const SIZE: usize = N * N + N + 3;
 
-    pub fn to_array(self) -> [f64; Self::SIZE] {
-        let mut values = [0.0; Self::SIZE];
-        let (products, rest) = values.split_at_mut(EXPERTS * EXPERTS);
-        let (outcome, rest) = rest.split_at_mut(EXPERTS);
-        products.copy_from_slice(self.products.as_slice());
-        outcome.copy_from_slice(self.outcome.as_slice());
-        rest.copy_from_slice(&[self.error, self.count, self.ratio]);
-        values
+    pub fn to_values(self) -> Vec<f64> {
+        let rest = [self.error, self.count, self.ratio];
+        [self.products.as_slice(), self.outcome.as_slice(), &rest].concat()
     }
 
-    pub fn from_array(values: [f64; Self::SIZE]) -> Self {
-        let (products, rest) = values.split_at(EXPERTS * EXPERTS);
-        let (outcome, rest) = rest.split_at(EXPERTS);
+    /// From what [`Self::to_values`] gave.
+    pub fn from_values(values: &[f64]) -> Self {
+        let (products, rest) = values.split_at(N * N);
+        let (outcome, rest) = rest.split_at(N);
         Self {
             products: Matrix::from_column_slice(products),
             outcome: Vector::from_column_slice(outcome),
@@ -104,9 +113,9 @@ impl Evidence {
         (self.error + first) / (self.count + first)
     }
 
-    fn add(&mut self, made: &Made, outcome: f64, steps: usize, memory: f64) {
+    fn add(&mut self, made: &Made<N>, outcome: f64, steps: usize, memory: f64) {
         let keep = 1.0 - 1.0 / memory;
-        let experts = Vector::from_column_slice(&made.experts);
+        let experts = Vector::<N>::from_column_slice(&made.experts);
         let square = (outcome - made.whole).powi(2);
         let share = (CLIP * CLIP * self.left(steps) / square.max(f64::MIN_POSITIVE)).min(1.0);
         self.products = self.products * keep + experts * experts.transpose() * share;
@@ -122,32 +131,38 @@ impl Evidence {
 }
 
 /// A prediction of one coordinate at one knot.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Made {
-    pub experts: [f64; EXPERTS],
+#[derive(Clone, Copy, Debug)]
+pub struct Made<const N: usize = EXPERTS> {
+    pub experts: [f64; N],
     /// What the weights made of the experts.
     pub whole: f64,
     pub variance: f64,
 }
 
+impl<const N: usize> Default for Made<N> {
+    fn default() -> Self {
+        Self { experts: [0.0; N], whole: 0.0, variance: 0.0 }
+    }
+}
+
 /// The evidence so far and the weights that follow from it.
 #[derive(Clone, Debug)]
-pub struct Mixture {
+pub struct Mixture<const N: usize = EXPERTS> {
     experts: Experts,
     knots: Vec<usize>,
     memory: f64,
-    seed: Vec<Evidence>,
+    seed: Vec<Evidence<N>>,
     /// [coordinate][knot]
-    evidence: Vec<Evidence>,
+    evidence: Vec<Evidence<N>>,
     /// Of all coordinates, [knot].
-    common: Vec<Vector>,
+    common: Vec<Vector<N>>,
     /// [coordinate][knot]
-    weights: Vec<Vector>,
+    weights: Vec<Vector<N>>,
 }
 
-impl Mixture {
+impl<const N: usize> Mixture<N> {
     /// `evidence` [coordinate][knot] to start from; `memory`: samples that count.
-    pub fn new(evidence: Vec<Evidence>, knots: &[usize], memory: f64, experts: Experts) -> Self {
+    pub fn new(evidence: Vec<Evidence<N>>, knots: &[usize], memory: f64, experts: Experts) -> Self {
         let weights = vec![Vector::zeros(); evidence.len()];
         let seed = evidence.clone();
         let mut mixture = Self {
@@ -169,23 +184,23 @@ impl Mixture {
         self.sweep(FIRST_SWEEPS);
     }
 
-    pub fn evidence(&self) -> &[Evidence] {
+    pub fn evidence(&self) -> &[Evidence<N>] {
         &self.evidence
     }
 
     /// Weights and correction of the variance at `index` of [coordinate][knot].
-    pub fn at(&self, index: usize) -> ([f64; EXPERTS], f64) {
+    pub fn at(&self, index: usize) -> ([f64; N], f64) {
         (self.weights[index].into(), self.evidence[index].ratio)
     }
 
     /// Makes the whole at `index` of [coordinate][knot] of what the experts say and of the LSTM's variance.
-    pub fn combine(&self, index: usize, made: &mut Made, variance: f64) {
+    pub fn combine(&self, index: usize, made: &mut Made<N>, variance: f64) {
         made.whole = self.weights[index].dot(&Vector::from_column_slice(&made.experts));
         made.variance = variance * self.evidence[index].ratio;
     }
 
     /// Takes in the outcome of a prediction at `index` of [coordinate][knot].
-    pub fn add(&mut self, index: usize, made: &Made, outcome: f64) {
+    pub fn add(&mut self, index: usize, made: &Made<N>, outcome: f64) {
         let values = made.experts.iter().chain([&outcome, &made.whole, &made.variance]);
         if values.into_iter().all(|value| value.is_finite()) {
             self.evidence[index].add(made, outcome, self.knots[index % self.knots.len()], self.memory);
@@ -202,7 +217,7 @@ impl Mixture {
 
     fn sweep(&mut self, sweeps: usize) {
         for (knot, steps) in self.knots.iter().enumerate() {
-            let doubt = DOUBT * *steps as f64;
+            let doubt = doubt(N) * *steps as f64;
             let (mut products, mut outcome) = (Matrix::zeros(), Vector::zeros());
             for evidence in self.evidence[knot..].iter().step_by(self.knots.len()) {
                 let left = evidence.left(*steps);
@@ -224,20 +239,20 @@ impl Mixture {
 }
 
 /// The least wᵀ·A·w / 2 - b·w + d·|w - c|² / 2 over w ≥ 0.
-struct Problem<'a> {
-    products: &'a Matrix,
-    outcome: &'a Vector,
+struct Problem<'a, const N: usize> {
+    products: &'a Matrix<N>,
+    outcome: &'a Vector<N>,
     doubt: f64,
-    centre: &'a Vector,
+    centre: &'a Vector<N>,
 }
 
-impl Problem<'_> {
+impl<const N: usize> Problem<'_, N> {
     /// Moves `weights` towards the solution, one after the other (coordinate descent); those of experts that do not take
     /// part stay as they are.
-    fn improve(&self, experts: Experts, sweeps: usize, weights: &mut Vector) {
+    fn improve(&self, experts: Experts, sweeps: usize, weights: &mut Vector<N>) {
         let Self { products, outcome, doubt, centre } = self;
         for _ in 0..sweeps {
-            for expert in (0..EXPERTS).filter(|expert| experts.has(*expert)) {
+            for expert in (0..N).filter(|expert| experts.has(*expert)) {
                 let own = products[(expert, expert)];
                 let others = products.column(expert).dot(weights) - own * weights[expert];
                 let slope = outcome[expert] + doubt * centre[expert] - others;
@@ -297,11 +312,11 @@ mod tests {
 
     #[test]
     fn who_may_not_take_part_counts_nothing() {
-        let mut linear = mixture(Experts { lstm: false, linear: true });
+        let mut linear = mixture(Experts { lstm: false, ..Experts::ALL });
         run(&mut linear, 2000);
         let (weights, _) = linear.at(1);
         assert!((weights[0] - 0.5).abs() < 0.05 && weights[LSTM] == 0.0, "{weights:?}");
-        let mut lstm = mixture(Experts { lstm: true, linear: false });
+        let mut lstm = mixture(Experts { linear: false, ..Experts::ALL });
         run(&mut lstm, 2000);
         assert!(lstm.at(0).0[0] == 0.0 && lstm.at(1).0[LSTM] > 0.4);
     }
@@ -374,6 +389,6 @@ mod tests {
         let before = all.evidence().to_vec();
         all.add(0, &Made { whole: f64::NAN, ..Default::default() }, 1.0);
         assert_eq!(all.evidence(), before);
-        assert_eq!(Evidence::from_array(before[0].to_array()), before[0]);
+        assert_eq!(Evidence::from_values(&before[0].to_values()), before[0]);
     }
 }

@@ -5,8 +5,9 @@ use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
 use crate::nn::lstm::{Lstm, LstmConfig};
 use crate::nn::normalizer::{LIMIT, Normalizer};
 use crate::nn::variables::snapshot;
+use crate::predictor::commands::CommandConfig;
 use crate::predictor::features;
-use crate::predictor::linear::{LinearPath, MAX_REGRESSORS, knots};
+use crate::predictor::linear::{LinearPath, MAX_REGRESSORS, commanded_shape, knots};
 use crate::robot::Robot;
 use crate::state::Space;
 use crate::trajectory::Horizon;
@@ -28,7 +29,7 @@ const DT: RangeInclusive<f64> = 1e-6..=1e3; // s
 
 /// One network serves all joints, each as a stream of its own with its own scales: a joint's motion is mostly its
 /// own continuation, and a recording of eight joints so has eight times the examples.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PredictorConfig {
     /// Predicted steps of dt.
@@ -40,6 +41,9 @@ pub struct PredictorConfig {
     pub blocks: Vec<usize>,
     /// What the coordinates are: a network each for joints (one and the same), one for the whole of a base.
     pub space: Space,
+    /// What the model is told beside the motion; not written where there is nothing, as in models from before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<CommandConfig>,
 }
 
 impl Default for PredictorConfig {
@@ -50,6 +54,7 @@ impl Default for PredictorConfig {
             layers: 1,
             blocks: vec![1, 2, 3, 4, 6, 8, 12, 16, 24],
             space: Space::Joints,
+            commands: None,
         }
     }
 }
@@ -91,12 +96,17 @@ impl PredictorConfig {
             let expected = format!("those of {:?}", self.space);
             return Err(Error::mismatch("coordinates of the robot", coordinates, expected));
         }
-        let regressors = self.space.coupled(coordinates) * self.features();
+        let regressors = match commanded_shape(self, coordinates) {
+            Some([regressors, _]) => regressors,
+            None => self.space.coupled(coordinates) * self.features(),
+        };
         if regressors > MAX_REGRESSORS {
             let expected = format!("at most {MAX_REGRESSORS}");
             return Err(Error::mismatch("inputs that are predicted by together", regressors, expected));
         }
-        let remembered = coordinates.saturating_mul(self.steps * (self.features() + knots(self.steps).len()));
+        let remembered = coordinates.saturating_mul(
+            self.steps * (regressors / self.space.coupled(coordinates) + knots(self.steps).len()),
+        );
         if remembered > MAX_REMEMBERED {
             let what = "coordinates times steps times inputs and knots";
             return Err(Error::mismatch(what, remembered, format!("at most {MAX_REMEMBERED}")));
@@ -133,6 +143,7 @@ impl PredictorModel {
         acceleration: &[f64],
     ) -> Result<Self> {
         config.check(joints.len())?;
+        config.commands.as_ref().map_or(Ok(()), |commands| commands.check(joints, config.space))?;
         if acceleration.len() != joints.len() {
             return Err(Error::mismatch("accelerations", acceleration.len(), joints.len()));
         }
@@ -190,6 +201,7 @@ impl PredictorModel {
         }
         let config: PredictorConfig = card.network(origin)?;
         config.check(card.joints.len())?;
+        config.commands.as_ref().map_or(Ok(()), |commands| commands.check(&card.joints, config.space))?;
         if config.space != card.space {
             let (found, expected) = (format!("{:?}", config.space), format!("{:?}", card.space));
             return Err(Error::mismatch("space of the predictor's network", found, expected));

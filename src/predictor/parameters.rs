@@ -1,5 +1,6 @@
 //! What the predictor node is told, and the model that comes of it.
 
+use super::commands::{AGE_LIMIT, CommandConfig, Quantity};
 use super::linear::LinearPath;
 use super::{LstmPredictor, PredictorConfig, PredictorModel};
 use crate::error::{Error, Result};
@@ -27,6 +28,45 @@ pub struct PredictorParameters {
     pub steps: usize,
     /// Predictions a second.
     pub publish_rate: f64,
+    /// Topic of what the robot is told; empty: none is listened to.
+    pub command_topic: String,
+    /// What comes there.
+    pub command_kind: CommandKind,
+    /// A command that is older counts no more [s]. With a model file it is the model's.
+    pub command_age_limit: f64,
+}
+
+/// The messages that command a robot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandKind {
+    /// A plan of all joints.
+    #[default]
+    JointTrajectory,
+    /// What a model says of positions, velocities and efforts; without a model positions and velocities.
+    JointState,
+    /// Bare numbers in the order of the joints.
+    Position,
+    Velocity,
+    Effort,
+    /// Of a base, whose node has no other.
+    #[serde(skip)]
+    Twist,
+}
+
+impl CommandKind {
+    /// The commands that come so; `model` is asked where the messages do not say what is in them.
+    fn config(self, joints: &[String], model: Option<&CommandConfig>) -> CommandConfig {
+        let quantities = match (self, model) {
+            (Self::JointTrajectory, _) => return CommandConfig::of_plans(joints),
+            (Self::JointState, Some(model)) => model.quantities.clone(),
+            (Self::JointState, None) => vec![Quantity::Position, Quantity::Velocity],
+            (Self::Position, _) => vec![Quantity::Position],
+            (Self::Velocity | Self::Twist, _) => vec![Quantity::Velocity],
+            (Self::Effort, _) => vec![Quantity::Effort],
+        };
+        CommandConfig::new(joints, quantities)
+    }
 }
 
 impl Default for PredictorParameters {
@@ -38,6 +78,9 @@ impl Default for PredictorParameters {
             dt: 0.01,
             steps: 50,
             publish_rate: 50.0,
+            command_topic: String::new(),
+            command_kind: CommandKind::default(),
+            command_age_limit: AGE_LIMIT,
         }
     }
 }
@@ -45,7 +88,12 @@ impl Default for PredictorParameters {
 impl PredictorParameters {
     /// Checks ranges; the error names the key, what was found and what is expected.
     pub fn validate(&self) -> Result<()> {
-        for (key, value) in [("dt", self.dt), ("publish_rate", self.publish_rate)] {
+        let values = [
+            ("dt", self.dt),
+            ("publish_rate", self.publish_rate),
+            ("command_age_limit", self.command_age_limit),
+        ];
+        for (key, value) in values {
             if !(value.is_finite() && value > 0.0) {
                 return Err(Error::mismatch(key, value, "a number above 0"));
             }
@@ -62,9 +110,18 @@ impl PredictorParameters {
         Ok((predictor, card))
     }
 
+    /// What comes on the topic; none without one.
+    fn commands(&self, robot: &Robot, model: Option<&CommandConfig>) -> Option<CommandConfig> {
+        let config = self.command_kind.config(&robot.joints, model);
+        let config = CommandConfig { age_limit: self.command_age_limit, ..config };
+        (!self.command_topic.is_empty()).then_some(config)
+    }
+
     fn model(&self, robot: &Robot) -> Result<(PredictorModel, Option<Card>)> {
         if self.model_file.is_empty() {
-            let config = PredictorConfig { steps: self.steps, space: robot.space, ..Default::default() };
+            let commands = self.commands(robot, None);
+            let config =
+                PredictorConfig { steps: self.steps, space: robot.space, commands, ..Default::default() };
             let acceleration = vec![USUAL_ACCELERATION; robot.degrees_of_freedom()];
             let mut model = PredictorModel::untrained(&robot.joints, self.dt, config, &acceleration)?;
             model.linear = Some(LinearPath::blank(&model.config, robot.degrees_of_freedom(), self.dt));
@@ -73,6 +130,16 @@ impl PredictorParameters {
         let (card, tensors) = checkpoint::load(Path::new(&self.model_file))?;
         card.check(ModelKind::Predictor, robot, None)?;
         let model = PredictorModel::from_checkpoint(&card, tensors, &self.model_file)?;
+        let known = model.config.commands.as_ref();
+        match (self.commands(robot, known), known) {
+            (Some(told), Some(known)) => told.check_same(known)?,
+            (Some(told), None) => {
+                let expected =
+                    format!("{told} (command_topic); train it with --commands, or empty command_topic");
+                return Err(Error::mismatch("commands of the predictor model", "none", expected));
+            }
+            (None, _) => {}
+        }
         Ok((model, Some(card)))
     }
 }

@@ -42,7 +42,7 @@ pub enum MissingJoints {
 }
 
 /// Way points in the robot's order, with the polynomials between them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SplineTrajectory {
     /// Begin of every segment, then the end of the last: seconds, strictly increasing.
     times: Vec<f64>,

@@ -1,7 +1,10 @@
 //! The predictor node of a mobile base: odometry in, where the base will be out, as a path with stamps.
 
 use crate::error::{Error, Result};
+use crate::predictor::commands::AGE_LIMIT;
+use crate::predictor::parameters::CommandKind;
 use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
+use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_table, stamp_to_time};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{OdometryReader, base_robot, pose_to_message};
@@ -29,18 +32,44 @@ pub struct BasePredictorConfig {
     pub steps: usize,
     /// Predictions a second.
     pub publish_rate: f64,
+    /// Topic of the twists that the base is told; empty: none is listened to.
+    pub command_topic: String,
+    /// Whether they come as TwistStamped.
+    pub command_stamped: bool,
+    /// A command that is older counts no more [s]. With a model file it is the model's.
+    pub command_age_limit: f64,
 }
 
 impl Default for BasePredictorConfig {
     fn default() -> Self {
-        Self { model_file: String::new(), adapt: true, dt: 0.1, steps: 50, publish_rate: 10.0 }
+        Self {
+            model_file: String::new(),
+            adapt: true,
+            dt: 0.1,
+            steps: 50,
+            publish_rate: 10.0,
+            command_topic: String::new(),
+            command_stamped: true,
+            command_age_limit: AGE_LIMIT,
+        }
     }
 }
 
 impl BasePredictorConfig {
     fn parameters(&self) -> PredictorParameters {
-        let Self { model_file, adapt, dt, steps, publish_rate } = self.clone();
-        PredictorParameters { joints: Vec::new(), model_file, adapt, dt, steps, publish_rate }
+        let Self { model_file, adapt, dt, steps, publish_rate, .. } = self.clone();
+        let joints = Vec::new();
+        PredictorParameters {
+            joints,
+            model_file,
+            adapt,
+            dt,
+            steps,
+            publish_rate,
+            command_topic: self.command_topic.clone(),
+            command_kind: CommandKind::Twist,
+            command_age_limit: self.command_age_limit,
+        }
     }
 }
 
@@ -65,6 +94,8 @@ struct BasePredictorNode {
     predictor: LstmPredictor,
     prediction: Trajectory,
     odometry: Subscription<Odometry>,
+    /// Of what the base is told; none without a topic.
+    commands: Option<CommandInput>,
     path: Publisher<Path>,
     message: Path,
     stddev: Publisher<Float64MultiArray>,
@@ -78,7 +109,15 @@ impl BasePredictorNode {
     fn new(mut shell: Shell<BasePredictorConfig>, predictor: LstmPredictor) -> Result<Self> {
         let horizon @ Horizon { steps, dt } = predictor.horizon();
         shell.info(&format!("predicts a base {steps} x {:.3} s ahead", dt.as_secs_f64()));
+        let config = shell.config();
+        let commands = CommandInput::of_base(
+            &mut shell,
+            &config.command_topic,
+            config.command_stamped,
+            predictor.commands(),
+        )?;
         Ok(Self {
+            commands,
             reader: OdometryReader::new(),
             prediction: Trajectory::new(horizon, 3),
             predictor,
@@ -102,7 +141,10 @@ impl BasePredictorNode {
             self.predictor.prepare();
             if self.diagnostics_due.is_due() {
                 let message = if self.predicted.is_some() { "predicting" } else { "waiting for odometry" };
-                let values = [("rejected_odometry", self.rejected.to_string())];
+                let mut values = vec![("rejected_odometry", self.rejected.to_string())];
+                if let Some(commands) = &self.commands {
+                    values.extend(commands.diagnostics(&self.predictor));
+                }
                 self.shell.diagnose("prediction", DiagnosticStatus::OK as u8, message, &values);
             }
         }
@@ -115,6 +157,9 @@ impl BasePredictorNode {
             match (self.reader.read(&message, self.shell.now()), self.reader.state()) {
                 (Ok(true), Some(state)) => {
                     self.predictor.observe(state);
+                    self.commands
+                        .iter_mut()
+                        .for_each(|commands| commands.watch(&self.shell, &self.predictor));
                     self.message.header.frame_id.clone_from(&message.header.frame_id);
                 }
                 (Ok(_), _) => {}
@@ -125,6 +170,10 @@ impl BasePredictorNode {
                     }
                 }
             }
+        }
+        // it counts from the next measurement on: those above may have been there before it
+        if let Some(commands) = &mut self.commands {
+            commands.hear(&self.shell, self.reader.state(), &mut self.predictor);
         }
     }
 

@@ -62,15 +62,20 @@ pub fn message_to_trajectory(
     robot: &Robot,
     start: &ReferencePoint,
 ) -> Result<SplineTrajectory> {
-    let points = message.points.iter().map(|point| reference::JointTrajectoryPoint {
+    let points = message_to_points(message);
+    let trajectory = reference::JointTrajectory { joints: message.joint_names.clone(), points };
+    SplineTrajectory::new(robot, &trajectory, start, MissingJoints::Refuse)
+}
+
+/// The way points of a trajectory, in the order of its joints.
+pub fn message_to_points(message: &JointTrajectory) -> Vec<reference::JointTrajectoryPoint> {
+    let point = |point: &JointTrajectoryPoint| reference::JointTrajectoryPoint {
         time_from_start: message_to_seconds(&point.time_from_start),
         positions: point.positions.clone(),
         velocities: point.velocities.clone(),
         accelerations: point.accelerations.clone(),
-    });
-    let trajectory =
-        reference::JointTrajectory { joints: message.joint_names.clone(), points: points.collect() };
-    SplineTrajectory::new(robot, &trajectory, start, MissingJoints::Refuse)
+    };
+    message.points.iter().map(point).collect()
 }
 
 /// A table of equally long rows as a message; `labels` name rows and columns.

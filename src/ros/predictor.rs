@@ -6,6 +6,7 @@ use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
 use crate::predictor::{LstmPredictor, Observation, Predictor, PredictorParameters, RealisedError};
 use crate::robot::Robot;
+use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
 use crate::ros::direct::{DirectSubscription, Waiting};
 use crate::ros::parameters::Validate;
@@ -69,6 +70,8 @@ struct PredictorNode {
     /// Between looks at the joint states. Whoever waits for them to control the robot so has the computer to itself when
     /// they arrive. None where they have no stamps, and the time of arrival counts.
     pause: Option<Duration>,
+    /// Of what the robot is told; none without a topic.
+    commands: Option<CommandInput>,
     trajectory: Publisher<JointTrajectory>,
     trajectory_message: JointTrajectory,
     stddev: Publisher<Float64MultiArray>,
@@ -93,7 +96,10 @@ impl PredictorNode {
         card: Option<Card>,
     ) -> Result<Self> {
         let (horizon, joints) = (predictor.horizon(), robot.degrees_of_freedom());
+        let parameters = shell.config();
+        let commands = CommandInput::new(&mut shell, &parameters, robot, predictor.commands())?;
         Ok(Self {
+            commands,
             reader: JointStateReader::new(robot),
             predictor,
             prediction: Trajectory::new(horizon, joints),
@@ -140,7 +146,7 @@ impl PredictorNode {
 
     fn observe(&mut self) {
         for _ in 0..BACKLOG {
-            let Some(message) = self.joint_states.take() else { return };
+            let Some(message) = self.joint_states.take() else { break };
             let mut stamp = time_to_stamp(&message.header.stamp);
             if stamp == Stamp::default() {
                 stamp = self.shell.now();
@@ -149,6 +155,9 @@ impl PredictorNode {
             match self.reader.read(stamp, &message.name, &message.position, &message.velocity) {
                 Ok(state) => {
                     let observation = self.predictor.observe(state);
+                    self.commands
+                        .iter_mut()
+                        .for_each(|commands| commands.watch(&self.shell, &self.predictor));
                     self.realised.observe(state);
                     self.outside.extend(self.card.as_ref().and_then(|card| card.first_outside(state)));
                     use Observation::{RestartedAfterGap, RestartedBackInTime};
@@ -157,6 +166,10 @@ impl PredictorNode {
                 }
                 Err(rejection) => self.reject(&rejection, &message.name),
             }
+        }
+        // it counts from the next measurement on: those above may have been there before it
+        if let Some(commands) = &mut self.commands {
+            commands.hear(&self.shell, self.reader.state(), &mut self.predictor);
         }
     }
 
@@ -206,6 +219,9 @@ impl PredictorNode {
         ];
         let joints = &self.trajectory_message.joint_names;
         let outside: Vec<&str> = self.outside.iter().map(|joint| joints[*joint].as_str()).collect();
+        if let Some(commands) = &self.commands {
+            values.extend(commands.diagnostics(&self.predictor));
+        }
         values.push(("outside_training", outside.join(" ")));
         self.outside.clear();
         if let Some([prediction, constant_velocity, _]) = rows.last() {

@@ -11,28 +11,26 @@ pub mod labels;
 
 pub use labels::{Labelled, label};
 
-use super::optimizer::ScheduledAdamW;
+use super::descent::{Descent, Identity, Objective};
 use super::regression::{self, RegressionConfig, Rows};
 use crate::controller::Feedforward;
 use crate::error::{Error, Result};
+use crate::files::hexadecimal;
 use crate::nn::checkpoint::{Card, ModelKind, Tensors, var_builder};
 use crate::nn::mlp::{Mlp, MlpConfig};
 use crate::nn::variables::snapshot;
 use crate::robot::Robot;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use head::{Head, Part, gradients};
 use nalgebra::DMatrix;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 
 pub use super::Progress;
 
-/// Steps from one validation to the next.
-const VALIDATE_EVERY: usize = 50;
-const MAX_GRADIENT_NORM: f64 = 1.0;
 /// Instants of a part that a step looks at, at most; neighbours differ little.
 const INSTANTS: usize = 250;
 
@@ -148,7 +146,19 @@ pub struct Report {
 pub fn train_controller(
     config: &ControllerTrainingConfig,
     episodes: &[Labelled],
-    on_progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    mut on_progress: impl FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<(ControllerModel, Report)> {
+    resume_controller(config, episodes, None, |progress, _| Ok(on_progress(progress)))
+}
+
+/// As [`train_controller`], from where a training with the same settings and data stood when it gave out `saved`; the
+/// result is the same to the bit as that of one that was never interrupted. `on_progress` is handed the training as
+/// it stands, to be saved.
+pub fn resume_controller(
+    config: &ControllerTrainingConfig,
+    episodes: &[Labelled],
+    saved: Option<&[u8]>,
+    on_progress: impl FnMut(&Progress, &Descent) -> Result<ControlFlow<()>>,
 ) -> Result<(ControllerModel, Report)> {
     config.validate()?;
     let Some(first) = episodes.first() else {
@@ -161,17 +171,33 @@ pub fn train_controller(
             first.features.ncols(),
         ));
     }
+    let resume = (Identity { settings: format!("{config:?}"), data: fingerprint(episodes) }, saved);
     match config.rule {
-        TrainingRule::InverseModel => inverse_model(config, episodes, on_progress),
-        TrainingRule::Meta => Meta::new(config, episodes)?.train(on_progress),
+        TrainingRule::InverseModel => inverse_model(config, episodes, resume, on_progress),
+        TrainingRule::Meta => Meta::new(config, episodes)?.train(resume, on_progress),
     }
+}
+
+/// SHA-256 of what is trained on.
+fn fingerprint(episodes: &[Labelled]) -> String {
+    let mut hash = Sha256::new();
+    for episode in episodes {
+        hash.update(episode.dt.to_le_bytes());
+        hash.update(episode.reach.to_le_bytes());
+        for table in [&episode.features, &episode.labels] {
+            hash.update(table.ncols().to_le_bytes());
+            table.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+    }
+    hexadecimal(hash.finalize().as_slice())
 }
 
 /// Plain regression on the instants of all episodes; the last share of each is held out.
 fn inverse_model(
     config: &ControllerTrainingConfig,
     episodes: &[Labelled],
-    mut on_progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    resume: (Identity, Option<&[u8]>),
+    mut on_progress: impl FnMut(&Progress, &Descent) -> Result<ControlFlow<()>>,
 ) -> Result<(ControllerModel, Report)> {
     let scale = label_scale(episodes);
     let (mut training, mut held_out, mut count) = (Vec::new(), Vec::new(), 0u32);
@@ -187,20 +213,29 @@ fn inverse_model(
     let labels: Vec<DMatrix<f32>> = episodes.iter().map(|episode| scaled(&episode.labels, &scale)).collect();
     let rows = Rows { inputs: stack(&features)?, targets: stack(&labels.iter().collect::<Vec<_>>())? };
     let unit = f64::from(rows.select(&held_out)?.targets.sqr()?.mean_all()?.to_scalar::<f32>()?);
-    let mut progress = Vec::new();
-    let fitted = regression::fit(&config.regression(), &rows, &training, &held_out, config.seed, |step| {
-        let step = Progress { validation: step.validation / unit, ..*step };
-        progress.push(step);
-        on_progress(&step)
-    })?;
-    let mut tensors = fitted.tensors;
-    scale_head(&mut tensors, config.hidden.len(), &scale)?;
-    let (best_step, best_validation) = (fitted.best_step, fitted.best_validation / unit);
-    let report = Report { progress, best_step, best_validation, episodes: [episodes.len(), episodes.len()] };
-    Ok((ControllerModel { network: fitted.network, tensors }, report))
+    let relative = |step: &Progress| Progress { validation: step.validation / unit, ..*step };
+    let regression = config.regression();
+    let (network, descent) = regression::descend(
+        &regression,
+        &rows,
+        &training,
+        &held_out,
+        config.seed,
+        resume,
+        |step, descent| on_progress(&relative(step), descent),
+    )?;
+    let Descent { mut best, best_step, best_validation, progress, .. } = descent;
+    scale_head(&mut best, config.hidden.len(), &scale)?;
+    let report = Report {
+        progress: progress.iter().map(relative).collect(),
+        best_step,
+        best_validation: best_validation / unit,
+        episodes: [episodes.len(), episodes.len()],
+    };
+    Ok((ControllerModel { network, tensors: best }, report))
 }
 
-/// The training over episodes as it stands.
+/// The training over episodes.
 struct Meta<'a> {
     config: &'a ControllerTrainingConfig,
     /// Labels over their root mean square.
@@ -209,8 +244,6 @@ struct Meta<'a> {
     /// [joint], root mean square of the labels trained on.
     scale: Vec<f64>,
     network: MlpConfig,
-    variables: BTreeMap<String, Var>,
-    random: Pcg64,
 }
 
 impl<'a> Meta<'a> {
@@ -239,76 +272,43 @@ impl<'a> Meta<'a> {
                 |episode: &Labelled| Labelled { labels: scaled(&episode.labels, &scale), ..episode.clone() };
             episodes.iter().map(prepare).collect()
         };
-        Ok(Self {
-            config,
-            training: prepared(training),
-            held_out: prepared(held_out),
-            scale,
-            variables: network.initial_variables(config.seed, DType::F32)?,
-            network,
-            random: Pcg64::seed_from_u64(config.seed ^ 0x5eed),
-        })
+        Ok(Self { config, training: prepared(training), held_out: prepared(held_out), scale, network })
     }
 
     fn train(
-        mut self,
-        mut on_progress: impl FnMut(&Progress) -> ControlFlow<()>,
+        self,
+        resume: (Identity, Option<&[u8]>),
+        on_progress: impl FnMut(&Progress, &Descent) -> Result<ControlFlow<()>>,
     ) -> Result<(ControllerModel, Report)> {
-        let config = self.config;
-        let mlp = Mlp::over(&self.network, &self.variables, DType::F32)?;
-        let all = self.variables.values().cloned().collect();
-        let mut optimizer =
-            ScheduledAdamW::new(all, config.learning_rate, config.weight_decay, MAX_GRADIENT_NORM);
-        let mut best = snapshot(&self.variables)?;
-        let mut report = Report {
-            progress: Vec::new(),
-            best_step: 0,
-            best_validation: self.validate(&mlp)?,
-            episodes: [self.training.len(), self.held_out.len()],
-        };
-        let mut sum = 0.0;
-        for step in 1..=config.steps {
-            let (loss, surrogate) = self.draw_loss(&mlp)?;
-            optimizer.step(&surrogate, (step - 1) as f64 / config.steps as f64)?;
-            sum += loss;
-            if step % VALIDATE_EVERY != 0 && step != config.steps {
-                continue;
-            }
-            let count = (step - 1) % VALIDATE_EVERY + 1;
-            let progress = Progress { step, loss: sum / count as f64, validation: self.validate(&mlp)? };
-            sum = 0.0;
-            report.progress.push(progress);
-            if progress.validation < report.best_validation {
-                (report.best_step, report.best_validation) = (step, progress.validation);
-                best = snapshot(&self.variables)?;
-            }
-            let is_stale = step - report.best_step >= config.patience * VALIDATE_EVERY;
-            if on_progress(&progress).is_break() || is_stale {
-                break;
-            }
-        }
-        scale_head(&mut best, config.hidden.len(), &self.scale)?;
+        let (regression, seed) = (self.config.regression(), self.config.seed);
+        let descent = Descent::run(&self.network, &regression, seed, &self, resume, on_progress)?;
+        let Descent { mut best, best_step, best_validation, progress, .. } = descent;
+        scale_head(&mut best, self.config.hidden.len(), &self.scale)?;
+        let episodes = [self.training.len(), self.held_out.len()];
+        let report = Report { progress, best_step, best_validation, episodes };
         Ok((ControllerModel { network: self.network, tensors: best }, report))
     }
+}
 
+impl Objective for Meta<'_> {
     /// The loss of a few episodes, and a tensor whose gradient is that of the loss: Σ Φ·G with the gradients G of the
     /// loss with respect to the features Φ, and the same of the prior head.
-    fn draw_loss(&mut self, mlp: &Mlp) -> Result<(f64, Tensor)> {
+    fn draw(&self, mlp: &Mlp, random: &mut Pcg64) -> Result<(f64, Tensor)> {
         let (mut rows, mut labels, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.config.batch_size {
-            let episode = &self.training[self.random.random_range(0..self.training.len())];
+            let episode = &self.training[random.random_range(0..self.training.len())];
             let support = support_of(episode, self.config.support);
             // the support lies anywhere; the query is the rest, less what shares measurements with it
-            let first = self.random.random_range(0..=episode.instants() - support);
+            let first = random.random_range(0..=episode.instants() - support);
             let margin = 2 * episode.reach;
             let stride = support.div_ceil(INSTANTS);
-            let offset = self.random.random_range(0..stride);
+            let offset = random.random_range(0..stride);
             let chosen: Vec<usize> = (first + offset..first + support).step_by(stride).collect();
             let (before, after) =
                 (first.saturating_sub(margin), (first + support + margin).min(episode.instants()));
             let rest = before + (episode.instants() - after);
             let query: Vec<usize> = (0..INSTANTS)
-                .map(|_| self.random.random_range(0..rest))
+                .map(|_| random.random_range(0..rest))
                 .map(|instant| if instant < before { instant } else { instant - before + after })
                 .collect();
             for instants in [chosen, query] {

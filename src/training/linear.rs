@@ -1,6 +1,8 @@
 //! Fits the predictor's linear path: ridge regressions on the training time, the belief in each expert from the
 //! held-out time, then the regressions once more on all of it.
 
+mod commanded;
+
 use super::sequence::Sequence;
 use super::validation::{HeldOut, gather_evidence};
 use crate::error::{Error, Result};
@@ -23,9 +25,12 @@ pub fn fit(
     all: &[Sequence],
 ) -> Result<()> {
     model.linear = Some(path(model, training)?);
-    let evidence = gather_evidence(model, held_out)?;
+    let shown = gather_evidence(model, held_out)?;
     let mut path = path(model, all)?;
-    path.evidence = evidence.iter().map(as_kept).collect();
+    path.evidence = shown.plain.iter().map(as_kept).collect();
+    if let (Some(commanded), Some(evidence)) = (&mut path.commanded, shown.commanded) {
+        commanded.evidence = evidence.iter().map(as_kept).collect();
+    }
     model.linear = Some(path);
     Ok(())
 }
@@ -33,6 +38,7 @@ pub fn fit(
 /// The regressions on `sequences`; no evidence.
 fn path(model: &PredictorModel, sequences: &[Sequence]) -> Result<LinearPath> {
     let mut path = Sums::over(model, sequences)?.seed(model)?;
+    path.commanded = commanded::path(model, sequences)?;
     let episodes: Vec<&[State]> = sequences.iter().map(Sequence::states).collect();
     let steps = knots(model.config.steps);
     if instants(&episodes, &steps).len() >= MIN_INSTANTS {
@@ -53,8 +59,24 @@ fn kept(value: f64) -> f64 {
     f64::from(value as f32)
 }
 
-fn as_kept(evidence: &Evidence) -> Evidence {
-    Evidence::from_array(evidence.to_array().map(kept))
+fn as_kept<const N: usize>(evidence: &Evidence<N>) -> Evidence<N> {
+    Evidence::from_values(&evidence.to_values().into_iter().map(kept).collect::<Vec<_>>())
+}
+
+/// The ridge regression of the sums XᵀX and XᵀY, whose information counts by `share`.
+fn solve([square, product]: &[DMatrix<f64>; 2], share: f64, penalty: f64, knots: usize) -> Result<Seed> {
+    let singular =
+        || Error::mismatch("the predictor's linear regression", "a singular matrix", "data that vary");
+    let regressors = square.nrows();
+    let identity = DMatrix::identity(regressors, regressors) * penalty;
+    let weights = (square + &identity).cholesky().ok_or_else(singular)?.solve(product);
+    let factor = (square * share + identity).cholesky().ok_or_else(singular)?.unpack();
+    Ok(Seed {
+        regressors,
+        outputs: product.ncols() / knots,
+        weights: weights.iter().copied().map(kept).collect(), // by columns: [knot][output][regressor]
+        factor: factor.transpose().iter().copied().map(kept).collect(),
+    })
 }
 
 /// XᵀX and XᵀY of the regressions: one for each group of coupled coordinates, and one for all.
@@ -146,21 +168,7 @@ impl Sums {
     fn seed(&self, model: &PredictorModel) -> Result<LinearPath> {
         let share = (self.memory / self.samples.max(1.0)).min(1.0);
         let knots = knots(model.config.steps).len();
-        let solve = |[square, product]: &[DMatrix<f64>; 2], penalty: f64| -> Result<Seed> {
-            let singular = || {
-                Error::mismatch("the predictor's linear regression", "a singular matrix", "data that vary")
-            };
-            let regressors = square.nrows();
-            let identity = DMatrix::identity(regressors, regressors) * penalty;
-            let weights = (square + &identity).cholesky().ok_or_else(singular)?.solve(product);
-            let factor = (square * share + identity).cholesky().ok_or_else(singular)?.unpack();
-            Ok(Seed {
-                regressors,
-                outputs: product.ncols() / knots,
-                weights: weights.iter().copied().map(kept).collect(), // by columns: [knot][output][regressor]
-                factor: factor.transpose().iter().copied().map(kept).collect(),
-            })
-        };
+        let solve = |sums: &[DMatrix<f64>; 2], penalty: f64| solve(sums, share, penalty, knots);
         let penalties = penalties(&model.config, model.joints.len());
         let [own, all] = penalties;
         Ok(LinearPath {
@@ -170,6 +178,7 @@ impl Sums {
             all: self.all.as_ref().map(|sums| solve(sums, all)).transpose()?,
             ridges: [None, None],
             evidence: vec![Evidence::default(); model.joints.len() * knots],
+            commanded: None,
         })
     }
 }

@@ -1,21 +1,16 @@
 //! Plain regression by an MLP: rows of inputs to rows of targets, early stopping on rows that are held out.
 
 use super::Progress;
-use super::optimizer::ScheduledAdamW;
+use super::descent::{Descent, Identity, Objective};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
 use crate::nn::loss::mean_squared_error;
 use crate::nn::mlp::{Mlp, MlpConfig};
-use crate::nn::variables::snapshot;
-use candle_core::{DType, Device, Tensor};
-use rand::{RngExt, SeedableRng};
+use candle_core::{Device, Tensor};
+use rand::RngExt;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-
-/// Steps from one validation to the next.
-const VALIDATE_EVERY: usize = 50;
-const MAX_GRADIENT_NORM: f64 = 1.0;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,6 +107,23 @@ pub fn fit(
     seed: u64,
     mut on_progress: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Regression> {
+    let begin = (Identity::default(), None);
+    let (network, descent) =
+        descend(config, rows, training, held_out, seed, begin, |progress, _| Ok(on_progress(progress)))?;
+    let Descent { best, best_step, best_validation, .. } = descent;
+    Ok(Regression { network, tensors: best, best_step, best_validation })
+}
+
+/// As [`fit`], from where a training stood, see [`Descent::run`]; gives the training at its end.
+pub fn descend(
+    config: &RegressionConfig,
+    rows: &Rows,
+    training: &[u32],
+    held_out: &[u32],
+    seed: u64,
+    resume: (Identity, Option<&[u8]>),
+    on_progress: impl FnMut(&Progress, &Descent) -> Result<ControlFlow<()>>,
+) -> Result<(MlpConfig, Descent)> {
     config.validate()?;
     if training.is_empty() || held_out.is_empty() {
         let found = format!("{} to train on, {} held out", training.len(), held_out.len());
@@ -122,47 +134,37 @@ pub fn fit(
         hidden: config.hidden.clone(),
         outputs: rows.targets.dim(1)?,
     };
-    let variables = network.initial_variables(seed, DType::F32)?;
-    let mlp = Mlp::over(&network, &variables, DType::F32)?;
-    let all = variables.values().cloned().collect();
-    let mut optimizer =
-        ScheduledAdamW::new(all, config.learning_rate, config.weight_decay, MAX_GRADIENT_NORM);
-    let mut random = Pcg64::seed_from_u64(seed ^ 0x5eed);
-    let held_out = rows.select(held_out)?;
-    let mut best = Regression {
-        tensors: snapshot(&variables)?,
-        best_step: 0,
-        best_validation: f64::from(held_out.loss(&mlp)?.to_scalar::<f32>()?),
-        network,
-    };
-    let (mut sum, mut batch) = (0.0, vec![0u32; config.batch_size]);
-    for step in 1..=config.steps {
-        batch.iter_mut().for_each(|row| *row = training[random.random_range(0..training.len())]);
-        let loss = rows.select(&batch)?.loss(&mlp)?;
-        optimizer.step(&loss, (step - 1) as f64 / config.steps as f64)?;
-        sum += f64::from(loss.to_scalar::<f32>()?);
-        if step % VALIDATE_EVERY != 0 && step != config.steps {
-            continue;
-        }
-        let count = if step % VALIDATE_EVERY == 0 { VALIDATE_EVERY } else { step % VALIDATE_EVERY };
-        let validation = f64::from(held_out.loss(&mlp)?.to_scalar::<f32>()?);
-        let progress = Progress { step, loss: sum / count as f64, validation };
-        sum = 0.0;
-        if validation < best.best_validation {
-            (best.best_step, best.best_validation) = (step, validation);
-            best.tensors = snapshot(&variables)?;
-        }
-        let is_stale = step - best.best_step >= config.patience * VALIDATE_EVERY;
-        if on_progress(&progress).is_break() || is_stale {
-            break;
-        }
+    let objective =
+        Batches { rows, training, batch_size: config.batch_size, held_out: rows.select(held_out)? };
+    let descent = Descent::run(&network, config, seed, &objective, resume, on_progress)?;
+    Ok((network, descent))
+}
+
+/// Random rows to train on, and those that are held out.
+struct Batches<'a> {
+    rows: &'a Rows,
+    training: &'a [u32],
+    batch_size: usize,
+    held_out: Rows,
+}
+
+impl Objective for Batches<'_> {
+    fn draw(&self, network: &Mlp, random: &mut Pcg64) -> Result<(f64, Tensor)> {
+        let row = |_| self.training[random.random_range(0..self.training.len())];
+        let batch: Vec<u32> = (0..self.batch_size).map(row).collect();
+        let loss = self.rows.select(&batch)?.loss(network)?;
+        Ok((f64::from(loss.to_scalar::<f32>()?), loss))
     }
-    Ok(best)
+
+    fn validate(&self, network: &Mlp) -> Result<f64> {
+        Ok(f64::from(self.held_out.loss(network)?.to_scalar::<f32>()?))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
 
     /// y = x₁·x₂, which no linear map explains.
     fn product() -> Rows {

@@ -3,6 +3,7 @@
 use crate::dataset::Episode;
 use crate::error::Result;
 use crate::nn::normalizer::Normalizer;
+use crate::predictor::commands::{CommandFeatures, Told};
 use crate::predictor::features::Features;
 use crate::predictor::{PredictorConfig, PredictorModel};
 use crate::state::{Space, State};
@@ -18,9 +19,12 @@ const MIN_SPREAD: f64 = 1e-6;
 pub struct Sequence {
     /// [coordinate][time · feature], in physical units
     inputs: Vec<Vec<f64>>,
-    states: Vec<State>,
+    /// Of the commands, [coordinate][time · feature], in physical units; none of a model without.
+    commanded: Option<Vec<Vec<f64>>>,
+    episode: Episode,
+    /// Whether a command is in force at each time; empty without.
+    told: Vec<bool>,
     space: Space,
-    dt: f64,
 }
 
 impl Sequence {
@@ -39,45 +43,98 @@ impl Sequence {
                 features.write(coordinate, &mut inputs[time * count..(time + 1) * count]);
             }
         }
-        Self { inputs, states: episode.states.clone(), space: config.space, dt: episode.dt }
+        let mut sequence =
+            Self { inputs, commanded: None, told: Vec::new(), episode: episode.clone(), space: config.space };
+        sequence.take_commands(config);
+        sequence
+    }
+
+    fn take_commands(&mut self, config: &PredictorConfig) {
+        let Some(commands) = &config.commands else { return };
+        let Episode { dt, states, .. } = &self.episode;
+        let mut features = CommandFeatures::new(commands, *dt, &config.blocks, config.steps);
+        let (count, coordinates) = (features.count(), self.inputs.len());
+        let mut values = vec![0.0; count * coordinates];
+        let mut commanded = vec![Vec::with_capacity(states.len() * count); coordinates];
+        for (time, state) in states.iter().enumerate() {
+            let told = features.observe(state, time == 0, self.episode.told(time), &mut values);
+            self.told.push(told);
+            let pairs = commanded.iter_mut().zip(values.chunks_exact(count));
+            pairs.for_each(|(commanded, values)| commanded.extend_from_slice(values));
+        }
+        self.commanded = Some(commanded);
+    }
+
+    /// What had been told by `time`.
+    pub fn told(&self, time: usize) -> Option<&Told> {
+        self.episode.told(time)
+    }
+
+    /// Whether a command is in force at `time`.
+    pub fn is_told(&self, time: usize) -> bool {
+        self.told.get(time).copied().unwrap_or(false)
     }
 
     /// Fills `out` [coordinate] with what the motion of the `k` steps after `time` adds to constant velocity: a
     /// local displacement, rad or m.
     pub fn increment(&self, time: usize, k: usize, scratch: &mut [f64], out: &mut [f64]) {
-        let (now, then) = (&self.states[time], &self.states[time + k]);
-        self.space.displacement(&now.velocity, k as f64 * self.dt, scratch);
+        let (now, then) = (&self.states()[time], &self.states()[time + k]);
+        self.space.displacement(&now.velocity, k as f64 * self.episode.dt, scratch);
         self.space.difference(&now.position, &then.position, out);
         out.iter_mut().zip(scratch).for_each(|(out, expected)| *out -= *expected);
     }
 
     pub fn states(&self) -> &[State] {
-        &self.states
+        &self.episode.states
     }
 
     /// Number of samples.
     pub fn time(&self) -> usize {
-        self.states.len()
+        self.states().len()
     }
 
     /// Inputs in the network's units, those of `width` coordinates side by side, [stream][time · feature].
     pub fn normalized(&self, normalizer: &Normalizer, width: usize) -> Result<Vec<Vec<f32>>> {
-        let count = normalizer.features() / self.inputs.len().max(1);
-        let mut streams = vec![vec![0f32; self.time() * width * count]; self.inputs.len() / width];
-        for (coordinate, inputs) in self.inputs.iter().enumerate() {
-            let normalizer = normalizer.part(coordinate * count, count)?;
-            let rows = streams[coordinate / width].chunks_exact_mut(width * count);
-            for (row, values) in rows.zip(inputs.chunks_exact(count)) {
-                normalizer.normalize(values, &mut row[coordinate % width * count..][..count]);
-            }
-        }
-        Ok(streams)
+        side_by_side(&self.inputs, normalizer, width)
+    }
+
+    /// Features of the commands likewise, in units of `scales`; empty of a model without.
+    pub fn normalized_commands(&self, scales: &Normalizer, width: usize) -> Result<Vec<Vec<f32>>> {
+        self.commanded.as_ref().map_or(Ok(Vec::new()), |commanded| side_by_side(commanded, scales, width))
     }
 
     /// Instants whose whole horizon lies within the sequence.
     pub fn usable(&self, steps: usize) -> usize {
         self.time().saturating_sub(steps)
     }
+}
+
+/// `inputs` [coordinate][time · feature], normalized, those of `width` coordinates side by side.
+fn side_by_side(inputs: &[Vec<f64>], normalizer: &Normalizer, width: usize) -> Result<Vec<Vec<f32>>> {
+    let count = normalizer.features() / inputs.len().max(1);
+    let time = inputs.first().map_or(0, |inputs| inputs.len() / count);
+    let mut streams = vec![vec![0f32; time * width * count]; inputs.len() / width];
+    for (coordinate, inputs) in inputs.iter().enumerate() {
+        let normalizer = normalizer.part(coordinate * count, count)?;
+        let rows = streams[coordinate / width].chunks_exact_mut(width * count);
+        for (row, values) in rows.zip(inputs.chunks_exact(count)) {
+            normalizer.normalize(values, &mut row[coordinate % width * count..][..count]);
+        }
+    }
+    Ok(streams)
+}
+
+/// Scales of the features of the commands, [coordinate · feature], from the time that one was in force.
+pub fn fit_command_scales(sequences: &[Sequence], coordinates: usize, features: usize) -> Result<Normalizer> {
+    let mut scale = Vec::with_capacity(coordinates * features);
+    for coordinate in 0..coordinates {
+        let samples = sequences.iter().flat_map(|sequence| {
+            let rows = sequence.commanded.iter().flat_map(|all| all[coordinate].chunks_exact(features));
+            rows.zip(&sequence.told).filter(|(_, told)| **told).map(|(row, _)| row)
+        });
+        scale.extend_from_slice(Normalizer::of_spread(features, samples)?.scale());
+    }
+    Normalizer::new(vec![0.0; coordinates * features], scale)
 }
 
 /// Scales of the inputs, [coordinate · feature], from all sequences.
@@ -243,7 +300,7 @@ mod tests {
             let t = time as f64;
             State { stamp: Stamp(time as i64), position: vec![t * t, 1.0], velocity: vec![2.0 * t, 0.0] }
         };
-        Episode { dt: 1.0, states: (0..length).map(state).collect() }
+        Episode::new(1.0, (0..length).map(state).collect())
     }
 
     #[test]
@@ -287,7 +344,7 @@ mod tests {
                 velocity: vec![1.0, 0.2, 0.3],
             }
         };
-        let episode = Episode { dt: 1.0, states: (0..30).map(state).collect() };
+        let episode = Episode::new(1.0, (0..30).map(state).collect());
         let sequences = [Sequence::new(&episode, &config)];
         let names = ["x", "y", "yaw"].map(str::to_owned);
         let model = PredictorModel::untrained(&names, 1.0, config, &[1.0; 3]).unwrap();

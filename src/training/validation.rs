@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::nn::checkpoint::Tensors;
 use crate::predictor::PredictorModel;
 use crate::predictor::lstm::Corrector;
-use crate::predictor::mixture::{Evidence, Experts};
+use crate::predictor::mixture::{EXPERTS_WITH_COMMANDED, Evidence, Experts};
 use candle_core::Tensor;
 
 /// The head is read at every so many steps: neighbours differ little.
@@ -39,8 +39,7 @@ impl HeldOut {
     /// The part of `episode` from instant `from` on.
     pub fn new(episode: &Episode, model: &PredictorModel, from: usize) -> Self {
         let warm_up = from.min(WARM_UP);
-        let states = episode.states[from - warm_up..].to_vec();
-        let episode = Episode { dt: episode.dt, states };
+        let episode = episode.part(from - warm_up..episode.states.len());
         Self { sequence: Sequence::new(&episode, &model.config), from: warm_up }
     }
 }
@@ -57,7 +56,7 @@ pub fn score(model: &PredictorModel, parts: &[HeldOut]) -> Result<Score> {
     let (mut scratch, mut increments) = (vec![0.0; coordinates], vec![0.0; coordinates]);
     for part in parts {
         for (time, state) in part.sequence.states().iter().enumerate().take(part.sequence.usable(steps)) {
-            corrector.observe(state, time == 0);
+            corrector.observe(state, time == 0, part.sequence.told(time));
             if time < part.from || !(time - part.from).is_multiple_of(STRIDE) {
                 continue;
             }
@@ -80,17 +79,25 @@ pub fn score(model: &PredictorModel, parts: &[HeldOut]) -> Result<Score> {
     Ok(score)
 }
 
-/// Runs all of `model` over the held-out parts as it would run on the robot, and gives what its experts have shown,
-/// [coordinate][knot].
-pub fn gather_evidence(model: &PredictorModel, parts: &[HeldOut]) -> Result<Vec<Evidence>> {
+/// What the experts have shown, [coordinate][knot]; with the one on commands, where there is one.
+pub struct Shown {
+    pub plain: Vec<Evidence>,
+    pub commanded: Option<Vec<Evidence<EXPERTS_WITH_COMMANDED>>>,
+}
+
+/// Runs all of `model` over the held-out parts as it would run on the robot, and gives what its experts have shown.
+pub fn gather_evidence(model: &PredictorModel, parts: &[HeldOut]) -> Result<Shown> {
     let mut corrector = Corrector::new(model, Experts::ALL)?;
     for part in parts {
         for (time, state) in part.sequence.states().iter().enumerate() {
             corrector.set_adapting(time >= part.from); // what comes before it was trained on
-            corrector.observe(state, time == 0);
+            corrector.observe(state, time == 0, part.sequence.told(time));
         }
     }
-    Ok(corrector.evidence().map(<[Evidence]>::to_vec).unwrap_or_default())
+    Ok(Shown {
+        plain: corrector.evidence().map(<[Evidence]>::to_vec).unwrap_or_default(),
+        commanded: corrector.commanded_evidence().map(<[_]>::to_vec),
+    })
 }
 
 impl Score {

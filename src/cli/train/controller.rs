@@ -1,17 +1,19 @@
 //! The controller's network of `learned_control train`.
 
-use super::{TrainArgs, unless};
+use super::{TrainArgs, finish, unless};
 use crate::cli::progress::Display;
 use crate::command::Mode;
 use crate::dataset::Recording;
 use crate::error::Error;
+use crate::files;
 use crate::nn::checkpoint::{self, JointRange};
 use crate::robot::{Dynamics, Robot};
-use crate::training::controller::{ControllerTrainingConfig, label, train_controller};
+use crate::training::controller::{ControllerTrainingConfig, label, resume_controller};
 use anyhow::{Context, Result};
 use std::sync::atomic::AtomicBool;
 
 const MODEL: &str = "controller.safetensors";
+pub const SAVED: &str = "controller.training.safetensors";
 
 /// Why no controller can be trained on these recordings, if so.
 pub fn obstacle(args: &TrainArgs, command_interface: Mode, recordings: &[Recording]) -> Option<String> {
@@ -51,10 +53,13 @@ pub fn train(
             }
         }
     }
+    let saved = args.out.join(SAVED);
+    let start = args.saved(&saved)?;
     let mut display = Display::new(config.steps);
-    let trained = train_controller(config, &episodes, |progress| {
+    let trained = resume_controller(config, &episodes, start.as_deref(), |progress, standing| {
         display.show(progress);
-        unless(interrupted)
+        files::replace(&saved, &standing.to_bytes()?)?;
+        Ok(unless(interrupted))
     });
     display.end();
     let (model, report) = trained?;
@@ -73,5 +78,5 @@ pub fn train(
         report.best_step,
         100.0 * report.best_validation
     );
-    Ok(())
+    finish(&saved, interrupted)
 }

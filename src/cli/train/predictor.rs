@@ -1,6 +1,6 @@
 //! The predictor of `learned_control train`.
 
-use super::{TrainArgs, unless};
+use super::{TrainArgs, finish, unless};
 use crate::cli::progress::Display;
 use crate::dataset::{Episode, Recording};
 use crate::error::Error;
@@ -8,12 +8,12 @@ use crate::files;
 use crate::nn::checkpoint::{self, JointRange};
 use crate::robot::Robot;
 use crate::training::{TrainingConfig, resume_predictor};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 const MODEL: &str = "predictor.safetensors";
-const SAVED: &str = "predictor.training.safetensors";
+pub const SAVED: &str = "predictor.training.safetensors";
 
 /// Trains on the recordings, sampled every `dt` [s], and writes the model.
 pub fn train(
@@ -27,10 +27,7 @@ pub fn train(
     let episodes = recordings.iter().map(|recording| recording.episodes(dt));
     let episodes: Vec<Episode> = episodes.collect::<crate::Result<Vec<_>>>()?.into_iter().flatten().collect();
     let (out, saved) = (args.out.join(MODEL), args.out.join(SAVED));
-    let start = match args.resume {
-        true => Some(std::fs::read(&saved).map_err(Error::io(&saved)).context("--resume")?),
-        false => None,
-    };
+    let start = args.saved(&saved)?;
     let mut display = Display::new(config.steps);
     let trained =
         resume_predictor(config, &robot.joints, &episodes, start.as_deref(), |progress, standing| {
@@ -48,12 +45,7 @@ pub fn train(
     card.data = args.data.hashes()?;
     checkpoint::save(&out, &card, &tensors)?;
     println!("{}: step {} kept, {:.1} s", out.display(), report.best_step, report.seconds);
-    if interrupted.load(Ordering::Relaxed) {
-        println!("interrupted; go on with --resume ({})", saved.display());
-    } else {
-        std::fs::remove_file(&saved).map_err(Error::io(&saved))?;
-    }
-    Ok(())
+    finish(&saved, interrupted)
 }
 
 /// The robot of the description, or one of which no more is known than the names in the recordings.

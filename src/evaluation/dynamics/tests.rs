@@ -31,11 +31,12 @@ fn recording(effort: impl Fn(f64, f64, f64) -> f64) -> Recording {
             position: joints.iter().map(|(q, ..)| *q).collect(),
             velocity: joints.iter().map(|(_, v, _)| *v).collect(),
             effort: joints.iter().map(|(q, v, a)| effort(*q, *v, *a)).collect(),
+            command: vec![],
         }
     };
     let rows = (0..2000).map(row).collect();
     let names = vec!["a".into(), "b".into()];
-    assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap()
+    assemble(Path::new("x"), names, Space::Joints, rows, Summary::default()).unwrap().0
 }
 
 fn mean(report: &DynamicsReport, name: &str) -> f64 {

@@ -13,10 +13,12 @@ pub enum Prediction {
     Learned,
     Linear,
     Lstm,
+    /// The learned, told the commands.
+    Commanded,
 }
 
 const FITTED: usize = 5;
-const LEARNED: usize = 3;
+const LEARNED: usize = 4;
 
 /// Sums at one time ahead of one method.
 #[derive(Clone, Debug)]
@@ -166,7 +168,7 @@ impl<'a> Bench<'a> {
 
     /// Takes in a prediction of one kind, made at instant `time` of a test, of the present seed.
     pub fn take(&mut self, kind: Prediction, test: usize, time: usize, predicted: &Trajectory) {
-        let Test { states, from } = &self.tests[test];
+        let Test { states, from, .. } = &self.tests[test];
         if time < *from {
             return;
         }
@@ -235,6 +237,11 @@ impl<'a> Bench<'a> {
         ((0..self.steps.len()).map(row).collect(), average)
     }
 
+    /// Whether there was any prediction that was told commands.
+    fn is_commanded(&self) -> bool {
+        self.learned.iter().flatten().any(|sums| sums[Prediction::Commanded as usize].count > 0)
+    }
+
     fn errors(&self, horizon: usize, figure: impl Fn(&Sums) -> f64) -> Errors {
         let [hold, constant_velocity, constant_acceleration, ridge, ridge_own] =
             self.fitted[horizon].each_ref().map(&figure);
@@ -248,6 +255,7 @@ impl<'a> Bench<'a> {
             ridge,
             ridge_own,
             learned: learned(Prediction::Learned),
+            commanded: Some(learned(Prediction::Commanded)).filter(|_| self.is_commanded()),
             linear: learned(Prediction::Linear),
             lstm: learned(Prediction::Lstm),
         }

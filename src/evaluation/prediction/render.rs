@@ -25,7 +25,7 @@ impl PredictionReport {
     }
 
     fn table(&self) -> Table {
-        let head = [
+        let mut head = vec![
             "ahead",
             "hold",
             "const. vel.",
@@ -41,6 +41,9 @@ impl PredictionReport {
             "2σ",
             "n",
         ];
+        if self.commands.is_some() {
+            head.extend(["told", "worst seed", "told / learned"]);
+        }
         let mut table = Table::new(self.title(), head);
         for row in &self.horizons {
             let errors = &row.rmse;
@@ -60,6 +63,10 @@ impl PredictionReport {
             cells.push(format!("{:.3}", errors.learned.median / errors.best_baseline()));
             cells.extend(row.within.map(|share| format!("{share:.2}")));
             cells.push(row.count.to_string());
+            if let Some(commanded) = &errors.commanded {
+                cells.extend([commanded.median, commanded.worst].map(|figure| format!("{figure:.5}")));
+                cells.push(format!("{:.3}", commanded.median / errors.learned.median));
+            }
             table.row(cells);
         }
         table
@@ -111,6 +118,12 @@ impl fmt::Display for PredictionReport {
         writeln!(formatter, "coordinates: {}", self.joints.join(", "))?;
         writeln!(formatter, "{}", self.table())?;
         writeln!(formatter, "{}", self.verdict())?;
+        if let Some(commands) = &self.commands {
+            writeln!(
+                formatter,
+                "told: the learned predictor that is told the {commands}; all others are not."
+            )?;
+        }
         write!(formatter, "{}", self.remarks())
     }
 }
@@ -132,6 +145,9 @@ pub fn page(reports: &[PredictionReport]) -> Result<Page> {
             .paragraph(format!("{}: {}", report.joints.join(", "), report.summaries()))
             .table(report.table())
             .paragraph(report.verdict())
+            .paragraph(report.commands.as_ref().map_or(String::new(), |commands| {
+                format!("told: the learned predictor that is told the {commands}; all others are not.")
+            }))
             .paragraph(report.remarks())
             .figure([by_horizon(report)], "Error by time ahead, relative to constant velocity.")
             .figure([by_coordinate(report)], "Error of each coordinate at the longest time ahead.");

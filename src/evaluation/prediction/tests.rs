@@ -15,7 +15,7 @@ fn horizons_are_whole_steps() {
 
 #[test]
 fn the_split_is_in_time_and_loses_nothing() {
-    let episode = |length: usize| Episode { dt: 0.1, states: vec![State::zeros(1); length] };
+    let episode = |length: usize| Episode::new(0.1, vec![State::zeros(1); length]);
     let (training, testing) = split(vec![episode(1000), episode(400), episode(600)], 0.6).unwrap();
     let lengths: Vec<usize> = training.iter().map(|episode| episode.states.len()).collect();
     assert_eq!(lengths, [1000, 200]);

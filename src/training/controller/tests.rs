@@ -3,6 +3,7 @@ use crate::controller::features::FEATURES_PER_JOINT;
 use crate::dataset::effort::EffortEpisode;
 use crate::robot::Dynamics;
 use crate::state::{Stamp, State};
+use rand::SeedableRng;
 
 /// A point mass of 2 kg, 0.5 m out, that turns about y; the effort limit makes one unit of output 5 Nm.
 const URDF: &str = r#"<robot name="pendulum"><link name="base"/>
@@ -135,15 +136,16 @@ fn the_gradient_of_a_step_is_that_of_the_loss() {
     let episodes = many(0, 4);
     let config = ControllerTrainingConfig { penalty: 1e-2, ..quick(TrainingRule::Meta) };
     let fresh = |name: &str, index: usize, change: f32| {
-        let mut meta = Meta::new(&config, &episodes).unwrap();
-        let variable = &meta.variables[name];
+        let meta = Meta::new(&config, &episodes).unwrap();
+        let variables = meta.network.initial_variables(config.seed, DType::F32).unwrap();
+        let variable = &variables[name];
         let mut values: Vec<f32> = variable.flatten_all().unwrap().to_vec1().unwrap();
         values[index] += change;
         variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap()).unwrap();
-        let mlp = Mlp::over(&meta.network, &meta.variables, DType::F32).unwrap();
-        let (loss, surrogate) = meta.draw_loss(&mlp).unwrap();
+        let mlp = Mlp::over(&meta.network, &variables, DType::F32).unwrap();
+        let (loss, surrogate) = meta.draw(&mlp, &mut Pcg64::seed_from_u64(1)).unwrap();
         let gradients = surrogate.backward().unwrap();
-        let gradient = gradients.get(&meta.variables[name]).unwrap().flatten_all().unwrap();
+        let gradient = gradients.get(variable).unwrap().flatten_all().unwrap();
         (loss, f64::from(gradient.to_vec1::<f32>().unwrap()[index]))
     };
     for (name, index) in [("layers.0.weight", 2), ("layers.0.bias", 5), ("layers.1.weight", 100)] {
@@ -204,4 +206,48 @@ fn too_little_and_settings_out_of_range_are_refused() {
     assert!(refused(&config, &episodes).contains("hidden"));
     assert!(serde_yaml::from_str::<ControllerTrainingConfig>("rule: meta\nsteps: 5").is_ok());
     assert!(serde_yaml::from_str::<ControllerTrainingConfig>("step: 5").is_err());
+}
+
+#[test]
+fn a_resumed_training_gives_the_same_bits() {
+    let episodes = many(0, 5);
+    for rule in [TrainingRule::InverseModel, TrainingRule::Meta] {
+        let config = ControllerTrainingConfig { steps: 130, ..quick(rule) };
+        let (whole, report) = train_controller(&config, &episodes, proceed).unwrap();
+        // interrupted at every validation, each time read back from bytes
+        let mut saved: Option<Vec<u8>> = None;
+        let (pieces, resumed) = loop {
+            let mut standing = None;
+            let result = resume_controller(&config, &episodes, saved.as_deref(), |_, now| {
+                standing = Some(now.to_bytes()?);
+                Ok(ControlFlow::Break(()))
+            });
+            match standing {
+                Some(_) => saved = standing,
+                None => break result.unwrap(),
+            }
+        };
+        assert_eq!(report.progress.len(), 3);
+        assert_eq!(resumed, report, "{rule:?}");
+        let values = |model: &ControllerModel| -> Vec<Vec<u32>> {
+            let bits = |tensor: &Tensor| -> Vec<u32> {
+                let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+                values.iter().map(|value| value.to_bits()).collect()
+            };
+            model.tensors.values().map(bits).collect()
+        };
+        assert_eq!(values(&pieces), values(&whole), "{rule:?}");
+
+        let saved = saved.unwrap();
+        let refused = |config: &ControllerTrainingConfig, episodes: &[Labelled], saved: &[u8]| {
+            let stop = |_: &Progress, _: &Descent| Ok(ControlFlow::Break(()));
+            resume_controller(config, episodes, Some(saved), stop).unwrap_err().to_string()
+        };
+        let other = ControllerTrainingConfig { seed: 7, ..config.clone() };
+        assert!(refused(&other, &episodes, &saved).contains("settings of the saved training"));
+        assert!(refused(&config, &many(1, 5), &saved).contains("data of the saved training"));
+        for length in (0..saved.len()).step_by(997) {
+            assert!(!refused(&config, &episodes, &saved[..length]).is_empty());
+        }
+    }
 }
