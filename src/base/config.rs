@@ -83,7 +83,9 @@ impl BaseControllerConfig {
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
         self.tracker.check()?;
-        self.head.check(self.update_rate)?;
+        if self.head.enabled {
+            self.head.check(self.update_rate)?;
+        }
         let positive = [
             ("update_rate", self.update_rate),
             ("odom_timeout", self.odom_timeout),

@@ -1,7 +1,7 @@
 //! The loop of a base, with a base that does what it is told.
 
 use super::*;
-use crate::base::{BaseFault, Drive, pose_error};
+use crate::base::{BaseFault, Drive, TwistHeadConfig, pose_error};
 use crate::state::Space;
 use std::time::Duration;
 
@@ -285,4 +285,10 @@ fn senseless_settings_are_named() {
     );
     let config = BaseControllerConfig { correction_limit: [0.1, 0.1, f64::NAN], ..Default::default() };
     assert!(refusal(config).contains("correction_limit.theta"));
+    let slow = |enabled: bool| {
+        let head = TwistHeadConfig { enabled, ..Default::default() };
+        BaseControllerConfig { update_rate: 10.0, head, ..Default::default() }
+    };
+    assert!(refusal(slow(true)).contains("head.bandwidth"));
+    assert!(BaseLoop::new(slow(false)).is_ok(), "a head that is off is not asked");
 }
