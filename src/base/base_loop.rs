@@ -360,7 +360,7 @@ impl BaseLoop {
         self.verdict = verdict;
     }
 
-    /// Within all limits; a car's turning is bound to its speed by the path and the law already.
+    /// Within all limits.
     fn limit(&mut self, dt: f64, out: &mut Twist) -> bool {
         self.config.limits.limit(&self.sent, &mut self.sent_acceleration, dt, out)
     }
