@@ -52,6 +52,8 @@ pub struct BaseLoop {
     sent: Twist,
     sent_acceleration: Twist,
     last: Option<Stamp>,
+    /// Whether the path waits for the base, which may be held up.
+    waits: bool,
     verdict: BaseVerdict,
 }
 
@@ -73,6 +75,7 @@ impl BaseLoop {
             sent: [0.0; 3],
             sent_acceleration: [0.0; 3],
             last: None,
+            waits: false,
             verdict: BaseVerdict::Stopped(BaseFault::NoOdometry),
             config,
         })
@@ -226,10 +229,11 @@ impl BaseLoop {
         let dt = gap.unwrap_or(period).clamp(0.0, 5.0 * period);
         self.last = Some(state.stamp);
         if let Some(correction) = &mut self.correction {
-            let undisturbed = self.verdict.is_undisturbed() && !is_gap;
-            correction.observe(state, &self.sent, dt, undisturbed);
+            // what was sent is known, whether or not a limit had acted on it
+            let drives = !matches!(self.verdict, BaseVerdict::Idle | BaseVerdict::Stopped(_));
+            correction.observe(state, &self.sent, dt, drives && !self.waits && !is_gap);
         }
-        let waits = self.advance(now, state, pose, dt);
+        self.waits = self.advance(now, state, pose, dt);
         let baseline = match self.baseline(now, pose, dt) {
             Ok(Some(twist)) => twist,
             Ok(None) => return self.rest(BaseVerdict::Idle, dt, out),
@@ -252,7 +256,7 @@ impl BaseLoop {
         let limited = self.limit(dt, out);
         self.verdict = match fault {
             Some(fault) => BaseVerdict::Baseline(fault),
-            None if limited || clipped || waits => BaseVerdict::Limited,
+            None if limited || clipped || self.waits => BaseVerdict::Limited,
             None => BaseVerdict::Tracking,
         };
     }

@@ -13,8 +13,9 @@ pub struct WantedTwist {
 
 /// Something that knows how the base answers twists. It allocates nothing and waits for nothing.
 pub trait TwistCorrection: Send {
-    /// What `sent` led to within `dt` [s]: `achieved` is the newest measurement. Not to be learned from when a limit or a
-    /// fault acted, or time is missing: then `undisturbed` is false.
+    /// What `sent` led to within `dt` [s]: `achieved` is the newest measurement. Limits have acted on `sent` already. Not to be
+    /// learned from when nothing was asked for, the base is held up, a fault acted or time is missing: then `undisturbed` is
+    /// false.
     fn observe(&mut self, achieved: &State, sent: &Twist, dt: f64, undisturbed: bool);
 
     /// Writes what has to be added to the wanted twist so that the base achieves it. `wanted` gives the one of any number
