@@ -6,6 +6,7 @@ use super::path::ReferencePath;
 use super::tracker::Tracker;
 use super::twist::{Pose, Twist, pose_of};
 use super::twist_head::TwistHead;
+use super::twist_model::{TwistFormat, TwistModel};
 use super::verdict::{BaseFault, BaseVerdict};
 use crate::control_loop::{Assistance, Authority};
 use crate::error::Result;
@@ -61,8 +62,7 @@ impl BaseLoop {
     pub fn new(config: BaseControllerConfig) -> Result<Self> {
         config.check()?;
         let head = config.head.enabled.then(|| {
-            let greatest = [0, 1, 2].map(|axis| config.limits.speed(axis));
-            Box::new(TwistHead::new(config.head, greatest, config.update_rate)) as Box<dyn TwistCorrection>
+            Box::new(TwistHead::new(config.head, TwistFormat::of(&config))) as Box<dyn TwistCorrection>
         });
         Ok(Self {
             tracker: Tracker::new(config.tracker, config.drive),
@@ -126,6 +126,22 @@ impl BaseLoop {
     pub fn set_correction(&mut self, correction: Option<Box<dyn TwistCorrection>>) {
         self.authority.drop_to_zero();
         self.correction = correction;
+    }
+
+    /// Keeps what is learned as it is, or goes on learning.
+    pub fn freeze_head(&mut self, frozen: bool) {
+        self.correction.iter_mut().for_each(|correction| correction.freeze(frozen));
+    }
+
+    /// What was learned, to be kept; none without a head. Not for the tick: it allocates.
+    pub fn model(&mut self) -> Option<Result<TwistModel>> {
+        self.correction.as_mut().and_then(|correction| correction.model())
+    }
+
+    /// Goes on with what was learned before; its part of the twist begins anew at none.
+    pub fn restore(&mut self, model: &TwistModel) {
+        self.authority.drop_to_zero();
+        self.correction.iter_mut().for_each(|correction| correction.restore(model));
     }
 
     /// Sets the largest authority at run time.

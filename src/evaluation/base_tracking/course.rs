@@ -52,8 +52,10 @@ pub struct BaseCourse {
 }
 
 const SECONDS: f64 = 30.0;
-/// Radius of the tightest curve, m, of a base that turns on the spot.
-const TIGHTEST: f64 = 0.25;
+/// Paths are long enough for this speed, m/s, and larger for a faster base.
+const USUAL_SPEED: f64 = 0.5;
+/// How much tighter than its path a car can turn at least, for its feedback.
+const ROOM: f64 = 1.2;
 /// When the middle of the slippery patch is reached the first time, s.
 const AT_PATCH: f64 = 12.0;
 
@@ -124,9 +126,12 @@ impl BaseScenarioKind {
             1 => BaseReferenceKind::RoundedRectangle,
             _ => BaseReferenceKind::RandomSpline,
         };
-        // as tight as a car can turn, with room for its feedback
-        let size = (config.limits.min_turning_radius / TIGHTEST).max(1.0);
         let mut poses = reference_kind.poses(&mut random);
+        let mut size = (config.path.speed / USUAL_SPEED).max(1.0);
+        if config.limits.min_turning_radius > 0.0 {
+            let path = ReferencePath::geometric(&poses, config.drive, &config.limits, &config.path, 0.0)?;
+            size = size.max(ROOM * config.limits.min_turning_radius * tightest(&path));
+        }
         poses.iter_mut().for_each(|pose| (0..2).for_each(|axis| pose[axis] *= size));
         if config.drive == Drive::Omnidirectional {
             look_about(&mut poses);
@@ -207,6 +212,18 @@ impl BaseReferenceKind {
             }
         }
     }
+}
+
+/// The greatest curvature of a path, 1/m.
+fn tightest(path: &ReferencePath) -> f64 {
+    let mut there = ReferencePoint::zeros(3);
+    let ticks = (path.duration() / 0.02) as usize;
+    let curvature = |tick: usize| {
+        path.sample(0.02 * tick as f64, &mut there);
+        (there.velocity[2] / there.velocity[0]).abs()
+    };
+    // it is at rest at both ends
+    (1..ticks).map(curvature).filter(|curvature| curvature.is_finite()).fold(0.0, f64::max)
 }
 
 /// Turns the poses by a tenth of a turn to either side of the path, once in 4 m, for a base that need not look where it goes.
