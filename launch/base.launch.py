@@ -1,4 +1,5 @@
-"""The differential-drive base in the embedded simulator (MuJoCo), with the node that controls it.
+"""A base in the embedded simulator, with the nodes that control and predict it: the differential-drive one in MuJoCo, or with
+params_file:=.../config/base_ackermann.yaml or base_omnidirectional.yaml a kinematic one, for which no urdf is read.
 
     ros2 launch learned_control base.launch.py
     ros2 topic pub --once /base_controller/reference_path nav_msgs/msg/Path '{header: {frame_id: odom}, poses: [

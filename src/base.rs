@@ -20,6 +20,7 @@ mod spline;
 mod tracker;
 mod twist;
 mod twist_head;
+mod twist_model;
 mod verdict;
 
 pub use base_loop::BaseLoop;
@@ -29,6 +30,7 @@ pub use limits::TwistLimits;
 pub use path::{Projection, ReferencePath};
 pub use profile::SpeedLimits;
 pub use tracker::{Drive, Tracker, TrackerConfig};
-pub use twist::{Pose, Twist, pose_error, pose_of};
+pub use twist::{Pose, Twist, base_robot, pose_error, pose_of};
 pub use twist_head::{TwistHead, TwistHeadConfig};
+pub use twist_model::{TwistFormat, TwistModel};
 pub use verdict::{BaseFault, BaseVerdict};

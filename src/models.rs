@@ -2,15 +2,11 @@
 //! restart. A file is written beside its name and moved there when it is complete; a damaged one is left alone and told
 //! of.
 
-use crate::controller::ResidualModel;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::nn::checkpoint::from_bytes;
-use crate::robot::Robot;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-const PREFIX: &str = "controller_";
 const SUFFIX: &str = ".safetensors";
 
 /// Weights as bytes, with the place they can be found again.
@@ -27,17 +23,25 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct ModelHistory {
     folder: Option<PathBuf>,
+    /// The files are `<name>_<number>.safetensors`.
+    name: String,
     capacity: usize,
     kept: VecDeque<Kept>,
     next: u64,
 }
 
 impl ModelHistory {
-    /// With `folder`, reads what was kept there for `robot`; the second value tells of the files that could not be used
-    /// and why. Keeps at most `capacity` of them, 1 at least.
-    pub fn open(folder: Option<&Path>, capacity: usize, robot: &Robot) -> Result<(Self, Vec<String>)> {
+    /// With `folder`, reads what was kept there under `name` and passes `check` (bytes, path); the second value tells of the
+    /// files that could not be used and why. Keeps at most `capacity` of them, 1 at least.
+    pub fn open(
+        folder: Option<&Path>,
+        name: &str,
+        capacity: usize,
+        check: impl Fn(&[u8], &str) -> Result<()>,
+    ) -> Result<(Self, Vec<String>)> {
         let mut history = Self {
             folder: folder.map(Path::to_path_buf),
+            name: name.into(),
             capacity: capacity.max(1),
             kept: VecDeque::new(),
             next: 1,
@@ -45,9 +49,9 @@ impl ModelHistory {
         let mut problems = Vec::new();
         let Some(folder) = folder else { return Ok((history, problems)) };
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        for (number, path) in numbered_files(folder)? {
+        for (number, path) in numbered_files(folder, name)? {
             history.next = history.next.max(number + 1);
-            match read_usable(&path, robot) {
+            match read_usable(&path, &check) {
                 Ok(bytes) => {
                     history.kept.push_back(Kept { number, origin: path.display().to_string(), bytes });
                 }
@@ -61,7 +65,7 @@ impl ModelHistory {
 
     /// Of weights that last as long as the program.
     pub fn in_memory(capacity: usize) -> Self {
-        Self { folder: None, capacity: capacity.max(1), kept: VecDeque::new(), next: 1 }
+        Self { folder: None, name: String::new(), capacity: capacity.max(1), kept: VecDeque::new(), next: 1 }
     }
 
     pub fn len(&self) -> usize {
@@ -108,7 +112,7 @@ impl ModelHistory {
     }
 
     fn path(&self, number: u64) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(format!("{PREFIX}{number:06}{SUFFIX}")))
+        self.folder.as_ref().map(|folder| folder.join(format!("{}_{number:06}{SUFFIX}", self.name)))
     }
 
     fn remove(&self, number: u64) -> Result<()> {
@@ -120,12 +124,13 @@ impl ModelHistory {
 }
 
 /// The files of a history in the order of their numbers; all else in the folder is none of its business.
-fn numbered_files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+fn numbered_files(folder: &Path, name: &str) -> Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
+        let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+        let number = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
+        let number = number.and_then(|rest| rest.strip_suffix(SUFFIX));
         if let Some(Ok(number)) = number.map(str::parse) {
             files.push((number, path));
         }
@@ -134,19 +139,24 @@ fn numbered_files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-fn read_usable(path: &Path, robot: &Robot) -> Result<Vec<u8>> {
+fn read_usable(path: &Path, check: impl Fn(&[u8], &str) -> Result<()>) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let origin = path.display().to_string();
-    let (card, tensors) = from_bytes(&bytes, &origin)?;
-    ResidualModel::from_checkpoint(card, &tensors, &origin, robot)?;
+    check(&bytes, &path.display().to_string())?;
     Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::ResidualModel;
     use crate::learner::{Learner, LearnerConfig, Sample};
+    use crate::robot::Robot;
     use crate::state::Stamp;
+
+    fn open(folder: Option<&Path>, capacity: usize, robot: &Robot) -> Result<(ModelHistory, Vec<String>)> {
+        let check = |bytes: &[u8], origin: &str| ResidualModel::from_bytes(bytes, origin, robot).map(drop);
+        ModelHistory::open(folder, "controller", capacity, check)
+    }
 
     fn robot() -> Robot {
         let mut robot = Robot::of_joints(&["elbow".into()]);
@@ -175,7 +185,7 @@ mod tests {
     fn the_last_ones_survive_a_restart_and_are_given_back_newest_first() {
         let folder = tempfile::tempdir().unwrap();
         let (robot, bytes) = (robot(), weights());
-        let open = || ModelHistory::open(Some(folder.path()), 3, &robot).unwrap();
+        let open = || open(Some(folder.path()), 3, &robot).unwrap();
         let (mut history, problems) = open();
         assert!(history.is_empty() && problems.is_empty());
         for number in 1..=5 {
@@ -195,12 +205,12 @@ mod tests {
     fn a_damaged_file_is_told_of_and_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let (robot, bytes) = (robot(), weights());
-        let (mut history, _) = ModelHistory::open(Some(folder.path()), 3, &robot).unwrap();
+        let (mut history, _) = open(Some(folder.path()), 3, &robot).unwrap();
         history.keep(bytes.clone(), "~/weights").unwrap();
         std::fs::write(folder.path().join("controller_000002.safetensors"), &bytes[..bytes.len() / 2])
             .unwrap();
         std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
-        let (mut history, problems) = ModelHistory::open(Some(folder.path()), 3, &robot).unwrap();
+        let (mut history, problems) = open(Some(folder.path()), 3, &robot).unwrap();
         assert!(problems.len() == 1 && problems[0].contains("controller_000002"), "{problems:?}");
         assert_eq!((history.len(), history.newest().unwrap().bytes.len()), (1, bytes.len()));
         assert_eq!(
@@ -209,13 +219,13 @@ mod tests {
             "the damaged file is not written over"
         );
         let other = Robot::of_joints(&["knee".into()]);
-        let (history, problems) = ModelHistory::open(Some(folder.path()), 3, &other).unwrap();
+        let (history, problems) = open(Some(folder.path()), 3, &other).unwrap();
         assert!(history.is_empty() && problems.len() == 3, "another robot's: {problems:?}");
     }
 
     #[test]
     fn without_a_folder_it_lasts_as_long_as_the_program() {
-        let (mut history, _) = ModelHistory::open(None, 2, &robot()).unwrap();
+        let (mut history, _) = open(None, 2, &robot()).unwrap();
         for value in 0..3u8 {
             history.keep(vec![value], "~/weights").unwrap();
         }

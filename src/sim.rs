@@ -5,16 +5,23 @@ mod model;
 pub mod arm;
 pub mod inner_loop;
 mod simulated_robot;
-pub mod base;
-mod base_model;
+mod base_config;
 pub mod base_scenario;
+mod odometer;
+mod base_model;
+pub mod base;
+pub mod kinematic_base;
+mod simulated_base;
 
 pub use arm::{Arm, ArmConfig, Integrator};
-pub use base::{Base, BaseConfig};
+pub use base::Base;
+pub use base_config::{BaseConfig, Steering};
 pub use base_model::{Drivetrain, Wheels};
 pub use base_scenario::{BaseScenario, Patch};
 pub use inner_loop::{InnerLoop, InnerLoopConfig};
+pub use kinematic_base::KinematicBase;
 pub use scenario::Scenario;
+pub use simulated_base::SimulatedBase;
 pub use simulated_robot::SimulatedRobot;
 
 use crate::command::Command;

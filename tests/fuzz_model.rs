@@ -5,6 +5,9 @@
 //! `cargo test --test fuzz_model -- --ignored` writes it anew.
 
 use candle_core::{Device, Tensor};
+use learned_control::base::{
+    BaseControllerConfig, TwistCorrection, TwistFormat, TwistHead, TwistHeadConfig, TwistModel, WantedTwist,
+};
 use learned_control::controller::{Residual, ResidualModel};
 use learned_control::nn::checkpoint::{Card, DataFile, JointRange, ModelKind, Tensors, from_bytes, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
@@ -78,6 +81,7 @@ fn run(bytes: &[u8]) -> Result<(), String> {
         match card.kind {
             ModelKind::Predictor => predict(&card, tensors),
             ModelKind::Controller => evaluate(card, &tensors, &robot),
+            ModelKind::BaseController => correct(card, &tensors),
         }
         .map_err(text)
     });
@@ -105,6 +109,21 @@ fn predict(card: &Card, tensors: Tensors) -> learned_control::Result<()> {
             spread.copied().all(|stddev| stddev.is_finite() && stddev > 0.0),
             "a spread is not above zero"
         );
+    }
+    Ok(())
+}
+
+fn correct(card: Card, tensors: &Tensors) -> learned_control::Result<()> {
+    let model = TwistModel::from_tensors(card, tensors, "x")?;
+    let mut head = base_head();
+    head.restore(&model);
+    let mut correction = [0.0; 3];
+    for size in [0.0, 0.1, 1.0, 1000.0] {
+        let wanted = WantedTwist { velocity: [size, -size, size], ..Default::default() };
+        head.correct(&|_| wanted, &mut correction);
+        assert!(correction.iter().all(|value| value.is_finite()), "a twist is not finite");
+        let state = State { velocity: vec![size; 3], ..State::zeros(3) };
+        (0..40).for_each(|_| head.observe(&state, &[size; 3], 0.02, true));
     }
     Ok(())
 }
@@ -197,6 +216,22 @@ fn bytes((card, tensors): &(Card, Tensors)) -> Vec<u8> {
     to_bytes(card, tensors).unwrap()
 }
 
+fn format() -> TwistFormat {
+    TwistFormat::of(&BaseControllerConfig::default())
+}
+
+fn base_head() -> TwistHead {
+    TwistHead::new(TwistHeadConfig::default(), format())
+}
+
+fn base_controller() -> (Card, Tensors) {
+    let model = base_head().model().unwrap().unwrap().to_bytes().unwrap();
+    let (card, mut tensors) = from_bytes(&model, "x").unwrap();
+    let weights = tensors["weights"].dims().to_vec();
+    tensors.insert("weights".into(), filled(&weights, 0.3));
+    (card, tensors)
+}
+
 // --- the parts of a file ---
 
 /// Header and data of a file that may be anything; `None` when there is no JSON header.
@@ -263,6 +298,11 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         ("accepted-predictor", predictor.clone()),
         ("accepted-base-predictor", bytes(&base_predictor())),
         ("accepted-controller", controller.clone()),
+        ("accepted-base-controller", bytes(&base_controller())),
+        (
+            "refused-base-controller-no-variances",
+            with_tensor(base_controller(), "covariance", filled(&[3, 25, 25], 1.0)),
+        ),
         ("refused-empty", vec![]),
         ("refused-truncated", predictor[..predictor.len() - 1].to_vec()),
         ("refused-header-too-long", long),
@@ -582,7 +622,8 @@ fn fill_numbers(bytes: &mut [u8], place: &Index, count: usize, number: f32) {
 #[test]
 fn no_mutation_of_a_model_does_harm() {
     let kept = |name: &str| std::fs::read(folder().join(format!("{name}.safetensors"))).unwrap();
-    let sound = ["predictor", "base-predictor", "controller"].map(|name| kept(&format!("accepted-{name}")));
+    let sound = ["predictor", "base-predictor", "controller", "base-controller"]
+        .map(|name| kept(&format!("accepted-{name}")));
     let regressions = FileFailurePersistence::Direct("tests/corpus/model.proptest-regressions");
     let config = ProptestConfig {
         failure_persistence: Some(Box::new(regressions)),

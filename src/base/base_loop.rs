@@ -6,6 +6,7 @@ use super::path::ReferencePath;
 use super::tracker::Tracker;
 use super::twist::{Pose, Twist, pose_of};
 use super::twist_head::TwistHead;
+use super::twist_model::{TwistFormat, TwistModel};
 use super::verdict::{BaseFault, BaseVerdict};
 use crate::control_loop::{Assistance, Authority};
 use crate::error::Result;
@@ -52,6 +53,8 @@ pub struct BaseLoop {
     sent: Twist,
     sent_acceleration: Twist,
     last: Option<Stamp>,
+    /// Whether the path waits for the base, which may be held up.
+    waits: bool,
     verdict: BaseVerdict,
 }
 
@@ -59,8 +62,7 @@ impl BaseLoop {
     pub fn new(config: BaseControllerConfig) -> Result<Self> {
         config.check()?;
         let head = config.head.enabled.then(|| {
-            let greatest = [0, 1, 2].map(|axis| config.limits.speed(axis));
-            Box::new(TwistHead::new(config.head, greatest, config.update_rate)) as Box<dyn TwistCorrection>
+            Box::new(TwistHead::new(config.head, TwistFormat::of(&config))) as Box<dyn TwistCorrection>
         });
         Ok(Self {
             tracker: Tracker::new(config.tracker, config.drive),
@@ -73,6 +75,7 @@ impl BaseLoop {
             sent: [0.0; 3],
             sent_acceleration: [0.0; 3],
             last: None,
+            waits: false,
             verdict: BaseVerdict::Stopped(BaseFault::NoOdometry),
             config,
         })
@@ -123,6 +126,22 @@ impl BaseLoop {
     pub fn set_correction(&mut self, correction: Option<Box<dyn TwistCorrection>>) {
         self.authority.drop_to_zero();
         self.correction = correction;
+    }
+
+    /// Keeps what is learned as it is, or goes on learning.
+    pub fn freeze_head(&mut self, frozen: bool) {
+        self.correction.iter_mut().for_each(|correction| correction.freeze(frozen));
+    }
+
+    /// What was learned, to be kept; none without a head. Not for the tick: it allocates.
+    pub fn model(&mut self) -> Option<Result<TwistModel>> {
+        self.correction.as_mut().and_then(|correction| correction.model())
+    }
+
+    /// Goes on with what was learned before; its part of the twist begins anew at none.
+    pub fn restore(&mut self, model: &TwistModel) {
+        self.authority.drop_to_zero();
+        self.correction.iter_mut().for_each(|correction| correction.restore(model));
     }
 
     /// Sets the largest authority at run time.
@@ -226,10 +245,11 @@ impl BaseLoop {
         let dt = gap.unwrap_or(period).clamp(0.0, 5.0 * period);
         self.last = Some(state.stamp);
         if let Some(correction) = &mut self.correction {
-            let undisturbed = self.verdict.is_undisturbed() && !is_gap;
-            correction.observe(state, &self.sent, dt, undisturbed);
+            // what was sent is known, whether or not a limit had acted on it
+            let drives = !matches!(self.verdict, BaseVerdict::Idle | BaseVerdict::Stopped(_));
+            correction.observe(state, &self.sent, dt, drives && !self.waits && !is_gap);
         }
-        let waits = self.advance(now, state, pose, dt);
+        self.waits = self.advance(now, state, pose, dt);
         let baseline = match self.baseline(now, pose, dt) {
             Ok(Some(twist)) => twist,
             Ok(None) => return self.rest(BaseVerdict::Idle, dt, out),
@@ -252,7 +272,7 @@ impl BaseLoop {
         let limited = self.limit(dt, out);
         self.verdict = match fault {
             Some(fault) => BaseVerdict::Baseline(fault),
-            None if limited || clipped || waits => BaseVerdict::Limited,
+            None if limited || clipped || self.waits => BaseVerdict::Limited,
             None => BaseVerdict::Tracking,
         };
     }
@@ -360,7 +380,7 @@ impl BaseLoop {
         self.verdict = verdict;
     }
 
-    /// Within all limits; a car's turning is bound to its speed by the path and the law already.
+    /// Within all limits.
     fn limit(&mut self, dt: f64, out: &mut Twist) -> bool {
         self.config.limits.limit(&self.sent, &mut self.sent_acceleration, dt, out)
     }

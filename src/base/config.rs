@@ -22,6 +22,12 @@ pub struct BaseControllerConfig {
     pub limits: TwistLimits,
     /// Learns in the tick.
     pub head: TwistHeadConfig,
+    /// What a head has learned, to start with; empty: none. With a head only.
+    pub model_file: String,
+    /// Folder in which what was learned is kept, and found again after a restart; empty: it lasts as long as the node.
+    pub models_folder: String,
+    /// How many of them are kept, 1 or more.
+    pub kept_models: usize,
     /// Largest share α of the learned correction, 0 to 1. 0 is the baseline alone.
     pub authority: f64,
     pub assistance: Assistance,
@@ -65,6 +71,9 @@ impl Default for BaseControllerConfig {
             path: SpeedLimits::default(),
             limits: TwistLimits::default(),
             head: TwistHeadConfig::default(),
+            model_file: String::new(),
+            models_folder: String::new(),
+            kept_models: 5,
             authority: 1.0,
             assistance: Assistance::default(),
             correction_limit: [0.2, 0.2, 0.6],
@@ -83,7 +92,12 @@ impl BaseControllerConfig {
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
         self.tracker.check()?;
-        self.head.check(self.update_rate)?;
+        if self.head.enabled {
+            self.head.check(self.update_rate)?;
+        }
+        if self.kept_models == 0 {
+            return Err(Error::mismatch("kept_models", 0, "1 or more"));
+        }
         let positive = [
             ("update_rate", self.update_rate),
             ("odom_timeout", self.odom_timeout),

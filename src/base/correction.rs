@@ -1,6 +1,8 @@
 //! The seam through which something learned corrects the twist of a base.
 
 use super::twist::Twist;
+use super::twist_model::TwistModel;
+use crate::error::Result;
 use crate::state::State;
 
 /// How the base shall move at some time.
@@ -13,11 +15,23 @@ pub struct WantedTwist {
 
 /// Something that knows how the base answers twists. It allocates nothing and waits for nothing.
 pub trait TwistCorrection: Send {
-    /// What `sent` led to within `dt` [s]: `achieved` is the newest measurement. Not to be learned from when a limit or a
-    /// fault acted, or time is missing: then `undisturbed` is false.
+    /// What `sent` led to within `dt` [s]: `achieved` is the newest measurement. Limits have acted on `sent` already. Not to be
+    /// learned from when nothing was asked for, the base is held up, a fault acted or time is missing: then `undisturbed` is
+    /// false.
     fn observe(&mut self, achieved: &State, sent: &Twist, dt: f64, undisturbed: bool);
 
     /// Writes what has to be added to the wanted twist so that the base achieves it. `wanted` gives the one of any number
     /// of seconds ahead; an asking controller's twist is taken to stay what it is.
     fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist);
+
+    /// Keeps what is learned as it is, or goes on learning.
+    fn freeze(&mut self, _frozen: bool) {}
+
+    /// What was learned, to be kept; none of what knows without learning. May allocate.
+    fn model(&mut self) -> Option<Result<TwistModel>> {
+        None
+    }
+
+    /// Goes on with what was learned before; it must have been checked for this base.
+    fn restore(&mut self, _model: &TwistModel) {}
 }

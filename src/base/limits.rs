@@ -23,6 +23,11 @@ pub struct TwistLimits {
     pub max_jerk: Twist,
     /// What is smaller is sent as 0.
     pub deadband_velocity: Twist,
+    /// Largest speed in any direction, m/s (as in Nav2's DWB), of a base that also moves sideways; 0 is no limit beside those
+    /// of the axes.
+    pub max_speed_xy: f64,
+    /// Of a car, m; 0 is a base that turns on the spot.
+    pub min_turning_radius: f64,
 }
 
 impl Default for TwistLimits {
@@ -34,6 +39,8 @@ impl Default for TwistLimits {
             max_decel: [-2.5, 0.0, -3.2],
             max_jerk: [0.0; 3],
             deadband_velocity: [0.0; 3],
+            max_speed_xy: 0.0,
+            min_turning_radius: 0.0,
         }
     }
 }
@@ -68,6 +75,23 @@ impl TwistLimits {
                 return refuse("max_accel and max_decel", axis, 0.0, "not 0 on an axis that moves");
             }
         }
+        self.check_of_all_axes()
+    }
+
+    fn check_of_all_axes(&self) -> Result<()> {
+        let amounts = [("max_speed_xy", self.max_speed_xy), ("min_turning_radius", self.min_turning_radius)];
+        if let Some((what, value)) =
+            amounts.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0))
+        {
+            return Err(Error::mismatch(format!("limits.{what}"), value, "a number, 0 or above"));
+        }
+        // a car at its smallest radius turns as much less as it is slower
+        let along = self.max_accel[0].max(-self.max_decel[0]);
+        let turning = self.max_accel[2].min(-self.max_decel[2]);
+        if self.min_turning_radius * turning < along && self.min_turning_radius > 0.0 {
+            let expected = format!("{:.3} or more, for what x may brake or gain", along / turning);
+            return Err(Error::mismatch("limits.min_turning_radius", self.min_turning_radius, expected));
+        }
         Ok(())
     }
 
@@ -77,7 +101,8 @@ impl TwistLimits {
     }
 
     /// Brings `twist` within the velocity limits by one factor for all axes that can move, so that a base keeps to its
-    /// arc and is only slower on it; says whether it had to change. What an axis cannot do at all is taken away.
+    /// arc and is only slower on it; says whether it had to change. What an axis cannot do at all is taken away, and a car turns no
+    /// tighter than it can.
     pub fn limit_velocity(&self, twist: &mut Twist) -> bool {
         let before = *twist;
         let mut factor = 1.0_f64;
@@ -89,27 +114,48 @@ impl TwistLimits {
                 factor = factor.min((bound / *value).abs());
             }
         }
+        let speed = twist[0].hypot(twist[1]);
+        if self.max_speed_xy > 0.0 && speed > self.max_speed_xy {
+            factor = factor.min(self.max_speed_xy / speed);
+        }
         if factor < 1.0 {
             for (axis, value) in twist.iter_mut().enumerate() {
                 // a rounding error shall not take it over the limit
                 *value = (*value * factor).clamp(self.min_velocity[axis], self.max_velocity[axis]);
             }
         }
+        self.limit_curvature(twist);
         *twist != before
+    }
+
+    fn limit_curvature(&self, twist: &mut Twist) {
+        if self.min_turning_radius > 0.0 {
+            let most = twist[0].abs() / self.min_turning_radius;
+            twist[2] = twist[2].clamp(-most, most);
+        }
     }
 
     /// Brings `twist`, which follows `last` after `dt` [s], within all limits; says whether it had to change.
     /// `acceleration` is that of the last step, and becomes that of this one.
     pub fn limit(&self, last: &Twist, acceleration: &mut Twist, dt: f64, twist: &mut Twist) -> bool {
         let mut limited = self.limit_velocity(twist);
+        let wanted = *twist;
         for axis in 0..3 {
-            let wanted = twist[axis];
-            twist[axis] = self.reachable(axis, last[axis], acceleration[axis], dt, wanted);
-            limited |= twist[axis] != wanted;
+            twist[axis] = self.reachable(axis, last[axis], acceleration[axis], dt, wanted[axis]);
+        }
+        if self.max_speed_xy > 0.0 {
+            keep_direction(last, &wanted, twist);
+        }
+        self.limit_curvature(twist);
+        for axis in 0..3 {
+            limited |= twist[axis] != wanted[axis];
             acceleration[axis] = if dt > 0.0 { (twist[axis] - last[axis]) / dt } else { 0.0 };
             if twist[axis].abs() < self.deadband_velocity[axis] {
                 twist[axis] = 0.0;
             }
+        }
+        if self.deadband_velocity[0] > 0.0 {
+            self.limit_curvature(twist);
         }
         limited
     }
@@ -136,6 +182,17 @@ impl TwistLimits {
             }
         }
         wanted.clamp(least, greatest)
+    }
+}
+
+/// Takes x and y of `twist` back to the line from `last` to `wanted`, where both speeds are within the circle of the largest.
+fn keep_direction(last: &Twist, wanted: &Twist, twist: &mut Twist) {
+    let share = (0..2).fold(1.0_f64, |share, axis| match wanted[axis] - last[axis] {
+        0.0 => share,
+        whole => share.min((twist[axis] - last[axis]) / whole),
+    });
+    if share < 1.0 {
+        (0..2).for_each(|axis| twist[axis] = last[axis] + share.max(0.0) * (wanted[axis] - last[axis]));
     }
 }
 
@@ -211,7 +268,68 @@ mod tests {
         assert!(refusal(wrong).contains("max_decel"));
     }
 
+    fn of_a_car() -> TwistLimits {
+        let accel = [1.0, 0.0, 2.0];
+        TwistLimits { max_accel: accel, max_decel: accel.map(|a| -a), min_turning_radius: 0.8, ..limits() }
+    }
+
+    #[test]
+    fn a_car_turns_no_tighter_than_it_can() {
+        let mut twist = [0.4, 0.0, -2.0];
+        assert!(of_a_car().limit_velocity(&mut twist));
+        assert_eq!(twist, [0.4, 0.0, -0.5]);
+        let mut twist = [0.0, 0.0, 1.0];
+        assert!(of_a_car().limit_velocity(&mut twist));
+        assert_eq!(twist, [0.0; 3], "not on the spot");
+        let tight = TwistLimits { min_turning_radius: 0.4, ..of_a_car() };
+        assert!(tight.check().unwrap_err().to_string().contains("min_turning_radius"));
+        assert!(of_a_car().check().is_ok());
+    }
+
+    fn of_all_directions() -> TwistLimits {
+        TwistLimits {
+            max_velocity: [0.5, 0.5, 2.5],
+            min_velocity: [-0.5, -0.5, -2.5],
+            max_accel: [1.0, 0.5, 2.0],
+            max_decel: [-2.0, -0.7, -4.0],
+            max_speed_xy: 0.5,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_base_that_moves_in_all_directions_is_as_fast_in_each() {
+        let mut twist = [0.4, 0.3, 1.0];
+        assert!(!of_all_directions().limit_velocity(&mut twist));
+        let mut twist = [0.6, -0.8, 1.0];
+        assert!(of_all_directions().limit_velocity(&mut twist));
+        [0.3, -0.4, 0.5].iter().zip(twist).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{twist:?}"));
+    }
+
     proptest! {
+        #[test]
+        fn limits_of_a_car_hold_together(
+            speed in -0.5..0.5_f64, share in -1.0..1.0_f64, x in -3.0..3.0_f64, w in -9.0..9.0_f64, dt in 0.001..0.2_f64,
+        ) {
+            let limits = of_a_car();
+            let last = [speed, 0.0, share * speed / limits.min_turning_radius];
+            let mut twist = [x, 0.0, w];
+            limits.limit(&last, &mut [0.0; 3], dt, &mut twist);
+            prop_assert!(twist[2].abs() <= twist[0].abs() / limits.min_turning_radius + 1e-12);
+            prop_assert!((twist[0] - last[0]).abs() <= dt + 1e-12 && (twist[2] - last[2]).abs() <= 2.0 * dt + 1e-12);
+        }
+
+        #[test]
+        fn limits_of_a_base_for_all_directions_hold_together(
+            last_x in -0.35..0.35_f64, last_y in -0.35..0.35_f64, x in -3.0..3.0_f64, y in -3.0..3.0_f64, dt in 0.001..0.2_f64,
+        ) {
+            let limits = of_all_directions();
+            let mut twist = [x, y, 0.0];
+            limits.limit(&[last_x, last_y, 0.0], &mut [0.0; 3], dt, &mut twist);
+            prop_assert!(twist[0].hypot(twist[1]) <= 0.5 + 1e-12);
+            prop_assert!((twist[0] - last_x).abs() <= 2.0 * dt + 1e-12 && (twist[1] - last_y).abs() <= 0.7 * dt + 1e-12);
+        }
+
         #[test]
         fn limits_hold_and_are_idempotent(
             last in -0.5..0.5_f64, turn in -2.5..2.5_f64, x in -3.0..3.0_f64, w in -9.0..9.0_f64,

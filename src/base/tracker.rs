@@ -6,8 +6,12 @@
 //! > v = v_r cos e_θ + K_x e_x,  ω = ω_r + v_r (K_y e_y + K_θ sin e_θ)
 //!
 //! so that one pair K_y, K_θ gives the same path at every speed. A rotation on the spot has v_r = 0 and would get no
-//! feedback, so the heading's gain is K_θ max(|v_r|, 0.1 m/s). A base that can also move sideways needs none of this:
-//! there all three errors are fed back.
+//! feedback, so the heading's gain is K_θ max(|v_r|, 0.1 m/s).
+//!
+//! A base that can also move sideways needs none of this: its pose is linear in its twist over the floor (Campion, Bastin,
+//! d'Andréa-Novel: Structural properties and classification of kinematic and dynamic models of wheeled mobile robots, 1996),
+//! so the reference's twist, turned by e_θ into the frame of the base, and K_x e_x, K_y e_y, K_θ sin e_θ make each error
+//! decay by itself.
 
 use super::twist::{Pose, Twist, pose_error};
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Poses and twists of a planar base as plain arrays; their geometry is that of [`Space::PlanarBase`].
 
-use crate::robot::wrap;
+use crate::robot::{Robot, wrap};
 use crate::state::{Space, State};
 
 /// Where a base is: [x m, y m, yaw rad] in its odometry frame.
@@ -8,6 +8,12 @@ pub type Pose = [f64; 3];
 
 /// How a base moves: [vx m/s, vy m/s, wz rad/s] in its own frame (REP 105).
 pub type Twist = [f64; 3];
+
+/// A base of which nothing but its odometry is known.
+pub fn base_robot() -> Robot {
+    let coordinates = ["x", "y", "yaw"].map(String::from);
+    Robot { space: Space::PlanarBase, ..Robot::of_joints(&coordinates) }
+}
 
 /// The pose of a base; none when the state is not that of one.
 pub fn pose_of(state: &State) -> Option<Pose> {

@@ -8,6 +8,7 @@
 
 use super::correction::{TwistCorrection, WantedTwist};
 use super::twist::Twist;
+use super::twist_model::{TwistFormat, TwistModel};
 use crate::controller::head::{HeadConfig, LowPass};
 use crate::controller::regression::{Pace, Regression};
 use crate::delay_line::DelayLine;
@@ -72,6 +73,7 @@ const PATIENCE: f64 = 4.0;
 /// See the module. Axes that the base cannot move along are left out.
 pub struct TwistHead {
     config: TwistHeadConfig,
+    format: TwistFormat,
     rate: f64,
     /// Greatest velocity of each axis; 0: there is none.
     scale: Twist,
@@ -93,15 +95,19 @@ pub struct TwistHead {
     trust: f64,
     /// How long it has been doing so, s.
     surprised: f64,
+    frozen: bool,
+    /// Of the last model, and of the one that it began with.
+    revision: u64,
+    parent: Option<u64>,
 }
 
 /// Of an axis: its own taps, the other axes' taps, directions, offset.
-const REGRESSORS: usize = 3 * (TAPS + 1) + 3 + 1;
+pub const REGRESSORS: usize = 3 * (TAPS + 1) + 3 + 1;
 
 impl TwistHead {
-    /// For a base whose axes move at up to `greatest` velocity [m/s, m/s, rad/s]; 0 for one that it does not have. Ticks come
-    /// `rate` times a second.
-    pub fn new(config: TwistHeadConfig, greatest: Twist, rate: f64) -> Self {
+    /// For a base as `format` says. An axis whose greatest velocity is 0 it does not have.
+    pub fn new(config: TwistHeadConfig, format: TwistFormat) -> Self {
+        let rate = format.rate;
         let stride = ((config.preview / TAPS as f64 * rate).round() as usize).max(1);
         Self {
             axes: std::array::from_fn(|_| Regression::new(REGRESSORS, LEAST_ERROR * LEAST_ERROR)),
@@ -116,7 +122,11 @@ impl TwistHead {
             undisturbed: 0.0,
             trust: 1.0,
             surprised: 0.0,
-            scale: greatest,
+            frozen: false,
+            revision: 0,
+            parent: None,
+            scale: format.meaning.greatest,
+            format,
             config,
             rate,
         }
@@ -241,7 +251,7 @@ impl TwistCorrection for TwistHead {
             let surprised = self.axes.iter().any(Regression::is_surprised);
             self.surprised = if surprised { self.surprised + dt } else { 0.0 };
             self.trust = if surprised { 0.0 } else { (self.trust + dt / TRUST_TIME).min(1.0) };
-            self.learn(dt, surprised && self.surprised < PATIENCE);
+            self.learn(dt, self.frozen || (surprised && self.surprised < PATIENCE));
         }
     }
 
@@ -257,15 +267,41 @@ impl TwistCorrection for TwistHead {
             *out = self.trust * share * self.scale[axis] * self.axes[axis].correction(&self.regressors);
         }
     }
+
+    fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    fn model(&mut self) -> Option<Result<TwistModel>> {
+        self.revision += 1;
+        let axes = [0, 1, 2].map(|axis| self.axes[axis].learned());
+        Some(TwistModel::new(&self.format, axes, self.revision, self.parent))
+    }
+
+    fn restore(&mut self, model: &TwistModel) {
+        for (axis, learned) in self.axes.iter_mut().zip(&model.axes) {
+            axis.restore(learned);
+        }
+        (self.trust, self.surprised) = (1.0, 0.0);
+        (self.revision, self.parent) = (model.card.revision, Some(model.card.revision));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{BaseControllerConfig, Drive};
+    use crate::controller::regression::Learned;
     use crate::state::Stamp;
 
     const RATE: f64 = 50.0;
     const LAG: f64 = 0.2;
+
+    fn format() -> TwistFormat {
+        let mut config = BaseControllerConfig { update_rate: RATE, ..Default::default() };
+        (config.limits.max_velocity[0], config.limits.max_velocity[2]) = (0.8, 2.5);
+        TwistFormat::of(&config)
+    }
 
     /// A base whose left wheel is smaller than its driver believes, with motors that lag.
     struct Bad {
@@ -277,7 +313,7 @@ mod tests {
     impl Bad {
         fn new() -> Self {
             let config = TwistHeadConfig { enabled: true, ..Default::default() };
-            Self { head: TwistHead::new(config, [0.8, 0.0, 2.5], RATE), velocity: [0.0; 3], ticks: 0 }
+            Self { head: TwistHead::new(config, format()), velocity: [0.0; 3], ticks: 0 }
         }
 
         fn wanted(time: f64) -> WantedTwist {
@@ -335,6 +371,61 @@ mod tests {
         base.drive(3.0, true, 1.0);
         let after = base.drive(10.0, true, 1.0);
         assert!(after < 1.5 * before, "{after} {before}");
+    }
+
+    #[test]
+    fn what_was_learned_is_kept_and_known_again_at_once() {
+        let mut base = Bad::new();
+        base.drive(20.0, true, 1.0);
+        let model = base.head.model().unwrap().unwrap();
+        assert_eq!((model.card.revision, model.card.parent), (1, None));
+        let bytes = model.to_bytes().unwrap();
+        assert_eq!(bytes, TwistModel::from_bytes(&bytes, "file", &format()).unwrap().to_bytes().unwrap());
+        let first_seconds = |model: Option<&TwistModel>| {
+            let mut base = Bad::new();
+            model.into_iter().for_each(|model| base.head.restore(model));
+            base.drive(1.0, true, 1.0);
+            base.drive(2.0, true, 1.0)
+        };
+        let model = TwistModel::from_bytes(&bytes, "file", &format()).unwrap();
+        let (with, without) = (first_seconds(Some(&model)), first_seconds(None));
+        assert!(with < 0.2 * without, "{with} {without}");
+        base.head.restore(&model);
+        let next = base.head.model().unwrap().unwrap().card;
+        assert_eq!((next.revision, next.parent), (2, Some(1)));
+    }
+
+    #[test]
+    fn a_model_of_another_base_is_refused() {
+        let bytes = Bad::new().head.model().unwrap().unwrap().to_bytes().unwrap();
+        let refusal = |format: TwistFormat| {
+            TwistModel::from_bytes(&bytes, "file", &format).map(drop).unwrap_err().to_string()
+        };
+        assert!(refusal(TwistFormat { rate: 20.0, ..format() }).contains("sampling time"));
+        let mut other = format();
+        other.meaning.drive = Drive::Ackermann;
+        assert!(refusal(other).contains("Ackermann"));
+        let mut other = format();
+        other.meaning.greatest[2] = 1.0;
+        assert!(refusal(other).contains("greatest"));
+        assert!(TwistModel::from_bytes(&bytes[..100], "file", &format()).is_err());
+        let mut broken = TwistModel::from_bytes(&bytes, "file", &format()).unwrap();
+        broken.axes[2].covariance[0] = -1.0;
+        let bytes = broken.to_bytes().unwrap();
+        let error = TwistModel::from_bytes(&bytes, "file", &format()).map(drop).unwrap_err().to_string();
+        assert!(error.contains("theta"), "{error}");
+    }
+
+    #[test]
+    fn a_frozen_head_uses_what_it_knows_and_learns_nothing() {
+        let mut base = Bad::new();
+        base.drive(20.0, true, 1.0);
+        base.head.freeze(true);
+        let before = base.head.model().unwrap().unwrap().axes;
+        let frozen = base.drive(10.0, true, 1.0);
+        let weights = |axes: [Learned; 3]| axes.map(|axis| axis.weights);
+        assert_eq!(weights(base.head.model().unwrap().unwrap().axes), weights(before));
+        assert!(frozen < 0.3 * Bad::new().drive(10.0, false, 1.0), "{frozen}");
     }
 
     #[test]

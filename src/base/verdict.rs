@@ -43,11 +43,6 @@ impl BaseVerdict {
             && faults.0.as_ref().map(discriminant) == faults.1.as_ref().map(discriminant)
     }
 
-    /// Whether the tick may be learned from: the twist was what baseline and correction asked for.
-    pub fn is_undisturbed(&self) -> bool {
-        matches!(self, Self::Tracking | Self::Baseline(_))
-    }
-
     pub fn fault(&self) -> Option<BaseFault> {
         match self {
             Self::Idle | Self::Tracking | Self::Limited => None,

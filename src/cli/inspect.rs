@@ -1,5 +1,6 @@
 //! `learned_control inspect`: what a model file says of itself and what is in it.
 
+use crate::base::TwistModel;
 use crate::controller::ResidualModel;
 use crate::error::{Error, Result};
 use crate::files::sha256;
@@ -82,6 +83,7 @@ fn check(card: &Card, tensors: Tensors, origin: &str) -> Result<()> {
             let robot = Robot { space: card.space, ..Robot::of_joints(&card.joints) };
             ResidualModel::from_checkpoint(card.clone(), &tensors, origin, &robot).map(drop)
         }
+        ModelKind::BaseController => TwistModel::from_tensors(card.clone(), &tensors, origin).map(drop),
     }
 }
 

@@ -141,6 +141,9 @@ impl ReplayArgs {
             (ModelKind::Controller, None) => {
                 bail!("{file} is the model of a controller, which needs its gains: give --config")
             }
+            (ModelKind::BaseController, _) => {
+                bail!("{file} is the model of a base's controller, which cannot be replayed")
+            }
             (ModelKind::Predictor, _) => {
                 predictor.model_file = file;
                 if predictor.joints.is_empty() && self.urdf.is_none() {

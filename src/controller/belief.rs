@@ -28,6 +28,21 @@ impl Belief {
         self.covariance.copy_from_slice(&other.covariance);
     }
 
+    /// Symmetric, [row][column].
+    pub fn covariance(&self) -> &[f64] {
+        &self.covariance
+    }
+
+    /// Takes the symmetric part of `covariance`, of the same size.
+    pub fn set_covariance(&mut self, covariance: &[f64]) {
+        for row in 0..self.size {
+            for column in 0..self.size {
+                let both = [covariance[row * self.size + column], covariance[column * self.size + row]];
+                self.covariance[row * self.size + column] = 0.5 * (both[0] + both[1]);
+            }
+        }
+    }
+
     /// Back to the prior.
     pub fn reset(&mut self) {
         self.covariance.fill(0.0);

@@ -35,6 +35,10 @@ pub const WIDENING: f64 = 0.3;
 const SETTLING: f64 = 0.15;
 /// Time over which it is seen whether the learned part explains more than none, s.
 const EVIDENCE_TIME: f64 = 2.0;
+/// Share of the prior that comes back while nothing is learned, from one start to the next.
+const STALE: f64 = 0.01;
+/// Rounding of a variance to single precision.
+const ROUNDED: f64 = 1e-6;
 /// How much less a sample tells of a joint at rest.
 const STICTION_PENALTY: f64 = 100.0;
 
@@ -73,6 +77,33 @@ struct Former {
     belief: Belief,
     usual: f64,
     recent: f64,
+}
+
+/// What can be kept of a regression, to go on with it another day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learned {
+    pub weights: Vec<f64>,
+    /// Symmetric, [row][column].
+    pub covariance: Vec<f64>,
+    /// Mean square of the error.
+    pub usual: f64,
+    /// As those of [`Regression::unexplained`], squared.
+    pub evidence: [f64; 3],
+}
+
+impl Learned {
+    /// Whether it can be what was believed: within the prior, of errors that are squares.
+    pub fn is_belief(&self) -> bool {
+        let size = self.weights.len();
+        let variances = self.covariance.iter().step_by(size + 1);
+        let is_variance = |variance: &f64| *variance > 0.0;
+        let squares = [self.usual].into_iter().chain(self.evidence);
+        self.covariance.len() == size * size
+            && variances.into_iter().all(is_variance)
+            && self.covariance.iter().all(|value| value.abs() <= 1.0 + ROUNDED)
+            && squares.into_iter().all(|square| square.is_finite() && square >= 0.0)
+            && first_non_finite(&self.weights).is_none()
+    }
 }
 
 /// What one outcome told.
@@ -149,6 +180,33 @@ impl Regression {
             self.belief.reset();
         }
         Some(Lesson { changed, error, noise })
+    }
+
+    /// What is worth keeping.
+    pub fn learned(&self) -> Learned {
+        Learned {
+            weights: self.weights.clone(),
+            covariance: self.belief.covariance().to_vec(),
+            usual: self.usual,
+            // nothing was seen yet where it is not finite
+            evidence: self.evidence.map(|square| if square.is_finite() { square } else { 0.0 }),
+        }
+    }
+
+    /// Goes on with what was `learned`, a little less sure of it, for the robot may have changed in between. One of another
+    /// size is left alone.
+    pub fn restore(&mut self, learned: &Learned) {
+        if learned.weights.len() != self.weights.len() || !learned.is_belief() {
+            return;
+        }
+        self.weights.copy_from_slice(&learned.weights);
+        self.belief.set_covariance(&learned.covariance);
+        self.belief.forget(STALE);
+        self.usual = learned.usual.max(self.least);
+        self.learned = USUAL_TIME;
+        self.evidence = learned.evidence;
+        (self.recent, self.latest) = (f64::INFINITY, [0.0; 2]);
+        self.begin(false);
     }
 
     /// Looks whether `outcome` is what was to be expected, and learns nothing.

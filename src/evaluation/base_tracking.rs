@@ -23,6 +23,7 @@ pub use tuning::{BaseTried, BaseTuning, tune_base};
 use super::tracking::{Purpose, in_parallel};
 use crate::base::BaseControllerConfig;
 use crate::error::Result;
+use crate::sim::BaseConfig;
 use std::num::NonZeroUsize;
 
 /// Errors are added up over this time, s.
@@ -30,11 +31,12 @@ const BIN: f64 = 0.1;
 
 #[derive(Clone, Debug)]
 pub struct BaseTrackingConfig {
-    pub urdf: String,
+    /// Of a base on wheels.
+    pub urdf: Option<String>,
     /// Law, limits and rate of every controller.
     pub controller: BaseControllerConfig,
-    /// Time constant of the simulated motors, s.
-    pub lag: f64,
+    /// The simulated base; pose and seed are those of the course.
+    pub base: BaseConfig,
     pub scenarios: Vec<BaseScenarioKind>,
     pub controllers: Vec<BaseControllerKind>,
     pub seeds: u64,
@@ -62,7 +64,7 @@ pub fn base_tracking_report(
             tasks.extend((0..config.seeds).map(|seed| (scenario, controller, seed)));
         }
     }
-    let tuning = BaseTuning::default();
+    let tuning = BaseTuning::of(config.controller.drive);
     let runs = in_parallel(config.threads, &tasks, progress, |&(scenario, controller, seed)| {
         let course = scenario.course(Purpose::Suite, seed, &config.controller)?;
         let outcome = run::run(config, controller, &tuning, &course)?;

@@ -24,6 +24,8 @@ const DT_TOLERANCE: f64 = 1e-6;
 pub enum ModelKind {
     Predictor,
     Controller,
+    /// What the head of a base has learned.
+    BaseController,
 }
 
 impl fmt::Display for ModelKind {
@@ -31,6 +33,7 @@ impl fmt::Display for ModelKind {
         formatter.write_str(match self {
             Self::Predictor => "predictor",
             Self::Controller => "controller",
+            Self::BaseController => "base_controller",
         })
     }
 }

@@ -4,19 +4,21 @@
 //! whichever spoke last. When there is nothing to do any more, zero is sent for a second, and then nothing, so that others
 //! may drive.
 
-use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Twist};
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Twist, TwistFormat, TwistModel};
 use crate::error::Result;
 use crate::reference::Reference;
+use crate::ros::librarian::{Event, Librarian, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
-use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
+use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
 use crate::state::Stamp;
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
-use r2r::nav_msgs::msg::{Odometry, Path};
-use r2r::std_msgs::msg::Float64;
-use r2r::std_srvs::srv::Trigger;
+use r2r::nav_msgs::msg::{self as nav_msgs, Odometry};
+use r2r::std_msgs::msg::{Float64, String as Text};
+use r2r::std_srvs::srv::{SetBool, Trigger};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long zero is sent when there is nothing to do any more.
@@ -35,8 +37,29 @@ impl Validate for BaseControllerConfig {
 /// Runs the node until SIGINT or SIGTERM.
 pub fn run() -> Result<()> {
     let shell = Shell::<BaseControllerConfig>::new("base_controller")?;
-    let control = BaseLoop::new(shell.config())?;
-    BaseControllerNode::new(shell, control)?.run()
+    let mut control = BaseLoop::new(shell.config())?;
+    let model = load_model(control.config())?;
+    model.iter().for_each(|model| control.restore(model));
+    BaseControllerNode::new(shell, control, model)?.run()
+}
+
+/// What a head begins with, if anything.
+fn load_model(config: &BaseControllerConfig) -> Result<Option<TwistModel>> {
+    let is_wanted = config.head.enabled && !config.model_file.is_empty();
+    let load = || TwistModel::load(Path::new(&config.model_file), &TwistFormat::of(config));
+    is_wanted.then(load).transpose()
+}
+
+/// Keeps what a head has learned; without a `model_file` the newest is brought back first.
+fn librarian(config: &BaseControllerConfig) -> Librarian<TwistModel> {
+    let shelf = Shelf {
+        folder: if config.head.enabled { config.models_folder.clone() } else { String::new() },
+        name: "base_controller",
+        capacity: config.kept_models,
+        resume: config.model_file.is_empty(),
+    };
+    let format = TwistFormat::of(config);
+    Librarian::spawn(shelf, move |bytes, origin| TwistModel::from_bytes(bytes, origin, &format))
 }
 
 struct BaseControllerNode {
@@ -44,9 +67,14 @@ struct BaseControllerNode {
     control: BaseLoop,
     reader: OdometryReader,
     odometry: Subscription<Odometry>,
-    path: Subscription<Path>,
+    path: Subscription<nav_msgs::Path>,
     asked: TwistInput,
-    stop: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    services: Services,
+    models: Librarian<TwistModel>,
+    /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
+    saving: Vec<r2r::ServiceRequest<Trigger::Service>>,
+    rolling_back: Vec<r2r::ServiceRequest<Trigger::Service>>,
+    model_info: Publisher<Text>,
     twists: TwistOutput,
     authority: Publisher<Float64>,
     twist: Twist,
@@ -62,18 +90,43 @@ struct BaseControllerNode {
     diagnostics_due: Every,
 }
 
+struct Services {
+    stop: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    save_model: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    rollback_model: Subscription<r2r::ServiceRequest<Trigger::Service>>,
+    enable_learning: Subscription<r2r::ServiceRequest<SetBool::Service>>,
+}
+
 impl BaseControllerNode {
-    fn new(mut shell: Shell<BaseControllerConfig>, control: BaseLoop) -> Result<Self> {
+    fn new(
+        mut shell: Shell<BaseControllerConfig>,
+        control: BaseLoop,
+        model: Option<TwistModel>,
+    ) -> Result<Self> {
         let config = control.config();
         let stamped = config.enable_stamped_cmd_vel;
         let BaseControllerConfig { update_rate, odom_frame_id, base_frame_id, .. } = config;
+        let model_info = shell.publisher("~/model_info", latched_qos())?;
+        if let Some(TwistModel { card, .. }) = &model {
+            shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
+            model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
+        }
         shell.info(&format!("controls {base_frame_id} in {odom_frame_id} at {update_rate} Hz"));
         Ok(Self {
             reader: OdometryReader::new(),
             odometry: shell.subscribe("odom", sensor_qos())?,
             path: shell.subscribe("~/reference_path", reliable_qos(1))?,
             asked: TwistInput::new(&mut shell.node, "cmd_vel_in", stamped)?,
-            stop: shell.service("~/stop")?,
+            services: Services {
+                stop: shell.service("~/stop")?,
+                save_model: shell.service("~/save_model")?,
+                rollback_model: shell.service("~/rollback_model")?,
+                enable_learning: shell.service("~/enable_learning")?,
+            },
+            models: librarian(config),
+            saving: Vec::new(),
+            rolling_back: Vec::new(),
+            model_info,
             twists: TwistOutput::new(&mut shell.node, "cmd_vel", stamped, base_frame_id)?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
             twist: [0.0; 3],
@@ -101,6 +154,10 @@ impl BaseControllerNode {
             self.report();
         }
         self.twists.publish(self.now(), &[0.0; 3])?;
+        if !self.control.config().models_folder.is_empty() {
+            self.save();
+        }
+        self.models.close();
         self.shell.info("stopped; the last twist is zero");
         // The twist leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
@@ -180,10 +237,9 @@ impl BaseControllerNode {
         if let Some(message) = self.path.newest() {
             self.follow(&message);
         }
-        while let Some(request) = self.stop.take() {
-            self.control.stop();
-            self.shell.info("stops, as asked on ~/stop");
-            request.respond(Trigger::Response { success: true, message: "stopping".into() })?;
+        self.serve()?;
+        while let Some(event) = self.models.event() {
+            self.hear_librarian(event)?;
         }
         if let Some(config) = self.shell.changed_config() {
             self.control.set_authority(config.authority, config.assistance);
@@ -191,7 +247,80 @@ impl BaseControllerNode {
         Ok(())
     }
 
-    fn follow(&mut self, message: &Path) {
+    fn serve(&mut self) -> Result<()> {
+        while let Some(request) = self.services.stop.take() {
+            self.control.stop();
+            self.shell.info("stops, as asked on ~/stop");
+            request.respond(Trigger::Response { success: true, message: "stopping".into() })?;
+        }
+        while let Some(request) = self.services.save_model.take() {
+            if self.save() {
+                self.saving.push(request);
+                continue;
+            }
+            let message = "there is no head that learns: set head.enabled".into();
+            request.respond(Trigger::Response { success: false, message })?;
+        }
+        while let Some(request) = self.services.rollback_model.take() {
+            self.rolling_back.push(request);
+            self.models.roll_back("as asked on ~/rollback_model".into());
+        }
+        while let Some(request) = self.services.enable_learning.take() {
+            let enabled = request.message.data;
+            self.control.freeze_head(!enabled);
+            let message: &str = if enabled { "learning" } else { "everything that was learned is frozen" };
+            self.shell.info(message);
+            request.respond(SetBool::Response { success: true, message: message.into() })?;
+        }
+        Ok(())
+    }
+
+    /// Has what the head has learned kept; false without a head.
+    fn save(&mut self) -> bool {
+        let Some(model) = self.control.model() else { return false };
+        match model.and_then(|model| model.to_bytes()) {
+            Ok(bytes) => self.models.keep(bytes),
+            Err(error) => self.shell.warn(&format!("not saved: {error}")),
+        }
+        true
+    }
+
+    fn hear_librarian(&mut self, event: Event<TwistModel>) -> Result<()> {
+        match event {
+            // nobody sends weights to a base
+            Event::Checked(_) => {}
+            Event::Saved(result) => {
+                let (success, message) = told(result);
+                self.shell.info(&message);
+                for request in self.saving.drain(..) {
+                    request.respond(Trigger::Response { success, message: message.clone() })?;
+                }
+            }
+            Event::Earlier { model, origin, why } => {
+                let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
+                self.control.restore(&model);
+                self.model_info.publish(&describe_model(&model.card, &origin, &why))?;
+                self.shell.info(&message);
+                self.answer_rollbacks(true, &message)?;
+            }
+            Event::NothingEarlier(why) => {
+                let message = "nothing earlier is kept: what is learned stays in use";
+                self.shell.warn(&format!("{why}; {message}"));
+                self.answer_rollbacks(false, message)?;
+            }
+            Event::Warning(text) => self.shell.warn(&text),
+        }
+        Ok(())
+    }
+
+    fn answer_rollbacks(&mut self, success: bool, message: &str) -> Result<()> {
+        for request in self.rolling_back.drain(..) {
+            request.respond(Trigger::Response { success, message: message.into() })?;
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, message: &nav_msgs::Path) {
         if message.poses.is_empty() {
             self.control.stop();
             return self.shell.info("empty path: stops");

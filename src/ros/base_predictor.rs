@@ -1,5 +1,6 @@
 //! The predictor node of a mobile base: odometry in, where the base will be out, as a path with stamps.
 
+use crate::base::base_robot;
 use crate::error::{Error, Result};
 use crate::predictor::commands::AGE_LIMIT;
 use crate::predictor::parameters::CommandKind;
@@ -7,7 +8,7 @@ use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
 use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_table, stamp_to_time};
 use crate::ros::parameters::Validate;
-use crate::ros::planar::{OdometryReader, base_robot, pose_to_message};
+use crate::ros::planar::{OdometryReader, pose_to_message};
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
 use crate::state::Stamp;
 use crate::trajectory::{Horizon, Trajectory};

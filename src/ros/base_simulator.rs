@@ -1,8 +1,9 @@
-//! The simulator node of a mobile base: MuJoCo behind the topics that a real base or Gazebo would have.
+//! The simulator node of a mobile base: MuJoCo, or a kinematic base, behind the topics that a real base or Gazebo would have.
 //!
-//! Publishes odom, joint_states of the wheels, /clock, robot_description and, where tf2_msgs was sourced for the build,
-//! /tf; takes cmd_vel. Without a twist for `cmd_vel_timeout` the base stops, as one behind diff_drive_controller does.
+//! Publishes odom, /clock, where tf2_msgs was sourced for the build /tf, and of a base on wheels their joint_states and its
+//! robot_description; takes cmd_vel. Without a twist for `cmd_vel_timeout` the base stops, as one behind diff_drive_controller does.
 
+use crate::base::Drive;
 use crate::command::{Command, Mode};
 use crate::error::{Error, Result};
 use crate::robot::first_non_finite;
@@ -10,7 +11,7 @@ use crate::ros::convert::stamp_to_time;
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{TwistInput, pose_to_message, twist_to_message};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
-use crate::sim::{Base, BaseConfig, BaseScenario, Plant};
+use crate::sim::{BaseConfig, BaseScenario, Plant, SimulatedBase};
 use crate::state::Stamp;
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
@@ -75,29 +76,32 @@ impl Validate for BaseSimulatorConfig {
         if !(self.cmd_vel_timeout.is_finite() && self.cmd_vel_timeout >= 0.0) {
             return Err(Error::mismatch("cmd_vel_timeout", self.cmd_vel_timeout, "a number, 0 or above"));
         }
-        self.scenario.check()
+        self.base.check()?;
+        self.scenario.check(self.base.drive)
     }
 }
 
 /// Runs the node until SIGINT or SIGTERM.
 pub fn run() -> Result<()> {
     let mut shell = Shell::<BaseSimulatorConfig>::new("base_simulator")?;
-    let description = shell.urdf_file()?.ok_or_else(|| {
-        let what = "parameter 'urdf' of the base simulator";
-        Error::mismatch(what, "nothing", "the path of the base's URDF file")
-    })?;
     let config = shell.config();
-    let mut base = Base::new(&description, config.base.clone())?;
-    base.set_scenario(config.scenario.clone())?;
-    let robot_description = shell.publisher::<Text>("robot_description", latched_qos())?;
-    robot_description.publish(&Text { data: description })?;
+    // a launch file gives one in any case, and it is of another base than a kinematic one
+    let description = match config.base.drive {
+        Drive::Differential => shell.urdf_file()?,
+        Drive::Ackermann | Drive::Omnidirectional => None,
+    };
+    let base = SimulatedBase::new(description.as_deref(), config.base.clone(), config.scenario.clone())?;
+    if let Some(description) = description {
+        let robot_description = shell.publisher::<Text>("robot_description", latched_qos())?;
+        robot_description.publish(&Text { data: description })?;
+    }
     BaseSimulatorNode::new(shell, config, base)?.run()
 }
 
 struct BaseSimulatorNode {
     shell: Shell<BaseSimulatorConfig>,
     config: BaseSimulatorConfig,
-    base: Base,
+    base: SimulatedBase,
     command: Command,
     /// When the newest twist arrived, in simulated time.
     commanded: Option<Duration>,
@@ -116,8 +120,17 @@ struct BaseSimulatorNode {
 }
 
 impl BaseSimulatorNode {
-    fn new(mut shell: Shell<BaseSimulatorConfig>, config: BaseSimulatorConfig, base: Base) -> Result<Self> {
-        shell.info(&format!("simulates a base on {:?}", base.joints()));
+    fn new(
+        mut shell: Shell<BaseSimulatorConfig>,
+        config: BaseSimulatorConfig,
+        base: SimulatedBase,
+    ) -> Result<Self> {
+        shell.info(&match &base {
+            SimulatedBase::Wheels(base) => format!("simulates a base on {:?}", base.joints()),
+            SimulatedBase::Kinematic(base) => {
+                format!("simulates a base with drive {:?}", base.config().drive)
+            }
+        });
         Ok(Self {
             command: Command::zeros(Mode::Velocity, 3),
             commanded: None,
@@ -162,15 +175,17 @@ impl BaseSimulatorNode {
         let odometry = self.odometry();
         #[cfg(tf2_msgs)]
         self.transforms.publish(&transform(&odometry))?;
-        let (position, velocity) = self.base.wheels();
-        let mut wheels = JointState {
-            name: self.base.joints().to_vec(),
-            position: position.to_vec(),
-            velocity: velocity.to_vec(),
-            ..Default::default()
-        };
-        wheels.header.stamp = stamp;
-        self.joint_states.publish(&wheels)?;
+        if let SimulatedBase::Wheels(base) = &self.base {
+            let (position, velocity) = base.wheels();
+            let mut wheels = JointState {
+                name: base.joints().to_vec(),
+                position: position.to_vec(),
+                velocity: velocity.to_vec(),
+                ..Default::default()
+            };
+            wheels.header.stamp = stamp;
+            self.joint_states.publish(&wheels)?;
+        }
         self.odometry.publish(&odometry)?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What a predictor's node is told beside the motion.
 
+use crate::base::base_robot;
 use crate::error::Result;
 use crate::predictor::LstmPredictor;
 use crate::predictor::PredictorParameters;
@@ -10,7 +11,7 @@ use crate::reference;
 use crate::robot::Robot;
 use crate::ros::convert::{message_to_points, time_to_stamp};
 use crate::ros::parameters::Validate;
-use crate::ros::planar::{TwistInput, base_robot};
+use crate::ros::planar::TwistInput;
 use crate::ros::shell::{Shell, Subscription, reliable_qos};
 use crate::state::State;
 use r2r::sensor_msgs::msg::JointState;

@@ -10,11 +10,11 @@ use crate::control_loop::{ControlLoop, ControllerConfig, TickTrigger, Verdict};
 use crate::controller::{Head, HeadReport, ResidualModel};
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
-use crate::nn::checkpoint::Card;
 use crate::reference::Reference;
+use crate::robot::Robot;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
 use crate::ros::direct::{DirectSubscription, Waiting};
-use crate::ros::librarian::{Event, Librarian};
+use crate::ros::librarian::{Event, Librarian, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
 use crate::ros::shell::{
@@ -60,7 +60,7 @@ struct ControllerNode {
     reader: JointStateReader,
     inputs: Inputs,
     outputs: Outputs,
-    weights: Librarian,
+    weights: Librarian<ResidualModel>,
     /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
     saving: Vec<r2r::ServiceRequest<Trigger::Service>>,
     rolling_back: Vec<r2r::ServiceRequest<Trigger::Service>>,
@@ -141,7 +141,7 @@ impl ControllerNode {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             outputs.model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
         }
-        let weights = Librarian::spawn(config, robot.clone());
+        let weights = librarian(config, robot.clone());
         let shell = shell.spin_aside()?;
         // What takes the priority and the CPUs over are the threads that are started afterwards: those of the middleware
         // that bring joint states shall have the priority, but not wait for a CPU that this thread may keep busy.
@@ -449,7 +449,7 @@ impl ControllerNode {
         Ok(())
     }
 
-    fn hear_librarian(&mut self, event: Event, now: Stamp) -> Result<()> {
+    fn hear_librarian(&mut self, event: Event<ResidualModel>, now: Stamp) -> Result<()> {
         match event {
             Event::Checked(Ok(model)) if self.control.wants_model() => {
                 self.outputs.model_info.publish(&describe_model(
@@ -587,19 +587,13 @@ fn joint_states_qos(config: &ControllerConfig) -> QosProfile {
     with_reliability(sensor_qos().keep_last(depth), config.qos.joint_states)
 }
 
-/// The card of the weights in use, with where they are from and why they are used.
-fn describe_model(card: &Card, origin: &str, why: &str) -> Text {
-    let mut description = serde_json::to_value(card).unwrap_or_default();
-    if let Some(entries) = description.as_object_mut() {
-        entries.insert("origin".into(), origin.into());
-        entries.insert("in_use".into(), why.into());
-    }
-    Text { data: serde_json::to_string_pretty(&description).unwrap_or_else(|error| error.to_string()) }
-}
-
-fn told(result: Result<String>) -> (bool, String) {
-    match result {
-        Ok(path) => (true, format!("saved: {path}")),
-        Err(error) => (false, error.to_string()),
-    }
+/// Keeps a learner's weights; with `accept_weights` and no `model_file` the newest are brought back first.
+fn librarian(config: &ControllerConfig, robot: Robot) -> Librarian<ResidualModel> {
+    let shelf = Shelf {
+        folder: config.models_folder.clone(),
+        name: "controller",
+        capacity: config.kept_models,
+        resume: config.accept_weights && config.model_file.is_empty(),
+    };
+    Librarian::spawn(shelf, move |bytes, origin| ResidualModel::from_bytes(bytes, origin, &robot))
 }

@@ -1,11 +1,10 @@
 //! A thread that does with weights what a tick has no time for: it turns received bytes into checked models, keeps those
 //! that were in use, brings earlier ones back, and frees what is no longer needed.
 
-use crate::control_loop::ControllerConfig;
-use crate::controller::ResidualModel;
 use crate::error::{Error, Result};
 use crate::models::ModelHistory;
-use crate::robot::Robot;
+use crate::nn::checkpoint::Card;
+use r2r::std_msgs::msg::String as Text;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -15,22 +14,40 @@ use std::time::{Duration, Instant};
 const LARGEST_WEIGHTS: usize = 16 << 20;
 /// Weights that a learner sends are near to the last ones: one in this time is kept.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// Where weights are kept without a folder.
+const IN_MEMORY: &str = "memory (models_folder is not set)";
 
-enum Work {
+/// Where models are kept.
+pub struct Shelf {
+    /// Empty: in memory.
+    pub folder: String,
+    /// What the files are called.
+    pub name: &'static str,
+    /// How many are kept.
+    pub capacity: usize,
+    /// Bring the newest back first.
+    pub resume: bool,
+}
+
+/// Turns bytes from an origin, a topic or a path, into a model, or refuses them.
+type Check<M> = Box<dyn Fn(&[u8], &str) -> Result<M> + Send>;
+
+enum Work<M> {
     Check(Vec<u8>),
     InUse,
     Save,
+    Keep(Vec<u8>),
     RollBack(String),
-    Free(Box<ResidualModel>),
+    Free(Box<M>),
 }
 
 /// What the thread has done.
-pub enum Event {
-    Checked(Result<Box<ResidualModel>>),
+pub enum Event<M> {
+    Checked(Result<Box<M>>),
     /// The weights in use were saved there.
     Saved(Result<String>),
     Earlier {
-        model: Box<ResidualModel>,
+        model: Box<M>,
         origin: String,
         why: String,
     },
@@ -40,23 +57,23 @@ pub enum Event {
 }
 
 /// The node's end.
-pub struct Librarian {
-    work: Option<mpsc::Sender<Work>>,
-    events: mpsc::Receiver<Event>,
+pub struct Librarian<M> {
+    work: Option<mpsc::Sender<Work<M>>>,
+    events: mpsc::Receiver<Event<M>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Librarian {
-    /// Opens the history that `config` names; with `accept_weights` and no `model_file` its newest weights are brought
-    /// back first.
-    pub fn spawn(config: &ControllerConfig, robot: Robot) -> Self {
+impl<M: Send + 'static> Librarian<M> {
+    /// Opens the history on `shelf`. Models are what `check` makes of bytes.
+    pub fn spawn(shelf: Shelf, check: impl Fn(&[u8], &str) -> Result<M> + Send + 'static) -> Self {
         let (work, inbox) = mpsc::channel();
         let (outbox, events) = mpsc::channel();
-        let (folder, capacity) = (config.models_folder.clone(), config.kept_models);
-        let resume = config.accept_weights && config.model_file.is_empty();
         let thread = std::thread::spawn(move || {
+            let Shelf { folder, name, capacity, resume } = shelf;
+            let check: Check<M> = Box::new(check);
             let folder = (!folder.is_empty()).then(|| Path::new(&folder));
-            let history = match ModelHistory::open(folder, capacity, &robot) {
+            let usable = |bytes: &[u8], origin: &str| check(bytes, origin).map(drop);
+            let history = match ModelHistory::open(folder, name, capacity, usable) {
                 Ok((history, problems)) => {
                     problems.into_iter().for_each(|problem| drop(outbox.send(Event::Warning(problem))));
                     history
@@ -67,7 +84,7 @@ impl Librarian {
                     ModelHistory::in_memory(capacity)
                 }
             };
-            let mut desk = Desk { history, robot, checked: None, current: None, kept_at: Instant::now() };
+            let mut desk = Desk { history, check, checked: None, current: None, kept_at: Instant::now() };
             if let Some(event) = desk.resume().filter(|_| resume) {
                 let _ = outbox.send(event);
             }
@@ -84,7 +101,7 @@ impl Librarian {
         Self { work: Some(work), events, thread: Some(thread) }
     }
 
-    fn send(&self, work: Work) {
+    fn send(&self, work: Work<M>) {
         // If the thread is gone the learner is soon reported as lost; the baseline needs no weights.
         if let Some(channel) = &self.work {
             let _ = channel.send(work);
@@ -104,15 +121,20 @@ impl Librarian {
         self.send(Work::Save);
     }
 
+    /// Saves these weights, which were checked when they were made.
+    pub fn keep(&self, bytes: Vec<u8>) {
+        self.send(Work::Keep(bytes));
+    }
+
     pub fn roll_back(&self, why: String) {
         self.send(Work::RollBack(why));
     }
 
-    pub fn free(&self, model: Box<ResidualModel>) {
+    pub fn free(&self, model: Box<M>) {
         self.send(Work::Free(model));
     }
 
-    pub fn event(&self) -> Option<Event> {
+    pub fn event(&self) -> Option<Event<M>> {
         self.events.try_recv().ok()
     }
 
@@ -126,26 +148,32 @@ impl Librarian {
 }
 
 /// The thread's end.
-struct Desk {
+struct Desk<M> {
     history: ModelHistory,
-    robot: Robot,
+    check: Check<M>,
     /// Bytes of the weights that were checked last, and of those in use.
     checked: Option<Vec<u8>>,
     current: Option<Vec<u8>>,
     kept_at: Instant,
 }
 
-impl Desk {
-    fn serve(&mut self, work: Work) -> Vec<Event> {
+impl<M> Desk<M> {
+    fn serve(&mut self, work: Work<M>) -> Vec<Event<M>> {
         match work {
             Work::Free(model) => drop(model),
             Work::Check(bytes) => {
-                let model = check_weights(&bytes, &self.robot);
+                let model = self.checked_model(&bytes, "~/weights");
                 self.checked = model.is_ok().then_some(bytes);
                 return vec![Event::Checked(model)];
             }
             Work::InUse => return self.put_in_use().err().map(warning).into_iter().collect(),
             Work::Save => return vec![Event::Saved(self.save())],
+            Work::Keep(bytes) => {
+                // what is in use goes on from there
+                self.current = None;
+                let kept = self.history.keep(bytes, IN_MEMORY).map(|kept| kept.origin.clone());
+                return vec![Event::Saved(kept)];
+            }
             Work::RollBack(why) => return self.roll_back(why),
         }
         Vec::new()
@@ -166,18 +194,26 @@ impl Desk {
         let bytes = self.current.clone();
         let bytes =
             bytes.ok_or_else(|| Error::mismatch("weights in use", "none of a learner", "some to save"))?;
-        self.history.keep(bytes, "memory (models_folder is not set)").map(|kept| kept.origin.clone())
+        self.history.keep(bytes, IN_MEMORY).map(|kept| kept.origin.clone())
     }
 
-    fn resume(&mut self) -> Option<Event> {
+    fn checked_model(&self, bytes: &[u8], origin: &str) -> Result<Box<M>> {
+        if bytes.len() > LARGEST_WEIGHTS {
+            let found = format!("{} bytes", bytes.len());
+            return Err(Error::mismatch("weights", found, format!("at most {LARGEST_WEIGHTS} bytes")));
+        }
+        (self.check)(bytes, origin).map(Box::new)
+    }
+
+    fn resume(&mut self) -> Option<Event<M>> {
         let kept = self.history.newest()?;
         let (bytes, origin) = (kept.bytes.clone(), kept.origin.clone());
-        let model = check_weights(&bytes, &self.robot).ok()?;
+        let model = self.checked_model(&bytes, &origin).ok()?;
         self.current = Some(bytes);
         Some(Event::Earlier { model, origin, why: "the newest that were kept".into() })
     }
 
-    fn roll_back(&mut self, why: String) -> Vec<Event> {
+    fn roll_back(&mut self, why: String) -> Vec<Event<M>> {
         self.kept_at = Instant::now();
         let mut events = Vec::new();
         loop {
@@ -189,7 +225,7 @@ impl Desk {
                 }
                 // What is in use is not what to go back to.
                 Ok(Some(kept)) if self.current.as_ref() == Some(&kept.bytes) => {}
-                Ok(Some(kept)) => match check_weights(&kept.bytes, &self.robot) {
+                Ok(Some(kept)) => match self.checked_model(&kept.bytes, &kept.origin) {
                     Ok(model) => {
                         self.current = Some(kept.bytes);
                         events.push(Event::Earlier { model, origin: kept.origin, why });
@@ -211,14 +247,24 @@ impl Desk {
     }
 }
 
-fn warning(error: Error) -> Event {
+fn warning<M>(error: Error) -> Event<M> {
     Event::Warning(format!("kept weights: {error}"))
 }
 
-fn check_weights(bytes: &[u8], robot: &Robot) -> Result<Box<ResidualModel>> {
-    if bytes.len() > LARGEST_WEIGHTS {
-        let found = format!("{} bytes", bytes.len());
-        return Err(Error::mismatch("weights", found, format!("at most {LARGEST_WEIGHTS} bytes")));
+/// The card of the weights in use, with where they are from and why they are used.
+pub fn describe_model(card: &Card, origin: &str, why: &str) -> Text {
+    let mut description = serde_json::to_value(card).unwrap_or_default();
+    if let Some(entries) = description.as_object_mut() {
+        entries.insert("origin".into(), origin.into());
+        entries.insert("in_use".into(), why.into());
     }
-    ResidualModel::from_bytes(bytes, "~/weights", robot).map(Box::new)
+    Text { data: serde_json::to_string_pretty(&description).unwrap_or_else(|error| error.to_string()) }
+}
+
+/// How saving went, for an answer.
+pub fn told(result: Result<String>) -> (bool, String) {
+    match result {
+        Ok(path) => (true, format!("saved: {path}")),
+        Err(error) => (false, error.to_string()),
+    }
 }

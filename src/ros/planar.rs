@@ -1,21 +1,15 @@
 //! Between messages about a base in the plane and the core's types.
 
-use crate::base::{BaseControllerConfig, Pose, ReferencePath, Twist};
+use crate::base::{BaseControllerConfig, Pose, ReferencePath, Twist, base_robot};
 use crate::error::{Error, Result};
 use crate::measurement::JointStateReader;
-use crate::robot::{Robot, first_non_finite, wrap};
+use crate::robot::{first_non_finite, wrap};
 use crate::ros::convert::{stamp_to_time, time_to_stamp};
 use crate::ros::shell::{Subscription, drained, reliable_qos};
-use crate::state::{Space, Stamp, State};
+use crate::state::{Stamp, State};
 use r2r::geometry_msgs::msg::{self as geometry, TwistStamped};
 use r2r::nav_msgs::msg::{Odometry, Path};
 use r2r::{Node, Publisher};
-
-/// A base of which nothing but its odometry is known.
-pub fn base_robot() -> Robot {
-    let coordinates = ["x", "y", "yaw"].map(String::from);
-    Robot { space: Space::PlanarBase, ..Robot::of_joints(&coordinates) }
-}
 
 /// Turns odometry into states whose yaw has no jumps.
 pub struct OdometryReader {

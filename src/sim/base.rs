@@ -5,24 +5,19 @@
 //! The state is that of [`Space::PlanarBase`]: pose in odom, twist in the frame of the base. Odometry is the true pose
 //! with noise, as of a base that is localised; the true state is for scoring.
 
+use super::base_config::{BaseConfig, STEP};
 use super::base_model::{BaseModel, Drivetrain};
 use super::base_scenario::BaseScenario;
 use super::model::{failure, last_warning};
-use crate::command::{Command, Mode};
+use super::odometer::Odometer;
+use crate::base::Drive;
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
-use crate::robot::{first_non_finite, wrap};
-use crate::sim::{Plant, steps_in, whole_steps};
+use crate::robot::wrap;
+use crate::sim::steps_in;
 use crate::state::{Stamp, State};
 use mujoco_rs::prelude::*;
-use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
-use rand_pcg::Pcg64;
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
-/// Step of the simulation.
-const STEP: Duration = Duration::from_millis(1);
 /// How long the base is left alone to settle on its wheels.
 const SETTLE: u32 = 300;
 const FATAL: [MjtWarning; 4] = [
@@ -31,23 +26,6 @@ const FATAL: [MjtWarning; 4] = [
     MjtWarning::mjWARN_BADQACC,
     MjtWarning::mjWARN_BADCTRL,
 ];
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BaseConfig {
-    /// Time constant of the motors, s.
-    pub lag: f64,
-    /// [x m, y m, yaw rad].
-    pub initial_pose: [f64; 3],
-    /// Of the sensor noise.
-    pub seed: u64,
-}
-
-impl Default for BaseConfig {
-    fn default() -> Self {
-        Self { lag: 0.08, initial_pose: [0.0; 3], seed: 1 }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -62,20 +40,13 @@ pub struct Base {
     delay_line: DelayLine,
     /// What the motors turn at, before the servos, rad/s.
     motors: [f64; 2],
-    random: Pcg64,
-    measured: State,
+    odometer: Odometer,
     truth: State,
 }
 
 impl Base {
     pub fn new(urdf_xml: &str, config: BaseConfig) -> Result<Self> {
-        if !(config.lag.is_finite() && config.lag > 0.0) {
-            return Err(Error::mismatch("base: lag", config.lag, "a number above 0"));
-        }
-        if let Some(axis) = first_non_finite(&config.initial_pose) {
-            let what = format!("base: initial_pose[{axis}]");
-            return Err(Error::NotFinite { what, value: config.initial_pose[axis] });
-        }
+        config.check()?;
         let nominal = BaseModel::new(urdf_xml, STEP.as_secs_f64())?;
         let longest = steps_in(BaseScenario::LONGEST_DELAY, STEP);
         let mut base = Self {
@@ -86,14 +57,25 @@ impl Base {
             scenario: BaseScenario::default(),
             delay_line: DelayLine::new(3, longest),
             motors: [0.0; 2],
-            random: Pcg64::seed_from_u64(config.seed),
-            measured: State::zeros(3),
+            odometer: Odometer::new(config.seed),
             truth: State::zeros(3),
             config,
         };
         base.set_scenario(BaseScenario::default())?;
         base.reset()?;
         Ok(base)
+    }
+
+    pub fn config(&self) -> &BaseConfig {
+        &self.config
+    }
+
+    pub fn state(&self) -> &State {
+        self.odometer.measured()
+    }
+
+    pub fn true_state(&self) -> &State {
+        &self.truth
     }
 
     /// What a model of the base needs to know of its drives.
@@ -121,7 +103,7 @@ impl Base {
 
     /// From the next step on the base is as `scenario` says; it keeps its pose and twist.
     pub fn set_scenario(&mut self, scenario: BaseScenario) -> Result<()> {
-        scenario.check()?;
+        scenario.check(Drive::Differential)?;
         for (variant, floor) in self.floors.iter_mut().enumerate() {
             let mut model = self.nominal.mujoco.clone();
             model.body_mass_mut()[self.nominal.payload_body] = scenario.payload;
@@ -152,28 +134,21 @@ impl Base {
             self.data.ctrl_mut().fill(0.0);
             self.data.step();
         }
-        self.random = Pcg64::seed_from_u64(self.config.seed);
+        self.odometer.reset();
         self.truth.stamp = Stamp::default();
         self.truth.position[2] = yaw;
         self.measure();
         Ok(())
     }
 
-    fn check(&self, command: &Command) -> Result<()> {
-        let what = "twist for the simulated base";
-        if command.mode != Mode::Velocity {
-            return Err(Error::mismatch(what, format!("{:?}", command.mode), "Velocity"));
+    /// Lets `steps` times [`STEP`] pass under `twist` [vx m/s, vy m/s, wz rad/s].
+    pub fn step(&mut self, twist: &[f64], steps: usize) -> Result<()> {
+        let delay = steps_in(self.scenario.delay, STEP);
+        for _ in 0..steps {
+            self.advance(twist, delay)?;
         }
-        if command.values.len() != 3 {
-            return Err(Error::mismatch(what, command.values.len(), "vx, vy and wz"));
-        }
-        match first_non_finite(&command.values) {
-            None => Ok(()),
-            Some(axis) => {
-                let what = format!("twist of {}", ["x", "y", "theta"][axis]);
-                Err(Error::NotFinite { what, value: command.values[axis] })
-            }
-        }
+        self.measure();
+        Ok(())
     }
 
     fn advance(&mut self, twist: &[f64], delay: usize) -> Result<()> {
@@ -223,38 +198,7 @@ impl Base {
         let unwrapped = self.truth.position[2] + wrap(yaw - self.truth.position[2]);
         self.truth.position.copy_from_slice(&[qpos[place], qpos[place + 1], unwrapped]);
         self.truth.velocity.copy_from_slice(&[cos * vx + sin * vy, cos * vy - sin * vx, turn]);
-        self.measured.copy_from(&self.truth);
-        let BaseScenario { position_noise, yaw_noise, velocity_noise, yaw_rate_noise, .. } = self.scenario;
-        let spread =
-            [position_noise, position_noise, yaw_noise, velocity_noise, velocity_noise, yaw_rate_noise];
-        let values = self.measured.position.iter_mut().chain(&mut self.measured.velocity);
-        for (value, spread) in values.zip(spread) {
-            let noise: f64 = StandardNormal.sample(&mut self.random);
-            *value += spread * noise;
-        }
-        self.measured.position[2] += self.scenario.yaw_bias;
-    }
-}
-
-impl Plant for Base {
-    fn state(&self) -> &State {
-        &self.measured
-    }
-
-    fn true_state(&self) -> &State {
-        &self.truth
-    }
-
-    /// `dt` is a multiple of a millisecond; the twist holds all the while.
-    fn step(&mut self, command: &Command, dt: Duration) -> Result<()> {
-        self.check(command)?;
-        let steps = whole_steps(dt, STEP)?;
-        let delay = steps_in(self.scenario.delay, STEP);
-        for _ in 0..steps {
-            self.advance(&command.values, delay)?;
-        }
-        self.measure();
-        Ok(())
+        self.odometer.measure(&self.truth, &self.scenario);
     }
 }
 
@@ -262,6 +206,7 @@ impl Plant for Base {
 mod tests {
     use super::*;
     use crate::sim::Patch;
+    use std::time::Duration;
 
     fn base(scenario: BaseScenario) -> Base {
         let mut base = Base::new(include_str!("../../urdf/base.urdf"), BaseConfig::default()).unwrap();
@@ -271,9 +216,8 @@ mod tests {
 
     /// What a base does that is told `twist` for `seconds`.
     fn drive(base: &mut Base, twist: [f64; 3], seconds: f64) -> State {
-        let command = Command { values: twist.to_vec(), ..Command::zeros(Mode::Velocity, 3) };
         for _ in 0..(50.0 * seconds).round() as usize {
-            base.step(&command, Duration::from_millis(20)).unwrap();
+            base.step(&twist, 20).unwrap();
         }
         base.true_state().clone()
     }
@@ -353,16 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_twist_is_refused() {
-        let mut base = base(BaseScenario::default());
-        let refusal = |base: &mut Base, mode, values: Vec<f64>, dt| {
-            base.step(&Command { values, ..Command::zeros(mode, 3) }, dt).unwrap_err().to_string()
-        };
-        let step = Duration::from_millis(1);
-        assert!(refusal(&mut base, Mode::Effort, vec![0.0; 3], step).contains("Velocity"));
-        assert!(refusal(&mut base, Mode::Velocity, vec![0.0; 2], step).contains("vx"));
-        assert!(refusal(&mut base, Mode::Velocity, vec![0.0, 0.0, f64::NAN], step).contains("theta"));
-        assert!(refusal(&mut base, Mode::Velocity, vec![0.0; 3], step / 2).contains("multiples"));
+    fn what_is_no_base_on_wheels_is_refused() {
         let arm = include_str!("../../urdf/arm.urdf");
         let error = Base::new(arm, BaseConfig::default()).unwrap_err().to_string();
         assert!(error.contains("two wheels"), "{error}");

@@ -1,6 +1,7 @@
 //! The ways in which the simulated base departs from its description.
 
 use super::scenario::seconds;
+use crate::base::Drive;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -9,11 +10,17 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BaseScenario {
-    /// Radius of the left and the right wheel over what the driver takes it to be.
+    /// Radius of the left and the right wheel over what the driver takes it to be; of a differential drive.
     pub wheel_scale: [f64; 2],
+    /// What arrives of a twist, as a share of each axis; of a car that of the speed, nothing, and of the steering angle. Not of a
+    /// differential drive.
+    pub gain: [f64; 3],
+    /// How far to the left, rad, a base goes that is told to go straight ahead: a car's steering is off by so much, another base
+    /// looks elsewhere than it takes to be forward. Not of a differential drive.
+    pub misalignment: f64,
     /// Time constant of the motors, times that of the config.
     pub lag_scale: f64,
-    /// Mass on the base, kg; it stands behind and left of the middle.
+    /// Mass on the base, kg; it stands behind and left of the middle. Of a differential drive.
     pub payload: f64,
     /// Where the floor is slippery.
     pub patch: Patch,
@@ -58,6 +65,8 @@ impl Default for BaseScenario {
     fn default() -> Self {
         Self {
             wheel_scale: [1.0; 2],
+            gain: [1.0; 3],
+            misalignment: 0.0,
             lag_scale: 1.0,
             payload: 0.0,
             patch: Patch::default(),
@@ -75,13 +84,34 @@ impl BaseScenario {
     /// The longest delay that can be simulated.
     pub const LONGEST_DELAY: Duration = Duration::from_millis(500);
 
-    /// Refuses what no base could do, naming the setting.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses what no base with this drive could do, naming the setting.
+    pub fn check(&self, drive: Drive) -> Result<()> {
         let refuse = |what: &str, found: f64, expected: &str| {
             Err(Error::mismatch(format!("scenario.{what}"), found, expected))
         };
+        let usual = Self::default();
+        let is_foreign = if drive == Drive::Differential {
+            [("gain", self.gain != usual.gain), ("misalignment", self.misalignment != usual.misalignment)]
+        } else {
+            [
+                ("wheel_scale", self.wheel_scale != usual.wheel_scale),
+                ("payload", self.payload != usual.payload),
+            ]
+        };
+        if let Some((what, _)) = is_foreign.into_iter().find(|(_, is_foreign)| *is_foreign) {
+            let expected = format!("the default: a base with drive {drive:?} has none");
+            return Err(Error::mismatch(format!("scenario.{what}"), "another value", expected));
+        }
         let [left, right] = self.wheel_scale;
-        let positive = [("wheel_scale", left), ("wheel_scale", right), ("lag_scale", self.lag_scale)];
+        let [x, y, theta] = self.gain;
+        let positive = [
+            ("wheel_scale", left),
+            ("wheel_scale", right),
+            ("gain", x),
+            ("gain", y),
+            ("gain", theta),
+            ("lag_scale", self.lag_scale),
+        ];
         if let Some((what, value)) =
             positive.into_iter().find(|(_, value)| !(value.is_finite() && *value > 0.0))
         {
@@ -102,7 +132,12 @@ impl BaseScenario {
             return refuse(what, value, "a number, 0 or above");
         }
         let [x, y] = self.patch.centre;
-        let finite = [("patch.centre", x), ("patch.centre", y), ("yaw_bias", self.yaw_bias)];
+        let finite = [
+            ("patch.centre", x),
+            ("patch.centre", y),
+            ("yaw_bias", self.yaw_bias),
+            ("misalignment", self.misalignment),
+        ];
         if let Some((what, value)) = finite.into_iter().find(|(_, value)| !value.is_finite()) {
             return refuse(what, value, "a finite number");
         }
@@ -120,13 +155,22 @@ mod tests {
 
     #[test]
     fn what_no_base_could_do_is_refused_by_name() {
-        let refusal =
-            |text: &str| serde_yaml::from_str::<BaseScenario>(text).unwrap().check().unwrap_err().to_string();
-        assert!(BaseScenario::default().check().is_ok());
+        let of = |text: &str, drive| serde_yaml::from_str::<BaseScenario>(text).unwrap().check(drive);
+        let refusal = |text: &str| of(text, Drive::Differential).unwrap_err().to_string();
+        assert!(BaseScenario::default().check(Drive::Differential).is_ok());
         assert!(refusal("{wheel_scale: [1, 0]}").contains("wheel_scale"));
         assert!(refusal("{payload: -1}").contains("payload"));
         assert!(refusal("{patch: {radius: .nan}}").contains("patch.radius"));
         assert!(refusal("{delay: 2}").contains("delay"));
+        assert!(refusal("{misalignment: 0.1}").contains("misalignment"));
+        assert!(refusal("{gain: [1, 1, 0.9]}").contains("gain"));
+        for drive in [Drive::Ackermann, Drive::Omnidirectional] {
+            let refusal = |text: &str| of(text, drive).unwrap_err().to_string();
+            assert!(of("{gain: [0.9, 1, 1.2], misalignment: 0.1}", drive).is_ok());
+            assert!(refusal("{wheel_scale: [1, 0.9]}").contains("wheel_scale"));
+            assert!(refusal("{payload: 1}").contains("payload"));
+            assert!(refusal("{gain: [1, -1, 1]}").contains("gain"));
+        }
         assert!(serde_yaml::from_str::<BaseScenario>("{payloda: 1}").is_err());
     }
 }

@@ -12,8 +12,13 @@ const REFERENCE: &str = "/base_controller/reference_path";
 
 /// Simulator and controller, at rest. Measured exactly, so that what is asserted is the controllers' doing.
 fn base(index: u32, more: &str) -> World {
+    base_of("base.yaml", index, more)
+}
+
+/// The same of the base in another file of config/.
+fn base_of(config: &str, index: u32, more: &str) -> World {
     let mut world = World::new(index);
-    let file = format!("--params-file {}", root().join("config/base.yaml").display());
+    let file = format!("--params-file {}", root().join("config").join(config).display());
     let urdf = format!("-p urdf:={}", root().join("urdf/base.urdf").display());
     let exact = "-p scenario.position_noise:=0.0 -p scenario.yaw_noise:=0.0";
     world.start("base_simulator", &format!("{file} {urdf} {exact} {more}"));
@@ -153,4 +158,63 @@ fn where_the_base_will_be_is_a_path_with_stamps() {
     // 0.29 m/s or so for a second, or less where the last message is of the base that slows down again
     let way = x(&poses[9]) - x(&poses[0]);
     assert!((0.15..0.35).contains(&way), "{way}");
+}
+
+#[test]
+fn a_car_and_a_base_for_all_directions_do_what_is_asked() {
+    for (index, config, asked) in
+        [(85, "base_ackermann.yaml", [0.5, 0.0, 0.25]), (86, "base_omnidirectional.yaml", [0.2, -0.3, 0.4])]
+    {
+        let mut world = base_of(config, index, "");
+        world.record("/odom", ODOMETRY);
+        world.advertise("/cmd_vel_in", TWIST);
+        let [x, y, turn] = asked;
+        let message = json!({"twist": {"linear": {"x": x, "y": y}, "angular": {"z": turn}}});
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) {
+            world.publish("/cmd_vel_in", message.clone());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let achieved = |message: &Value| {
+            let twist = &message["twist"]["twist"];
+            [&twist["linear"]["x"], &twist["linear"]["y"], &twist["angular"]["z"]]
+                .map(|value| value.as_f64().unwrap())
+        };
+        let all: Vec<[f64; 3]> = world.take("/odom").iter().map(achieved).collect();
+        let near = |twist: &[f64; 3]| twist.iter().zip(asked).all(|(a, b)| (a - b).abs() < 0.05);
+        assert!(all.iter().filter(|twist| near(twist)).count() > 20, "{config}: {:?}", all.last());
+    }
+}
+
+#[test]
+fn what_a_base_has_learned_is_kept_and_found_again_after_a_restart() {
+    const MODEL_INFO: &str = "/base_controller/model_info";
+    let service = |name: &str, kind: &str, request: Value| {
+        let (service, kind) = (format!("/base_controller/{name}"), format!("std_srvs/srv/{kind}"));
+        json!({"do": "call", "service": service, "type": kind, "request": request})
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let learning = format!("-p head.enabled:=true -p models_folder:={}", folder.path().display());
+    let mut world = base(87, "");
+    world.signal("base_controller", Signal::SIGTERM);
+    assert!(world.end_of("base_controller").success());
+    let file = format!("--params-file {}", root().join("config/base.yaml").display());
+    let controller = format!("{file} -p use_sim_time:=true {learning}");
+    world.start("base_controller", &controller);
+    world.line("base_controller", 0, &["at rest"]);
+    let answer = world.ask(service("save_model", "Trigger", json!({})));
+    assert_eq!(answer["success"], true, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("base_controller_000001"), "{answer}");
+    let frozen = world.ask(service("enable_learning", "SetBool", json!({"data": false})));
+    assert!(frozen["message"].as_str().unwrap().contains("frozen"), "{frozen}");
+    world.signal("base_controller", Signal::SIGTERM);
+    assert!(world.end_of("base_controller").success());
+
+    world.start("base_controller", &controller);
+    world.ask(json!({"do": "subscribe", "topic": MODEL_INFO, "type": "std_msgs/msg/String", "keep": 1, "latched": true}));
+    let info: Value = serde_json::from_str(world.next(MODEL_INFO)["data"].as_str().unwrap()).unwrap();
+    assert!(info["origin"].as_str().unwrap().ends_with("base_controller_000002.safetensors"), "{info}");
+    assert_eq!((&info["kind"], &info["revision"]), (&json!("base_controller"), &json!(2)));
+    let answer = world.ask(service("rollback_model", "Trigger", json!({})));
+    assert!(answer["message"].as_str().unwrap().contains("base_controller_000001"), "{answer}");
 }

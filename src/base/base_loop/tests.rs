@@ -1,7 +1,7 @@
 //! The loop of a base, with a base that does what it is told.
 
 use super::*;
-use crate::base::{BaseFault, Drive, pose_error};
+use crate::base::{BaseFault, Drive, TwistHeadConfig, pose_error};
 use crate::state::Space;
 use std::time::Duration;
 
@@ -261,16 +261,24 @@ fn what_was_disturbed_is_shown_as_such() {
         control.tick(base.state.stamp, Some(&base.state), &mut twist);
         base.step(&twist);
     };
-    // 5 ticks to 0.25 m/s, then undisturbed, then a gap
+    // 5 ticks to 0.25 m/s within limits, then a gap
     for _ in 0..20 {
         tick(&mut control, &mut base, [0.25, 0.0, 0.0]);
     }
     base.state.stamp = base.state.stamp + Duration::from_millis(200);
     tick(&mut control, &mut base, [0.25, 0.0, 0.0]);
-    let seen = seen.lock().unwrap();
-    assert!(!seen[0].0 && !seen[2].0, "the first, and while limits act");
-    assert!(seen[10].0 && seen[10].1 == [0.25, 0.0, 0.0]);
-    assert!(!seen[20].0, "after a gap");
+    let shown = seen.lock().unwrap().clone();
+    assert!(!shown[0].0, "nothing was asked for before");
+    assert!(shown[2].0 && shown[2].1[0] < 0.2, "what limits have left was sent: {:?}", shown[2]);
+    assert!(shown[10].0 && shown[10].1 == [0.25, 0.0, 0.0]);
+    assert!(!shown[20].0, "after a gap");
+    // a base that is held up, whose path waits
+    control.follow(curve(), None);
+    for _ in 0..300 {
+        base.state.stamp = base.state.stamp + PERIOD;
+        control.tick(base.state.stamp, Some(&base.state), &mut [0.0; 3]);
+    }
+    assert!(!seen.lock().unwrap().last().unwrap().0, "while the path waits");
 }
 
 #[test]
@@ -285,4 +293,10 @@ fn senseless_settings_are_named() {
     );
     let config = BaseControllerConfig { correction_limit: [0.1, 0.1, f64::NAN], ..Default::default() };
     assert!(refusal(config).contains("correction_limit.theta"));
+    let slow = |enabled: bool| {
+        let head = TwistHeadConfig { enabled, ..Default::default() };
+        BaseControllerConfig { update_rate: 10.0, head, ..Default::default() }
+    };
+    assert!(refusal(slow(true)).contains("head.bandwidth"));
+    assert!(BaseLoop::new(slow(false)).is_ok(), "a head that is off is not asked");
 }

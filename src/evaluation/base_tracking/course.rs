@@ -24,6 +24,8 @@ pub enum BaseScenarioKind {
     Patch,
     Noise,
     Delay,
+    Gain,
+    Misalignment,
 }
 
 /// The kinds of path, by seed in turn.
@@ -50,6 +52,10 @@ pub struct BaseCourse {
 }
 
 const SECONDS: f64 = 30.0;
+/// Paths are long enough for this speed, m/s, and larger for a faster base.
+const USUAL_SPEED: f64 = 0.5;
+/// How much tighter than its path a car can turn at least, for its feedback.
+const ROOM: f64 = 1.2;
 /// When the middle of the slippery patch is reached the first time, s.
 const AT_PATCH: f64 = 12.0;
 
@@ -74,6 +80,8 @@ impl BaseScenarioKind {
             Self::Patch => "patch",
             Self::Noise => "noise",
             Self::Delay => "delay",
+            Self::Gain => "gain",
+            Self::Misalignment => "misalignment",
         }
     }
 
@@ -86,12 +94,23 @@ impl BaseScenarioKind {
             Self::Patch => "a slippery patch (friction 0.06) of 1 m across, on the path",
             Self::Noise => "five times the noise of odometry, and its yaw off by 0.03 rad",
             Self::Delay => "twists act 100 ms late",
+            Self::Gain => "each axis, and a car's steering, does up to 20 % more or less than it is told",
+            Self::Misalignment => "what is taken for straight ahead is 0.05 rad to one side",
+        }
+    }
+
+    /// Whether a base with this drive can depart so.
+    pub fn is_of(self, drive: Drive) -> bool {
+        match self {
+            Self::WheelRadius | Self::Payload => drive == Drive::Differential,
+            Self::Gain | Self::Misalignment => drive != Drive::Differential,
+            Self::Nominal | Self::MotorLag | Self::Patch | Self::Noise | Self::Delay => true,
         }
     }
 
     /// Whether what must be learned is a lasting property of the base.
     pub fn is_learnable(self) -> bool {
-        matches!(self, Self::WheelRadius | Self::MotorLag | Self::Payload | Self::Delay)
+        !matches!(self, Self::Nominal | Self::Patch | Self::Noise)
     }
 
     /// The run of `seed` for a base with the limits of `config`.
@@ -107,10 +126,19 @@ impl BaseScenarioKind {
             1 => BaseReferenceKind::RoundedRectangle,
             _ => BaseReferenceKind::RandomSpline,
         };
-        let poses = reference_kind.poses(&mut random);
+        let mut poses = reference_kind.poses(&mut random);
+        let mut size = (config.path.speed / USUAL_SPEED).max(1.0);
+        if config.limits.min_turning_radius > 0.0 {
+            let path = ReferencePath::geometric(&poses, config.drive, &config.limits, &config.path, 0.0)?;
+            size = size.max(ROOM * config.limits.min_turning_radius * tightest(&path));
+        }
+        poses.iter_mut().for_each(|pose| (0..2).for_each(|axis| pose[axis] *= size));
+        if config.drive == Drive::Omnidirectional {
+            look_about(&mut poses);
+        }
         let mut speeds = config.path;
         speeds.speed *= random.random_range(0.7..1.0);
-        let path = ReferencePath::geometric(&poses, Drive::Differential, &config.limits, &speeds, 0.0)?;
+        let path = ReferencePath::geometric(&poses, config.drive, &config.limits, &speeds, 0.0)?;
         let noise_seed = random.random();
         let scenario = self.scenario(&mut random, &path);
         let start = [0.0, random.random_range(-ASIDE..ASIDE), random.random_range(-ASKEW..ASKEW)];
@@ -145,6 +173,8 @@ impl BaseScenarioKind {
             }
             Self::Noise => BaseScenario { yaw_bias: side(0.03), ..nominal },
             Self::Delay => BaseScenario { delay: Duration::from_millis(100), ..nominal },
+            Self::Gain => BaseScenario { gain: [0; 3].map(|_| random.random_range(0.8..1.2)), ..nominal },
+            Self::Misalignment => BaseScenario { misalignment: side(0.05), ..nominal },
         }
     }
 }
@@ -181,6 +211,28 @@ impl BaseReferenceKind {
                 from_origin(points.into_iter())
             }
         }
+    }
+}
+
+/// The greatest curvature of a path, 1/m.
+fn tightest(path: &ReferencePath) -> f64 {
+    let mut there = ReferencePoint::zeros(3);
+    let ticks = (path.duration() / 0.02) as usize;
+    let curvature = |tick: usize| {
+        path.sample(0.02 * tick as f64, &mut there);
+        (there.velocity[2] / there.velocity[0]).abs()
+    };
+    // it is at rest at both ends
+    (1..ticks).map(curvature).filter(|curvature| curvature.is_finite()).fold(0.0, f64::max)
+}
+
+/// Turns the poses by a tenth of a turn to either side of the path, once in 4 m, for a base that need not look where it goes.
+fn look_about(poses: &mut [Pose]) {
+    let mut arc = 0.0;
+    for i in 1..poses.len() {
+        let [from, to] = [poses[i - 1], poses[i]];
+        arc += (to[0] - from[0]).hypot(to[1] - from[1]);
+        poses[i][2] += 0.1 * TAU * (TAU * arc / 4.0).sin();
     }
 }
 

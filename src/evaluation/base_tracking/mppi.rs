@@ -15,8 +15,8 @@ pub struct MppiConfig {
     pub steps: usize,
     /// Of the model, s.
     pub dt: f64,
-    /// Standard deviation of what is tried, m/s and rad/s.
-    pub spread: [f64; 2],
+    /// Standard deviation of what is tried of each axis that the base has, m/s, m/s and rad/s.
+    pub spread: Twist,
     /// Temperature λ.
     pub temperature: f64,
     /// Of squared errors of place [1/m²] and heading [1/rad²], and of squared departures from the reference's twist
@@ -27,13 +27,13 @@ pub struct MppiConfig {
 }
 
 impl Default for MppiConfig {
-    /// Found as those of [`super::BaseTuning`].
+    /// Those of a differential drive; see [`super::BaseTuning`].
     fn default() -> Self {
         Self {
             samples: 200,
             steps: 15,
             dt: 0.1,
-            spread: [0.08, 0.3],
+            spread: [0.08, 0.08, 0.3],
             temperature: 0.2,
             place: 30.0,
             heading: 4.0,
@@ -49,9 +49,9 @@ pub struct Mppi {
     lag: f64,
     random: Pcg64,
     /// Departures from the reference's twist, [step].
-    plan: Vec<[f64; 2]>,
-    tried: Vec<[f64; 2]>,
-    sum: Vec<[f64; 2]>,
+    plan: Vec<Twist>,
+    tried: Vec<Twist>,
+    sum: Vec<Twist>,
     /// Where the reference is and how it moves, [step].
     reference: Vec<(Pose, Twist)>,
     costs: Vec<f64>,
@@ -64,9 +64,9 @@ impl Mppi {
             limits,
             lag,
             random: Pcg64::seed_from_u64(seed),
-            plan: vec![[0.0; 2]; steps],
-            tried: vec![[0.0; 2]; steps * config.samples],
-            sum: vec![[0.0; 2]; steps],
+            plan: vec![[0.0; 3]; steps],
+            tried: vec![[0.0; 3]; steps * config.samples],
+            sum: vec![[0.0; 3]; steps],
             reference: vec![Default::default(); steps + 1],
             costs: vec![0.0; config.samples],
             config,
@@ -89,16 +89,16 @@ impl Mppi {
         }
         self.average();
         let wanted = self.reference[0].1;
-        let out = [wanted[0] + self.plan[0][0], 0.0, wanted[2] + self.plan[0][1]];
+        let out = [0, 1, 2].map(|axis| wanted[axis] + self.plan[0][axis]);
         self.shift(period);
         out
     }
 
     fn draw(&mut self) {
-        let Self { config, random, plan, tried, .. } = self;
+        let Self { config, random, plan, tried, limits, .. } = self;
         for (sample, tried) in tried.chunks_exact_mut(config.steps).enumerate() {
             for (tried, plan) in tried.iter_mut().zip(plan.iter()) {
-                for axis in 0..2 {
+                for axis in (0..3).filter(|axis| limits.speed(*axis) > 0.0) {
                     let noise: f64 = StandardNormal.sample(random);
                     // the first is the plan itself, the second the reference
                     tried[axis] = match sample {
@@ -118,7 +118,7 @@ impl Mppi {
         for step in 0..steps {
             let tried = self.tried[sample * steps + step];
             let wanted = self.reference[step].1;
-            let mut sent = [wanted[0] + tried[0], 0.0, wanted[2] + tried[1]];
+            let mut sent = [0, 1, 2].map(|axis| wanted[axis] + tried[axis]);
             self.limits.limit_velocity(&mut sent);
             let mut mean = [0.0; 3];
             for axis in 0..3 {
@@ -131,20 +131,21 @@ impl Mppi {
             Space::PlanarBase.integrate(&from, &local, &mut pose);
             let error = pose_error(&pose, &self.reference[step + 1].0);
             cost += place * (error[0].powi(2) + error[1].powi(2)) + heading * error[2].powi(2);
-            cost += effort * ((tried[0] / spread[0]).powi(2) + (tried[1] / spread[1]).powi(2));
+            cost += effort
+                * tried.iter().zip(spread).map(|(tried, spread)| (tried / spread).powi(2)).sum::<f64>();
         }
         cost
     }
 
     fn average(&mut self) {
         let least = self.costs.iter().copied().fold(f64::INFINITY, f64::min);
-        self.sum.fill([0.0; 2]);
+        self.sum.fill([0.0; 3]);
         let mut total = 0.0;
         for (tried, cost) in self.tried.chunks_exact(self.config.steps).zip(&self.costs) {
             let weight = (-(cost - least) / self.config.temperature).exp();
             total += weight;
             for (sum, tried) in self.sum.iter_mut().zip(tried) {
-                (0..2).for_each(|axis| sum[axis] += weight * tried[axis]);
+                (0..3).for_each(|axis| sum[axis] += weight * tried[axis]);
             }
         }
         for (plan, sum) in self.plan.iter_mut().zip(&self.sum) {
@@ -156,8 +157,8 @@ impl Mppi {
     fn shift(&mut self, period: f64) {
         let share = (period / self.config.dt).min(1.0);
         for step in 0..self.plan.len() {
-            let next = self.plan.get(step + 1).copied().unwrap_or([0.0; 2]);
-            (0..2).for_each(|axis| self.plan[step][axis] += share * (next[axis] - self.plan[step][axis]));
+            let next = self.plan.get(step + 1).copied().unwrap_or([0.0; 3]);
+            (0..3).for_each(|axis| self.plan[step][axis] += share * (next[axis] - self.plan[step][axis]));
         }
     }
 }

@@ -1,13 +1,26 @@
 //! What a correction could reach that knows the base as it is: the model of the plant, inverted along the reference.
 
-use crate::base::{Twist, TwistCorrection, WantedTwist};
-use crate::sim::{BaseScenario, Drivetrain};
-use crate::state::State;
+use crate::base::{Drive, Twist, TwistCorrection, WantedTwist};
+use crate::sim::{BaseConfig, BaseScenario, Drivetrain, SimulatedBase};
+use crate::state::{Space, State};
 
 /// Of the numerical derivative, s.
 const STEP: f64 = 0.02;
+/// Speed below which a car is not steered, m/s.
+const STANDSTILL: f64 = 0.02;
 /// Below this speed of a wheel its friction is taken to be proportional, rad/s.
 const SLOW: f64 = 0.1;
+
+/// The one for `base` as `scenario` says; ticks come every `period` [s].
+pub fn oracle(base: &SimulatedBase, scenario: BaseScenario, period: f64) -> Box<dyn TwistCorrection> {
+    let ahead = scenario.delay.as_secs_f64() + 0.5 * period;
+    match base {
+        SimulatedBase::Wheels(base) => Box::new(OnWheels { drivetrain: base.drivetrain(), scenario, ahead }),
+        SimulatedBase::Kinematic(base) => {
+            Box::new(Kinematic { config: base.config().clone(), scenario, ahead })
+        }
+    }
+}
 
 /// For each wheel, with the speed ω that the reference asks of it, the servo has to be told c, the motor behind its lag m:
 ///
@@ -16,19 +29,14 @@ const SLOW: f64 = 0.1;
 /// with friction τ_c and d, servo gain k, time constant T and scale s of the wheel's radius, and J of wheel, rotor and the
 /// half of the base that it moves. The twist in which both wheels turn so is sent as long ahead as it acts late. How much
 /// more a turn costs, by the inertia of the base and by scrub, is left to the feedback.
-pub struct Oracle {
+struct OnWheels {
     drivetrain: Drivetrain,
     scenario: BaseScenario,
     /// From a tick to the middle of the time in which its twist acts, s.
     ahead: f64,
 }
 
-impl Oracle {
-    pub fn new(drivetrain: Drivetrain, scenario: BaseScenario, period: f64) -> Self {
-        let ahead = scenario.delay.as_secs_f64() + 0.5 * period;
-        Self { drivetrain, scenario, ahead }
-    }
-
+impl OnWheels {
     /// c of the left and the right wheel, rad/s.
     fn servos(&self, wanted: WantedTwist) -> [f64; 2] {
         let train = &self.drivetrain;
@@ -47,7 +55,7 @@ impl Oracle {
     }
 }
 
-impl TwistCorrection for Oracle {
+impl TwistCorrection for OnWheels {
     fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool) {}
 
     fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
@@ -62,5 +70,52 @@ impl TwistCorrection for Oracle {
         out[0] = 0.5 * wheels.radius * (motors[0] + motors[1]) - wanted[0];
         out[1] = 0.0;
         out[2] = wheels.radius * (motors[1] - motors[0]) / wheels.track - wanted[2];
+    }
+}
+
+/// Each motor has to be told m = (a + T a') / g for what it shall give, a, with its lag T and gain g, as long ahead as it acts
+/// late: the axes' velocities, or a car's speed and steering angle.
+struct Kinematic {
+    config: BaseConfig,
+    scenario: BaseScenario,
+    /// As that of [`OnWheels`].
+    ahead: f64,
+}
+
+impl Kinematic {
+    fn is_car(&self) -> bool {
+        self.config.drive == Drive::Ackermann
+    }
+
+    /// What the motors shall give.
+    fn motors(&self, wanted: WantedTwist) -> [f64; 3] {
+        let mut velocity = wanted.velocity;
+        if self.is_car() {
+            let slow = velocity[0].abs() < STANDSTILL;
+            let curvature = if slow { 0.0 } else { velocity[2] / velocity[0] };
+            return [velocity[0], 0.0, (self.config.steering.wheelbase * curvature).atan()];
+        }
+        Space::PlanarBase.turn(-self.scenario.misalignment, &mut velocity);
+        velocity
+    }
+}
+
+impl TwistCorrection for Kinematic {
+    fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool) {}
+
+    fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
+        let [before, now, after] = [-STEP, 0.0, STEP].map(|step| self.motors(wanted(self.ahead + step)));
+        let BaseScenario { gain, misalignment, lag_scale, .. } = self.scenario;
+        let told =
+            |axis: usize, lag: f64| now[axis] + lag * lag_scale * (after[axis] - before[axis]) / (2.0 * STEP);
+        let sent = if self.is_car() {
+            let speed = told(0, self.config.lag) / gain[0];
+            let angle = (told(2, self.config.steering.lag) - misalignment) / gain[2];
+            [speed, 0.0, speed * angle.tan() / self.config.steering.wheelbase]
+        } else {
+            [0, 1, 2].map(|axis| told(axis, self.config.lag) / gain[axis])
+        };
+        let wanted = wanted(0.0).velocity;
+        (0..3).for_each(|axis| out[axis] = sent[axis] - wanted[axis]);
     }
 }

@@ -4,14 +4,14 @@ use super::controller::BaseControllerKind;
 use super::course::BaseCourse;
 use super::figures::Quantity;
 use super::mppi::Mppi;
-use super::oracle::Oracle;
+use super::oracle::oracle;
 use super::tuning::BaseTuning;
 use super::{BIN, BaseTrackingConfig};
-use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, ReferencePath, Twist, pose_of};
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Drive, ReferencePath, Twist, pose_of};
 use crate::command::{Command, Mode};
 use crate::error::Result;
 use crate::robot::first_non_finite;
-use crate::sim::{Base, BaseConfig, Plant};
+use crate::sim::{BaseConfig, Plant, SimulatedBase};
 use crate::state::State;
 use std::time::Duration;
 
@@ -49,9 +49,8 @@ pub fn run(
     course: &BaseCourse,
 ) -> Result<BaseOutcome> {
     let seconds = config.longest.map_or(course.seconds, |longest| course.seconds.min(longest));
-    let base = BaseConfig { lag: config.lag, initial_pose: course.start, seed: course.seed };
-    let mut base = Base::new(&config.urdf, base)?;
-    base.set_scenario(course.scenario.clone())?;
+    let base = BaseConfig { initial_pose: course.start, seed: course.seed, ..config.base.clone() };
+    let mut base = SimulatedBase::new(config.urdf.as_deref(), base, course.scenario.clone())?;
     let controller = kind.configure(&config.controller, tuning);
     let period = Duration::from_secs_f64(1.0 / controller.update_rate);
     let mut contender = Contender::new(kind, controller.clone(), tuning, course, &base)?;
@@ -102,25 +101,24 @@ impl Contender {
         config: BaseControllerConfig,
         tuning: &BaseTuning,
         course: &BaseCourse,
-        base: &Base,
+        base: &SimulatedBase,
     ) -> Result<Self> {
         if kind == BaseControllerKind::Mppi {
-            let law = Mppi::new(tuning.mppi, config.limits.clone(), base.drivetrain().lag, course.seed);
+            let law = Mppi::new(tuning.mppi, config.limits.clone(), base.config().lag, course.seed);
             let (sent, acceleration) = ([0.0; 3], [0.0; 3]);
             return Ok(Self::Mppi(Box::new(MppiLoop { law, config, time: 0.0, sent, acceleration })));
         }
         let period = 1.0 / config.update_rate;
         let mut control = BaseLoop::new(config)?;
         if kind == BaseControllerKind::Oracle {
-            let oracle = Oracle::new(base.drivetrain(), course.scenario.clone(), period);
-            control.set_correction(Some(Box::new(oracle)));
+            control.set_correction(Some(oracle(base, course.scenario.clone(), period)));
         }
         control.follow(course.path.clone(), None);
         Ok(Self::Loop(Box::new(control)))
     }
 
     /// The twist for the newest odometry, the time on the path, and whether a limit acted.
-    fn tick(&mut self, base: &Base, course: &BaseCourse, twist: &mut Twist) -> (f64, bool) {
+    fn tick(&mut self, base: &SimulatedBase, course: &BaseCourse, twist: &mut Twist) -> (f64, bool) {
         let state = base.state();
         match self {
             Self::Loop(control) => {
@@ -176,10 +174,12 @@ impl Recorder {
         }
     }
 
-    fn take(&mut self, course: &BaseCourse, base: &Base, time: f64, twist: &Twist, limited: bool) {
+    fn take(&mut self, course: &BaseCourse, base: &SimulatedBase, time: f64, twist: &Twist, limited: bool) {
         if let Some(pose) = pose_of(base.true_state()) {
-            let [_, across, heading] = course.path.project(&pose, time, SEARCH).error;
-            self.sums[0] += across * across;
+            let [along, across, heading] = course.path.project(&pose, time, SEARCH).error;
+            // a base that looks elsewhere than along its path has both
+            let sideways = self.config.drive == Drive::Omnidirectional;
+            self.sums[0] += across * across + if sideways { along * along } else { 0.0 };
             self.sums[1] += heading * heading;
         }
         self.ticks += 1;

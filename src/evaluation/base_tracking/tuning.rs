@@ -3,12 +3,12 @@
 use super::figures::WINDOWS;
 use super::run::run;
 use super::{BaseControllerKind, BaseTrackingConfig, MppiConfig, Quantity};
-use crate::base::TrackerConfig;
+use crate::base::{BaseControllerConfig, Drive, TrackerConfig};
 use crate::error::Result;
 use crate::evaluation::tracking::{Purpose, in_parallel};
 
 /// What can be tuned; the gains of everyone are the parameter file's.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BaseTuning {
     /// In place of the parameter file's gains, in a search.
     pub tracker: Option<TrackerConfig>,
@@ -25,10 +25,20 @@ pub struct Integral {
     pub clamp: f64,
 }
 
-impl Default for Integral {
-    /// Found by `learned_control evaluate tracking --config config/base.yaml --tune`.
-    fn default() -> Self {
-        Self { rate: 0.1, clamp: 0.2 }
+impl BaseTuning {
+    /// Found for bases with this drive by `learned_control evaluate tracking --config FILE --tune` with their file of config/.
+    pub fn of(drive: Drive) -> Self {
+        let usual = MppiConfig::default();
+        let (integral, mppi) = match drive {
+            Drive::Differential => (Integral { rate: 0.1, clamp: 0.2 }, usual),
+            Drive::Ackermann => {
+                (Integral { rate: 0.2, clamp: 0.2 }, MppiConfig { temperature: 0.5, effort: 0.03, ..usual })
+            }
+            Drive::Omnidirectional => {
+                (Integral { rate: 0.7, clamp: 0.05 }, MppiConfig { place: 60.0, effort: 0.003, ..usual })
+            }
+        };
+        Self { tracker: None, integral, mppi }
     }
 }
 
@@ -57,7 +67,7 @@ pub fn tune_base(
         .controllers
         .iter()
         .flat_map(|controller| {
-            let tried = candidates(*controller, config.controller.tracker);
+            let tried = candidates(*controller, &config.controller);
             tried.into_iter().map(move |(setting, tuning)| (*controller, setting, tuning))
         })
         .collect();
@@ -81,17 +91,16 @@ pub fn tune_base(
     })
 }
 
-fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(String, BaseTuning)> {
-    let mut out = Vec::new();
+fn candidates(controller: BaseControllerKind, config: &BaseControllerConfig) -> Vec<(String, BaseTuning)> {
+    let (mut out, usual) = (Vec::new(), BaseTuning::of(config.drive));
     match controller {
         BaseControllerKind::Baseline => {
-            for k_x in [1.0, 2.0, 3.0] {
-                for rate in [2.0, 2.5, 3.0, 3.5, 4.0, 5.0] {
-                    // critically damped: K_y = rate², K_θ = 2 rate
-                    let tracker =
-                        TrackerConfig { k_x, k_y: rate * rate, k_theta: 2.0 * rate, integral: 0.0, ..gains };
-                    let setting = format!("k_x {k_x}, k_y {}, k_theta {}", rate * rate, 2.0 * rate);
-                    out.push((setting, BaseTuning { tracker: Some(tracker), ..Default::default() }));
+            for along in [0.5, 1.0, 1.5] {
+                for rate in [0.5, 0.625, 0.75, 0.875, 1.0, 1.25] {
+                    let tracker = scaled(config, along, rate);
+                    let TrackerConfig { k_x, k_y, k_theta, .. } = tracker;
+                    let setting = format!("k_x {k_x}, k_y {k_y}, k_theta {k_theta}");
+                    out.push((setting, BaseTuning { tracker: Some(tracker), ..usual }));
                 }
             }
         }
@@ -100,18 +109,17 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
                 for clamp in [0.05, 0.2] {
                     let integral = Integral { rate, clamp };
                     let setting = format!("integral {rate} 1/s, clamp {clamp} m s");
-                    out.push((setting, BaseTuning { integral, ..Default::default() }));
+                    out.push((setting, BaseTuning { integral, ..usual }));
                 }
             }
         }
         BaseControllerKind::Mppi => {
-            let usual = MppiConfig::default();
             for temperature in [0.2, 0.5, 1.0] {
                 for place in [30.0, 60.0] {
                     for effort in [0.003, 0.01, 0.03] {
-                        let mppi = MppiConfig { temperature, place, effort, ..usual };
+                        let mppi = MppiConfig { temperature, place, effort, ..usual.mppi };
                         let setting = format!("temperature {temperature}, place {place}, effort {effort}");
-                        out.push((setting, BaseTuning { mppi, ..Default::default() }));
+                        out.push((setting, BaseTuning { mppi, ..usual }));
                     }
                 }
             }
@@ -119,4 +127,21 @@ fn candidates(controller: BaseControllerKind, gains: TrackerConfig) -> Vec<(Stri
         BaseControllerKind::Head | BaseControllerKind::Oracle => {}
     }
     out
+}
+
+/// The gains of the parameter file times `along` on the place of the reference and times `rate` in how fast the base comes back
+/// to the path.
+fn scaled(config: &BaseControllerConfig, along: f64, rate: f64) -> TrackerConfig {
+    let gains = TrackerConfig { integral: 0.0, ..config.tracker };
+    let TrackerConfig { k_x, k_y, k_theta, .. } = gains;
+    match config.drive {
+        // each error decays by itself
+        Drive::Omnidirectional => {
+            TrackerConfig { k_x: along * k_x, k_y: along * k_y, k_theta: rate * k_theta, ..gains }
+        }
+        // K_y is the square of a rate, K_θ twice one
+        Drive::Differential | Drive::Ackermann => {
+            TrackerConfig { k_x: along * k_x, k_y: rate * rate * k_y, k_theta: rate * k_theta, ..gains }
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! The suite on the simulated base.
 
 use super::{TrackingArgs, chosen, shown_on};
-use crate::base::BaseControllerConfig;
+use crate::base::{BaseControllerConfig, Drive};
 use crate::config;
 use crate::evaluation::base_tracking::{
     BaseControllerKind, BaseScenarioKind, BaseTrackingConfig, base_page, base_tracking_report, tune_base,
 };
 use crate::report::Table;
 use crate::sim::BaseConfig;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
+use serde::Deserialize;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -51,14 +52,34 @@ pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
     Ok(args.verdict(report.statements().iter().all(|statement| statement.pass)))
 }
 
+/// What the suite takes of the simulator's section.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SimulatorSection {
+    base: BaseConfig,
+}
+
 fn configuration(args: &TrackingArgs) -> Result<BaseTrackingConfig> {
     let controller: BaseControllerConfig = config::read_file(&args.config, NODE)?;
     controller.check()?;
+    let SimulatorSection { base } = config::read_file(&args.config, "base_simulator")?;
+    let file = args.config.display();
+    ensure!(
+        controller.drive == base.drive,
+        "{file}: {NODE}.drive is {:?} and base_simulator.base.drive is {:?}; expected the same",
+        controller.drive,
+        base.drive
+    );
+    let on_wheels = base.drive == Drive::Differential;
+    let mut scenarios = chosen::<BaseScenarioKind>(&args.scenario, "scenario")?;
+    if args.scenario.is_empty() {
+        scenarios.retain(|scenario| scenario.is_of(base.drive));
+    }
     Ok(BaseTrackingConfig {
-        urdf: args.description("urdf/base.urdf")?,
+        urdf: on_wheels.then(|| args.description("urdf/base.urdf")).transpose()?,
         controller,
-        lag: BaseConfig::default().lag,
-        scenarios: chosen::<BaseScenarioKind>(&args.scenario, "scenario")?,
+        base,
+        scenarios,
         controllers: chosen::<BaseControllerKind>(&args.controller, "controller")?,
         seeds: args.seeds,
         longest: args.longest,
