@@ -7,6 +7,8 @@
 #[path = "ros/base.rs"]
 mod base;
 mod common;
+#[path = "ros/commands.rs"]
+mod commands;
 #[path = "ros/realtime.rs"]
 mod realtime;
 #[path = "ros/replay.rs"]

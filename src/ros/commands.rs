@@ -121,7 +121,7 @@ impl CommandInput {
         if is_silent && !self.said_silent {
             let limit = self.reader.config().age_limit;
             shell.warn(&format!(
-                "no command on {} for {limit} s: predicted without until one comes",
+                "no command on {} within {limit} s: predicted without until one comes",
                 self.topic
             ));
             self.said_silent = true;
