@@ -15,7 +15,8 @@ mod replay;
 mod sample;
 mod trainer;
 
-pub use config::{LONGEST_DELAY, LearnerConfig, MOST_CPUS, Rule};
+pub(crate) use config::check_cpus;
+pub use config::{LONGEST_DELAY, LearnerConfig, Rule};
 pub use gate::Scores;
 pub use sample::Sample;
 pub use trainer::{Learner, Progress, Weights};

@@ -4,7 +4,7 @@ use crate::command::Mode;
 use crate::control_loop::ReferenceConfig;
 use crate::controller::{Feedforward, Gains, HeadConfig, ObserverConfig};
 use crate::error::{Error, Result};
-use crate::learner::{LONGEST_DELAY, MOST_CPUS};
+use crate::learner::{LONGEST_DELAY, check_cpus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -117,12 +117,7 @@ impl RealTimeConfig {
         if self.priority > 99 {
             return Err(Error::mismatch("realtime.priority", self.priority, "0 to 99"));
         }
-        match self.cpus.iter().find(|cpu| **cpu >= MOST_CPUS) {
-            Some(cpu) => {
-                Err(Error::mismatch("realtime.cpus", cpu, format!("numbers of CPUs, below {MOST_CPUS}")))
-            }
-            None => Ok(()),
-        }
+        check_cpus("realtime.cpus", &self.cpus)
     }
 }
 

@@ -65,7 +65,8 @@ const STICTION: f64 = 0.01;
 /// How the learning of one joint stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadReport {
-    /// Of what is learned without a network and of the network's, the shares that have earned their place, 0 to 1.
+    /// Of what is learned without a network and of the network's, the shares that have earned their place, 0 to 1; about a
+    /// change of the robot the first is that of the moment.
     pub share: f64,
     pub network_share: f64,
     /// Root mean square of late of the command that the baseline's feedforward leaves unexplained, of what is left of it

@@ -17,8 +17,9 @@ const CHANGE_TIME: f64 = 0.06;
 const CHANGE: f64 = 12.0;
 /// Time over which errors are compared with those of former beliefs, s, and the ratio at which one is taken up again.
 const RECENT_TIME: f64 = 0.03;
-const LATEST_TIME: f64 = 0.01;
 const FITS: f64 = 0.1;
+/// Time over which it is seen what the belief explains at this moment, s.
+const LATEST_TIME: f64 = 0.01;
 /// Errors of former beliefs count up to so many times what fits, so that it soon shows when one fits again.
 const FITTING: f64 = 4.0;
 /// Beliefs kept, and the time that one must have lasted, s.

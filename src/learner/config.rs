@@ -110,9 +110,7 @@ impl LearnerConfig {
         if self.niceness > 19 {
             return Err(Error::mismatch("niceness", self.niceness, "0 to 19"));
         }
-        if let Some(cpu) = self.cpus.iter().find(|cpu| **cpu >= MOST_CPUS) {
-            return Err(Error::mismatch("cpus", cpu, format!("numbers of CPUs, below {MOST_CPUS}")));
-        }
+        check_cpus("cpus", &self.cpus)?;
         match self.hidden.iter().find(|units| !(1..=LARGEST_LAYER).contains(*units)) {
             Some(units) => {
                 Err(Error::mismatch("hidden", units, format!("layers of 1 to {LARGEST_LAYER} units")))
@@ -123,7 +121,16 @@ impl LearnerConfig {
 }
 
 /// As many CPUs as Linux can tell apart.
-pub const MOST_CPUS: usize = 1024;
+const MOST_CPUS: usize = 1024;
+
+/// Refuses a number that no CPU can have.
+pub(crate) fn check_cpus(key: &str, cpus: &[usize]) -> Result<()> {
+    match cpus.iter().find(|cpu| **cpu >= MOST_CPUS) {
+        Some(cpu) => Err(Error::mismatch(key, cpu, format!("numbers of CPUs, below {MOST_CPUS}"))),
+        None => Ok(()),
+    }
+}
+
 /// More units than this do not fit a control loop.
 const LARGEST_LAYER: usize = 1024;
 /// Beyond this a loop is not controlled by feedback [s].

@@ -7,7 +7,7 @@
 use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Twist, TwistFormat, TwistModel};
 use crate::error::Result;
 use crate::reference::Reference;
-use crate::ros::librarian::{Event, Librarian, Shelf, describe_model, told};
+use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
@@ -72,8 +72,8 @@ struct BaseControllerNode {
     services: Services,
     models: Librarian<TwistModel>,
     /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
-    saving: Vec<r2r::ServiceRequest<Trigger::Service>>,
-    rolling_back: Vec<r2r::ServiceRequest<Trigger::Service>>,
+    saving: Requests,
+    rolling_back: Requests,
     model_info: Publisher<Text>,
     twists: TwistOutput,
     authority: Publisher<Float64>,
@@ -124,8 +124,8 @@ impl BaseControllerNode {
                 enable_learning: shell.service("~/enable_learning")?,
             },
             models: librarian(config),
-            saving: Vec::new(),
-            rolling_back: Vec::new(),
+            saving: Requests::default(),
+            rolling_back: Requests::default(),
             model_info,
             twists: TwistOutput::new(&mut shell.node, "cmd_vel", stamped, base_frame_id)?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
@@ -292,30 +292,21 @@ impl BaseControllerNode {
             Event::Saved(result) => {
                 let (success, message) = told(result);
                 self.shell.info(&message);
-                for request in self.saving.drain(..) {
-                    request.respond(Trigger::Response { success, message: message.clone() })?;
-                }
+                self.saving.answer(success, &message)?;
             }
             Event::Earlier { model, origin, why } => {
                 let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                 self.control.restore(&model);
                 self.model_info.publish(&describe_model(&model.card, &origin, &why))?;
                 self.shell.info(&message);
-                self.answer_rollbacks(true, &message)?;
+                self.rolling_back.answer(true, &message)?;
             }
             Event::NothingEarlier(why) => {
                 let message = "nothing earlier is kept: what is learned stays in use";
                 self.shell.warn(&format!("{why}; {message}"));
-                self.answer_rollbacks(false, message)?;
+                self.rolling_back.answer(false, message)?;
             }
             Event::Warning(text) => self.shell.warn(&text),
-        }
-        Ok(())
-    }
-
-    fn answer_rollbacks(&mut self, success: bool, message: &str) -> Result<()> {
-        for request in self.rolling_back.drain(..) {
-            request.respond(Trigger::Response { success, message: message.into() })?;
         }
         Ok(())
     }

@@ -2,11 +2,10 @@
 
 use crate::base::base_robot;
 use crate::error::Result;
-use crate::predictor::LstmPredictor;
-use crate::predictor::PredictorParameters;
 use crate::predictor::command_reader::CommandReader;
 use crate::predictor::commands::{CommandConfig, Instruction};
 use crate::predictor::parameters::CommandKind;
+use crate::predictor::{LstmPredictor, PredictorParameters};
 use crate::reference;
 use crate::robot::Robot;
 use crate::ros::convert::{message_to_points, time_to_stamp};
@@ -26,8 +25,8 @@ pub struct CommandInput {
     source: Source,
     reader: CommandReader,
     refused: u64,
-    /// Whether a command was in force at the newest measurement; none before the first.
-    was_told: Option<bool>,
+    /// Whether there has been a measurement.
+    has_begun: bool,
     said_silent: bool,
 }
 
@@ -72,7 +71,7 @@ impl CommandInput {
     }
 
     fn of(topic: &str, source: Source, reader: CommandReader) -> Self {
-        Self { topic: topic.to_owned(), source, reader, refused: 0, was_told: None, said_silent: false }
+        Self { topic: topic.to_owned(), source, reader, refused: 0, has_begun: false, said_silent: false }
     }
 
     /// Hands the newest command, if one has come, to `predictor`; the robot is at `state`.
@@ -116,9 +115,7 @@ impl CommandInput {
         shell: &Shell<T, N>,
         predictor: &LstmPredictor,
     ) {
-        let is_told = predictor.is_told();
-        let is_silent = !is_told && self.was_told.is_some();
-        if is_silent && !self.said_silent {
+        if self.has_begun && !predictor.is_told() && !self.said_silent {
             let limit = self.reader.config().age_limit;
             shell.warn(&format!(
                 "no command on {} within {limit} s: predicted without until one comes",
@@ -126,7 +123,7 @@ impl CommandInput {
             ));
             self.said_silent = true;
         }
-        self.was_told = Some(is_told);
+        self.has_begun = true;
     }
 
     /// For /diagnostics.

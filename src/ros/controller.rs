@@ -14,7 +14,7 @@ use crate::reference::Reference;
 use crate::robot::Robot;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
 use crate::ros::direct::{DirectSubscription, Waiting};
-use crate::ros::librarian::{Event, Librarian, Shelf, describe_model, told};
+use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
 use crate::ros::shell::{
@@ -62,8 +62,8 @@ struct ControllerNode {
     outputs: Outputs,
     weights: Librarian<ResidualModel>,
     /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
-    saving: Vec<r2r::ServiceRequest<Trigger::Service>>,
-    rolling_back: Vec<r2r::ServiceRequest<Trigger::Service>>,
+    saving: Requests,
+    rolling_back: Requests,
     /// An earlier model and why, to be taken when the last one is faded in.
     earlier: Option<(Box<ResidualModel>, String)>,
     /// No weights of a learner are taken before this.
@@ -154,8 +154,8 @@ impl ControllerNode {
             joint_states,
             reader: JointStateReader::new(robot),
             weights,
-            saving: Vec::new(),
-            rolling_back: Vec::new(),
+            saving: Requests::default(),
+            rolling_back: Requests::default(),
             earlier: None,
             paused_until: None,
             command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
@@ -466,32 +466,23 @@ impl ControllerNode {
             Event::Saved(result) => {
                 let (success, message) = told(result);
                 self.shell.info(&message);
-                for request in self.saving.drain(..) {
-                    request.respond(Trigger::Response { success, message: message.clone() })?;
-                }
+                self.saving.answer(success, &message)?;
             }
             Event::Earlier { model, origin, why } => {
                 self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
                 let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                 self.outputs.model_info.publish(&describe_model(&model.card, &origin, &why))?;
                 self.earlier = Some((model, message.clone()));
-                self.answer_rollbacks(true, &message)?;
+                self.rolling_back.answer(true, &message)?;
             }
             Event::NothingEarlier(why) => {
                 let message =
                     "no earlier weights are kept: on the baseline until the parameter authority is set";
                 self.control.set_authority(0.0, self.control.config().assistance);
                 self.shell.warn(&format!("{why}; {message}"));
-                self.answer_rollbacks(false, message)?;
+                self.rolling_back.answer(false, message)?;
             }
             Event::Warning(text) => self.shell.warn(&text),
-        }
-        Ok(())
-    }
-
-    fn answer_rollbacks(&mut self, success: bool, message: &str) -> Result<()> {
-        for request in self.rolling_back.drain(..) {
-            request.respond(Trigger::Response { success, message: message.into() })?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::models::ModelHistory;
 use crate::nn::checkpoint::Card;
 use r2r::std_msgs::msg::String as Text;
+use r2r::std_srvs::srv::Trigger;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -144,6 +145,24 @@ impl<M: Send + 'static> Librarian<M> {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Requests of a service that are answered when what they ask for is done.
+#[derive(Default)]
+pub struct Requests(Vec<r2r::ServiceRequest<Trigger::Service>>);
+
+impl Requests {
+    pub fn push(&mut self, request: r2r::ServiceRequest<Trigger::Service>) {
+        self.0.push(request);
+    }
+
+    /// Answers all of them alike.
+    pub fn answer(&mut self, success: bool, message: &str) -> Result<()> {
+        for request in self.0.drain(..) {
+            request.respond(Trigger::Response { success, message: message.into() })?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A base that takes twists [vx m/s, vy m/s, wz rad/s]: on wheels in MuJoCo, or kinematic.
 
+use crate::base::Drive;
 use crate::command::{Command, Mode};
 use crate::error::{Error, Result};
 use crate::robot::first_non_finite;
@@ -17,7 +18,7 @@ pub enum SimulatedBase {
 impl SimulatedBase {
     /// The base that `config` says; only one on wheels needs its description.
     pub fn new(urdf: Option<&str>, config: BaseConfig, scenario: BaseScenario) -> Result<Self> {
-        let mut base = if config.drive == crate::base::Drive::Differential {
+        let mut base = if config.drive == Drive::Differential {
             let urdf = urdf.ok_or_else(|| {
                 Error::mismatch(
                     "parameter 'urdf' of a base on wheels",
@@ -115,7 +116,6 @@ fn check(command: &Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Drive;
 
     fn base(drive: Drive) -> SimulatedBase {
         let urdf = include_str!("../../urdf/base.urdf");
