@@ -1,5 +1,6 @@
 //! How far each expert is believed: for each coordinate and time ahead, the weights that would have predicted best so
-//! far. An expert that has earned nothing counts nothing, and with no expert the prediction is constant velocity.
+//! far, and how far what they make of the experts has been right lately. An expert that has earned nothing counts
+//! nothing, and with no expert the prediction is constant velocity.
 
 use nalgebra::{SMatrix, SVector};
 
@@ -61,10 +62,11 @@ const SWEEPS: usize = 4;
 const RATIO: (f64, f64) = (1e-3, 1e3);
 /// A squared error counts for no more than so many variances.
 const MAX_DEVIATION: f64 = 25.0;
-/// Samples after which the correction of the variance rests on what was seen, and samples per step ahead over which it is
-/// averaged: how large errors are changes with what the robot does, sooner than how far each expert is to be believed.
+/// Samples after which the correction of the variance rests on what was seen.
 const FIRST_SAMPLES: f64 = 20.0;
-const RATIO_OVER: f64 = 20.0;
+/// Samples per step ahead that count lately: how large errors are, and whether the robot does something new, changes
+/// sooner than how far each expert is to be believed.
+const LATELY: f64 = 20.0;
 
 /// Sums over the outcomes of one coordinate and knot: Σ p·pᵀ and Σ p·y of the experts' predictions p and the
 /// outcome y, Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has to be
@@ -117,14 +119,15 @@ impl<const N: usize> Evidence<N> {
         let keep = 1.0 - 1.0 / memory;
         let experts = Vector::<N>::from_column_slice(&made.experts);
         let square = (outcome - made.whole).powi(2);
-        let share = (CLIP * CLIP * self.left(steps) / square.max(f64::MIN_POSITIVE)).min(1.0);
+        let surprise = (outcome - made.weighed).powi(2);
+        let share = (CLIP * CLIP * self.left(steps) / surprise.max(f64::MIN_POSITIVE)).min(1.0);
         self.products = self.products * keep + experts * experts.transpose() * share;
         self.outcome = self.outcome * keep + experts * (outcome * share);
         self.error = self.error * keep + square;
         self.count = self.count * keep + 1.0;
         let deviation = square / made.variance.max(f64::MIN_POSITIVE);
         let deviation = deviation.min(MAX_DEVIATION * self.ratio);
-        let over = self.count.min(RATIO_OVER * steps as f64) + FIRST_SAMPLES;
+        let over = self.count.min(LATELY * steps as f64) + FIRST_SAMPLES;
         self.ratio += (deviation - self.ratio) / over;
         self.ratio = self.ratio.clamp(RATIO.0, RATIO.1);
     }
@@ -135,13 +138,41 @@ impl<const N: usize> Evidence<N> {
 pub struct Made<const N: usize = EXPERTS> {
     pub experts: [f64; N],
     /// What the weights made of the experts.
+    pub weighed: f64,
+    /// The same as far as it was believed at the moment.
     pub whole: f64,
     pub variance: f64,
 }
 
 impl<const N: usize> Default for Made<N> {
     fn default() -> Self {
-        Self { experts: [0.0; N], whole: 0.0, variance: 0.0 }
+        Self { experts: [0.0; N], weighed: 0.0, whole: 0.0, variance: 0.0 }
+    }
+}
+
+/// How far what the weights make of the experts has been right lately, of one coordinate and knot.
+#[derive(Clone, Copy, Debug)]
+struct Trust {
+    /// Σ p·y and Σ p² of what was predicted, p, and the outcome y; lately.
+    agreement: f64,
+    square: f64,
+    /// The share of p that is believed: the one that would have been best lately, drawn to all of it, and no more than
+    /// that of any shorter time ahead.
+    share: f64,
+}
+
+impl Trust {
+    const FULL: Self = Self { agreement: 0.0, square: 0.0, share: 1.0 };
+
+    fn add(&mut self, predicted: f64, outcome: f64, steps: usize) {
+        let keep = 1.0 - 1.0 / (LATELY * steps as f64);
+        self.agreement = self.agreement * keep + predicted * outcome;
+        self.square = self.square * keep + predicted * predicted;
+    }
+
+    fn limit(&mut self, doubt: f64, limit: f64) {
+        let share = (self.agreement + doubt) / (self.square + doubt);
+        self.share = if share.is_finite() { share.clamp(0.0, limit) } else { limit };
     }
 }
 
@@ -158,21 +189,22 @@ pub struct Mixture<const N: usize = EXPERTS> {
     common: Vec<Vector<N>>,
     /// [coordinate][knot]
     weights: Vec<Vector<N>>,
+    /// [coordinate][knot]
+    trust: Vec<Trust>,
 }
 
 impl<const N: usize> Mixture<N> {
     /// `evidence` [coordinate][knot] to start from; `memory`: samples that count.
     pub fn new(evidence: Vec<Evidence<N>>, knots: &[usize], memory: f64, experts: Experts) -> Self {
-        let weights = vec![Vector::zeros(); evidence.len()];
-        let seed = evidence.clone();
         let mut mixture = Self {
             experts,
             knots: knots.to_vec(),
             memory: memory.max(2.0),
-            seed,
-            evidence,
+            seed: evidence.clone(),
             common: vec![Vector::zeros(); knots.len()],
-            weights,
+            weights: vec![Vector::zeros(); evidence.len()],
+            trust: vec![Trust::FULL; evidence.len()],
+            evidence,
         };
         mixture.sweep(FIRST_SWEEPS);
         mixture
@@ -181,6 +213,7 @@ impl<const N: usize> Mixture<N> {
     pub fn reset(&mut self) {
         self.evidence.copy_from_slice(&self.seed);
         self.common.iter_mut().chain(&mut self.weights).for_each(|weights| weights.fill(0.0));
+        self.trust.fill(Trust::FULL);
         self.sweep(FIRST_SWEEPS);
     }
 
@@ -188,31 +221,45 @@ impl<const N: usize> Mixture<N> {
         &self.evidence
     }
 
-    /// Weights and correction of the variance at `index` of [coordinate][knot].
+    /// Weights, as far as they are believed at the moment, and correction of the variance at `index` of
+    /// [coordinate][knot].
     pub fn at(&self, index: usize) -> ([f64; N], f64) {
-        (self.weights[index].into(), self.evidence[index].ratio)
+        ((self.weights[index] * self.trust[index].share).into(), self.evidence[index].ratio)
     }
 
     /// Makes the whole at `index` of [coordinate][knot] of what the experts say and of the LSTM's variance.
     pub fn combine(&self, index: usize, made: &mut Made<N>, variance: f64) {
-        made.whole = self.weights[index].dot(&Vector::from_column_slice(&made.experts));
+        made.weighed = self.weights[index].dot(&Vector::from_column_slice(&made.experts));
+        made.whole = made.weighed * self.trust[index].share;
         made.variance = variance * self.evidence[index].ratio;
     }
 
     /// Takes in the outcome of a prediction at `index` of [coordinate][knot].
     pub fn add(&mut self, index: usize, made: &Made<N>, outcome: f64) {
-        let values = made.experts.iter().chain([&outcome, &made.whole, &made.variance]);
+        let values = made.experts.iter().chain([&outcome, &made.weighed, &made.variance]);
         if values.into_iter().all(|value| value.is_finite()) {
-            self.evidence[index].add(made, outcome, self.knots[index % self.knots.len()], self.memory);
+            let steps = self.knots[index % self.knots.len()];
+            self.trust[index].add(made.weighed, outcome, steps);
+            self.evidence[index].add(made, outcome, steps, self.memory);
         }
     }
 
     /// Finds the weights anew: least squares over all coordinates, each in units of the error that is left of it, drawn
     /// to zero; then for each coordinate, drawn to those of all. No weight is negative (Breiman, Stacked regressions,
     /// Machine Learning 24, 1996): experts that say nearly the same are not played off against each other, which would
-    /// be wrong by far as soon as they differ.
+    /// be wrong by far as soon as they differ. Then finds how far what they make of the experts is believed at the
+    /// moment: when the robot stops or darts off as never before, the shorter times ahead tell at once, and what has
+    /// been wrong over those is not believed over the longer ones.
     pub fn weigh(&mut self) {
         self.sweep(SWEEPS);
+        let knots = self.knots.len();
+        for (evidence, trust) in self.evidence.chunks(knots).zip(self.trust.chunks_mut(knots)) {
+            let mut limit = 1.0;
+            for ((evidence, trust), steps) in evidence.iter().zip(trust).zip(&self.knots) {
+                trust.limit(doubt(N) * *steps as f64 * evidence.left(*steps), limit);
+                limit = trust.share;
+            }
+        }
     }
 
     fn sweep(&mut self, sweeps: usize) {
@@ -286,7 +333,7 @@ mod tests {
             mixture.add(index, made, outcome);
         }
         mixture.weigh();
-        made.map(|made| made.whole)
+        made.map(|made| made.weighed)
     }
 
     /// Coordinate 0 follows the first expert, coordinate 1 the mean of first and last.
@@ -377,9 +424,31 @@ mod tests {
         }
         for time in 410..500 {
             let experts = twins(time, 0.2);
-            let [whole, _] = step(&mut all, experts, [experts[0]; 2]);
-            assert!((whole - experts[0]).abs() < 0.4, "{whole} {experts:?} {:?}", all.at(0));
+            let [weighed, _] = step(&mut all, experts, [experts[0]; 2]);
+            assert!((weighed - experts[0]).abs() < 0.4, "{weighed} {experts:?} {:?}", all.at(0));
         }
+    }
+
+    #[test]
+    fn what_is_wrong_over_a_short_time_is_not_believed_over_a_longer_one() {
+        let mut all = Mixture::new(vec![Evidence::default(); 2], &[1, 50], 1e4, Experts::ALL);
+        let mut one = |time: usize, outcomes: [Option<f64>; 2]| {
+            let mut made = [Made { experts: said(time), ..Default::default() }; 2];
+            for (index, (made, outcome)) in made.iter_mut().zip(outcomes).enumerate() {
+                all.combine(index, made, 1.0);
+                outcome.iter().for_each(|outcome| all.add(index, made, *outcome));
+            }
+            all.weigh();
+            all.trust[1].share
+        };
+        let follows = |time: usize| [Some(said(time)[0]); 2];
+        let before = (0..2000).map(|time| one(time, follows(time))).last();
+        assert!(before.is_some_and(|share| share > 0.95), "{before:?}");
+        // the robot stands still, and what becomes of the predictions 50 steps ahead is not known yet
+        let stopped = (2000..2040).map(|time| one(time, [Some(0.0), None])).last();
+        assert!(stopped.is_some_and(|share| share < 0.2), "{stopped:?}");
+        let again = (2040..2400).map(|time| one(time, follows(time))).last();
+        assert!(again.is_some_and(|share| share > 0.95), "{again:?}");
     }
 
     #[test]
@@ -387,7 +456,7 @@ mod tests {
         let mut all = mixture(Experts::ALL);
         run(&mut all, 50);
         let before = all.evidence().to_vec();
-        all.add(0, &Made { whole: f64::NAN, ..Default::default() }, 1.0);
+        all.add(0, &Made { weighed: f64::NAN, ..Default::default() }, 1.0);
         assert_eq!(all.evidence(), before);
         assert_eq!(Evidence::from_values(&before[0].to_values()), before[0]);
     }
