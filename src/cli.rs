@@ -13,6 +13,7 @@ use crate::dataset::{CommandSelection, CommandSource, Recording, Selection};
 use crate::error::Error;
 use crate::files::sha256_of_file;
 use crate::nn::checkpoint::DataFile;
+use crate::predictor::PredictorParameters;
 use crate::predictor::commands::{AGE_LIMIT, Quantity};
 use anyhow::Result;
 use clap::Args;
@@ -53,9 +54,9 @@ pub struct CommandArgs {
     /// What bare numbers (Float64MultiArray) set [default: as the topic's name says]
     #[arg(long, value_name = "QUANTITY")]
     pub command_quantity: Option<Quantity>,
-    /// A command that is older counts no more, s
-    #[arg(long, value_name = "SECONDS", default_value_t = AGE_LIMIT)]
-    pub command_age: f64,
+    /// A command that is older counts no more, s [default: 0.5]
+    #[arg(long, value_name = "SECONDS")]
+    pub command_age: Option<f64>,
     /// The motion in a table was planned before it began: the future of its commands is known
     #[arg(long, requires = "commands")]
     pub planned: bool,
@@ -67,8 +68,21 @@ impl CommandArgs {
             source: self.commands.clone()?,
             quantity: self.command_quantity,
             planned: self.planned,
-            age_limit: self.command_age,
+            age_limit: self.command_age.unwrap_or(AGE_LIMIT),
         })
+    }
+
+    /// Without `--commands` those that the predictor's parameters say the node listens to.
+    fn or_of(&self, parameters: &PredictorParameters) -> Self {
+        if self.commands.is_some() || parameters.command_topic.is_empty() {
+            return self.clone();
+        }
+        Self {
+            commands: Some(CommandSource::Topic(parameters.command_topic.clone())),
+            command_quantity: self.command_quantity.or(parameters.command_kind.quantity()),
+            command_age: self.command_age.or(Some(parameters.command_age_limit)),
+            planned: false,
+        }
     }
 }
 
@@ -78,12 +92,12 @@ impl DataArgs {
     }
 
     fn read(&self) -> Result<Vec<Recording>> {
-        self.read_joints(self.joints.clone())
+        self.read_joints(self.joints.clone(), &self.commands)
     }
 
     /// Reads these joints, or all of them.
-    fn read_joints(&self, joints: Option<Vec<String>>) -> Result<Vec<Recording>> {
-        let commands = self.commands.selection();
+    fn read_joints(&self, joints: Option<Vec<String>>, commands: &CommandArgs) -> Result<Vec<Recording>> {
+        let commands = commands.selection();
         let selection =
             Selection { topic: self.topic.clone(), joints, columns: self.columns.clone(), commands };
         Ok(self.paths().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)

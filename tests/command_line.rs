@@ -166,6 +166,8 @@ fn a_predictor_that_is_told_commands_is_trained_inspected_and_replayed() {
 fn what_cannot_be_done_is_said() {
     let folder = folder();
     let folder = folder.path();
+    std::fs::write(folder.join("told.yaml"), "predictor: {ros__parameters: {command_topic: /cmd}}\n")
+        .unwrap();
     let cases = [
         ("inspect motion.csv", "model motion.csv: its"),
         ("replay motion.csv --out x", "nothing to replay: give --config"),
@@ -183,6 +185,7 @@ fn what_cannot_be_done_is_said() {
         ("train motion.csv --only controller --resume --urdf arm.urdf --out x", "no efforts"),
         ("train motion.csv --commands joint*=joint*_ref --out x", "no column 'joint1_ref' with commands"),
         ("train motion.csv --commands /cmd --out x", "commands of a table are in columns"),
+        ("train motion.csv --config told.yaml --out x", "commands of a table are in columns"),
     ];
     for (line, reason) in cases {
         let error = call(folder, line).unwrap_err();

@@ -11,6 +11,8 @@ use learned_control::base::{
 use learned_control::controller::{Residual, ResidualModel};
 use learned_control::nn::checkpoint::{Card, DataFile, JointRange, ModelKind, Tensors, from_bytes, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
+use learned_control::predictor::command_reader::CommandReader;
+use learned_control::predictor::commands::{CommandConfig, Quantity};
 use learned_control::predictor::linear::{LinearPath, knots, ridges};
 use learned_control::predictor::ridge::{INPUTS, Ridge};
 use learned_control::predictor::{LstmPredictor, Predictor, PredictorConfig, PredictorModel};
@@ -26,6 +28,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 // --- memory ---
 
@@ -94,7 +97,15 @@ fn predict(card: &Card, tensors: Tensors) -> learned_control::Result<()> {
     let mut predictor = LstmPredictor::new(&model)?;
     let mut prediction = Trajectory::new(predictor.horizon(), card.joints.len());
     let mut state = State::zeros(card.joints.len());
+    let reader = predictor.commands().map(|config| {
+        let robot = Robot { space: card.space, ..Robot::of_joints(&card.joints) };
+        CommandReader::new(&robot, config.clone())
+    });
     for step in 0..60 {
+        if let Some(reader) = reader.as_ref().filter(|_| step % 7 == 2) {
+            let values: Vec<f64> = (0..card.joints.len()).map(|k| step as f64 - k as f64).collect();
+            reader.values(&values).into_iter().for_each(|told| predictor.hear(Arc::new(told)));
+        }
         // Small steps, a large one, and one that is absurd.
         let size = [0.01, 0.01, 0.01, 0.1, 0.1, 1.0, 1e3, 1.0][step % 8];
         state.stamp = Stamp::from_seconds(step as f64 * card.dt);
@@ -179,6 +190,15 @@ fn small_predictor() -> (Card, Tensors) {
     predictor(
         &joints(),
         PredictorConfig { steps: 3, hidden: 4, layers: 2, blocks: vec![1, 2], ..Default::default() },
+    )
+}
+
+/// One that knows commanded velocities.
+fn told_predictor() -> (Card, Tensors) {
+    let commands = Some(CommandConfig::new(&joints(), vec![Quantity::Velocity]));
+    predictor(
+        &joints(),
+        PredictorConfig { steps: 3, hidden: 4, blocks: vec![1, 2], commands, ..Default::default() },
     )
 }
 
@@ -297,6 +317,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
     let files = [
         ("accepted-predictor", predictor.clone()),
         ("accepted-base-predictor", bytes(&base_predictor())),
+        ("accepted-told-predictor", bytes(&told_predictor())),
         ("accepted-controller", controller.clone()),
         ("accepted-base-controller", bytes(&base_controller())),
         (
@@ -339,6 +360,10 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         (
             "refused-linear-path-without-covariance",
             with_tensor(small_predictor(), "linear.own.factor", filled(&[2, 5, 5], 0.0)),
+        ),
+        (
+            "refused-commands-without-covariance",
+            with_tensor(told_predictor(), "linear.commanded.factor", filled(&[2, 8, 8], 0.0)),
         ),
         (
             "refused-controller-hidden-1e9",
@@ -622,7 +647,7 @@ fn fill_numbers(bytes: &mut [u8], place: &Index, count: usize, number: f32) {
 #[test]
 fn no_mutation_of_a_model_does_harm() {
     let kept = |name: &str| std::fs::read(folder().join(format!("{name}.safetensors"))).unwrap();
-    let sound = ["predictor", "base-predictor", "controller", "base-controller"]
+    let sound = ["predictor", "base-predictor", "told-predictor", "controller", "base-controller"]
         .map(|name| kept(&format!("accepted-{name}")));
     let regressions = FileFailurePersistence::Direct("tests/corpus/model.proptest-regressions");
     let config = ProptestConfig {

@@ -41,10 +41,11 @@ pub struct ReplayArgs {
 }
 
 pub fn run(args: &ReplayArgs) -> Result<()> {
-    let mut replay = args.replay()?;
+    let parameters = args.predictor()?;
+    let commands = args.commands.or_of(&parameters).selection();
+    let mut replay = args.replay(parameters)?;
     let mut writer = Writer::create(&args.out, &replay)?;
     let stamps = if args.log_time { Stamps::Log } else { Stamps::Header };
-    let commands = args.commands.selection();
     for event in events(&args.recording, args.topic.as_deref(), stamps, commands.as_ref())? {
         if let Some(output) = replay.take(&event?) {
             writer.write(&output)?;
@@ -99,13 +100,17 @@ impl Writer {
 }
 
 impl ReplayArgs {
-    fn replay(&self) -> Result<Replay> {
-        let mut controller: Option<ControllerConfig> =
-            self.config.as_deref().map(|path| config::read_file(path, "controller")).transpose()?;
-        let mut predictor: PredictorParameters = self
+    /// Its parameters, as far as there is a file with some.
+    fn predictor(&self) -> Result<PredictorParameters> {
+        Ok(self
             .config
             .as_deref()
-            .map_or(Ok(Default::default()), |path| config::read_file(path, "predictor"))?;
+            .map_or(Ok(Default::default()), |path| config::read_file(path, "predictor"))?)
+    }
+
+    fn replay(&self, mut predictor: PredictorParameters) -> Result<Replay> {
+        let mut controller: Option<ControllerConfig> =
+            self.config.as_deref().map(|path| config::read_file(path, "controller")).transpose()?;
         let mut seen = Vec::new();
         for path in &self.models {
             let (card, _) = checkpoint::load(path)?;

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct TrainArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Parameter file of the nodes: joints, dt and steps of `predictor`, settings under `training`
+    /// Parameter file of the nodes: joints, dt, steps and command_topic of `predictor`, settings under `training`
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Robot description; a model's card then has the units of the joints and a hash to know the robot by
@@ -95,7 +95,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
     let joints = args.data.joints.clone().or(named.filter(|names| !names.is_empty()));
-    let recordings = args.data.read_joints(joints)?;
+    let commands = match &parameters {
+        Some(parameters) => args.data.commands.or_of(parameters),
+        None => args.data.commands.clone(),
+    };
+    let recordings = args.data.read_joints(joints, &commands)?;
     for recording in &recordings {
         println!("{}: {}", recording.origin.display(), recording.summary);
         ensure!(

@@ -55,15 +55,23 @@ pub enum CommandKind {
 }
 
 impl CommandKind {
+    /// What bare numbers set.
+    pub fn quantity(self) -> Option<Quantity> {
+        match self {
+            Self::Position => Some(Quantity::Position),
+            Self::Velocity | Self::Twist => Some(Quantity::Velocity),
+            Self::Effort => Some(Quantity::Effort),
+            Self::JointTrajectory | Self::JointState => None,
+        }
+    }
+
     /// The commands that come so; `model` is asked where the messages do not say what is in them.
     fn config(self, joints: &[String], model: Option<&CommandConfig>) -> CommandConfig {
-        let quantities = match (self, model) {
-            (Self::JointTrajectory, _) => return CommandConfig::of_plans(joints),
-            (Self::JointState, Some(model)) => model.quantities.clone(),
-            (Self::JointState, None) => vec![Quantity::Position, Quantity::Velocity],
-            (Self::Position, _) => vec![Quantity::Position],
-            (Self::Velocity | Self::Twist, _) => vec![Quantity::Velocity],
-            (Self::Effort, _) => vec![Quantity::Effort],
+        let quantities = match (self.quantity(), model) {
+            (Some(quantity), _) => vec![quantity],
+            (None, _) if self == Self::JointTrajectory => return CommandConfig::of_plans(joints),
+            (None, Some(model)) => model.quantities.clone(),
+            (None, None) => vec![Quantity::Position, Quantity::Velocity],
         };
         CommandConfig::new(joints, quantities)
     }

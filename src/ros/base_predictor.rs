@@ -160,7 +160,7 @@ impl BasePredictorNode {
                     self.predictor.observe(state);
                     self.commands
                         .iter_mut()
-                        .for_each(|commands| commands.watch(&self.shell, &self.predictor));
+                        .for_each(|commands| commands.watch(&self.shell, &self.predictor, state.stamp));
                     self.message.header.frame_id.clone_from(&message.header.frame_id);
                 }
                 (Ok(_), _) => {}

@@ -12,7 +12,7 @@ use crate::ros::convert::{message_to_points, time_to_stamp};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::TwistInput;
 use crate::ros::shell::{Shell, Subscription, reliable_qos};
-use crate::state::State;
+use crate::state::{Stamp, State};
 use r2r::sensor_msgs::msg::JointState;
 use r2r::std_msgs::msg::Float64MultiArray;
 use r2r::trajectory_msgs::msg::JointTrajectory;
@@ -25,8 +25,8 @@ pub struct CommandInput {
     source: Source,
     reader: CommandReader,
     refused: u64,
-    /// Whether there has been a measurement.
-    has_begun: bool,
+    /// Stamp of the last measurement with a command in force, or of the first one.
+    told: Option<Stamp>,
     said_silent: bool,
 }
 
@@ -71,7 +71,7 @@ impl CommandInput {
     }
 
     fn of(topic: &str, source: Source, reader: CommandReader) -> Self {
-        Self { topic: topic.to_owned(), source, reader, refused: 0, has_begun: false, said_silent: false }
+        Self { topic: topic.to_owned(), source, reader, refused: 0, told: None, said_silent: false }
     }
 
     /// Hands the newest command, if one has come, to `predictor`; the robot is at `state`.
@@ -109,21 +109,25 @@ impl CommandInput {
         }
     }
 
-    /// Says once when `predictor` was left without a command at a measurement, after one or from the start.
+    /// Says once when `predictor`, which has just taken in the measurement of `stamp`, has been left without a command for
+    /// longer than one counts.
     pub fn watch<T: Validate + Serialize + DeserializeOwned + Clone, N>(
         &mut self,
         shell: &Shell<T, N>,
         predictor: &LstmPredictor,
+        stamp: Stamp,
     ) {
-        if self.has_begun && !predictor.is_told() && !self.said_silent {
-            let limit = self.reader.config().age_limit;
+        let limit = self.reader.config().age_limit;
+        let silence = self.told.map_or(0.0, |told| stamp.since(told));
+        if predictor.is_told() || self.told.is_none() || silence < 0.0 {
+            self.told = Some(stamp);
+        } else if silence > limit && !self.said_silent {
             shell.warn(&format!(
                 "no command on {} within {limit} s: predicted without until one comes",
                 self.topic
             ));
             self.said_silent = true;
         }
-        self.has_begun = true;
     }
 
     /// For /diagnostics.

@@ -157,7 +157,7 @@ impl PredictorNode {
                     let observation = self.predictor.observe(state);
                     self.commands
                         .iter_mut()
-                        .for_each(|commands| commands.watch(&self.shell, &self.predictor));
+                        .for_each(|commands| commands.watch(&self.shell, &self.predictor, state.stamp));
                     self.realised.observe(state);
                     self.outside.extend(self.card.as_ref().and_then(|card| card.first_outside(state)));
                     use Observation::{RestartedAfterGap, RestartedBackInTime};

@@ -7,6 +7,7 @@ use learned_control::config::read_text;
 use learned_control::control_loop::ControllerConfig;
 use learned_control::nn::checkpoint::{Card, ModelKind, Tensors, to_bytes};
 use learned_control::nn::mlp::MlpConfig;
+use learned_control::predictor::commands::CommandConfig;
 use learned_control::predictor::linear::LinearPath;
 use learned_control::predictor::{PredictorConfig, PredictorModel};
 use learned_control::robot::{Dynamics, Robot};
@@ -101,7 +102,12 @@ fn weights_of_layers(robot: &Robot, first: f32, second: f32) -> Vec<u8> {
 
 /// A predictor whose network corrects constant velocity, with a linear path that learns from its first sample on.
 pub fn predictor_for(robot: &Robot, dt: f64) -> (Card, Tensors) {
-    let config = PredictorConfig { steps: 5, hidden: 8, ..Default::default() };
+    predictor_told(robot, dt, None)
+}
+
+/// The same, told `commands`.
+pub fn predictor_told(robot: &Robot, dt: f64, commands: Option<CommandConfig>) -> (Card, Tensors) {
+    let config = PredictorConfig { steps: 5, hidden: 8, commands, ..Default::default() };
     let mut model = PredictorModel::untrained(&robot.joints, dt, config, &[1.0; JOINTS]).unwrap();
     model.linear = Some(LinearPath::blank(&model.config, JOINTS, dt));
     let (mut card, mut tensors) = model.to_checkpoint(Default::default(), "").unwrap();

@@ -112,9 +112,15 @@ class Peer:
         publisher, type = self.publishers[topic]
         publisher.publish(fill(type(), message))
 
-    def in_step(self, topic, messages, answers):
-        """Publishes messages one by one, each when every topic of `answers` has had a message since the one before."""
+    def in_step(self, topic, messages, answers, before=None):
+        """Publishes messages one by one, each when every topic of `answers` has had a message since the one before.
+
+        `before`: a topic and a message for each, or none, published there long enough before to be heard first.
+        """
         for index, message in enumerate(messages):
+            if before is not None and before["messages"][index] is not None:
+                self.publish(before["topic"], before["messages"][index])
+                time.sleep(0.05)
             with self.lock:
                 heard = {answer: len(self.messages[answer]) for answer in answers}
             self.publish(topic, message)

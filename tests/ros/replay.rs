@@ -1,10 +1,13 @@
 //! What the live nodes give on the messages of a recording is what `learned_control replay` gives, bit for bit.
 
-use crate::common::{arm, data_folder, predictor_for, weights_for};
+use crate::common::{arm, data_folder, predictor_told, weights_for};
 use crate::world::{World, root, wait};
 use crate::{ARRAY, COMMANDS, JOINT_STATE, TRAJECTORY, gravity, numbers};
+use learned_control::dataset::mcap_writer::McapWriter;
+use learned_control::dataset::messages::{self, Float64MultiArray};
 use learned_control::nn::checkpoint;
-use learned_control::replay::{Message, Stamps, messages};
+use learned_control::predictor::commands::{CommandConfig, Quantity};
+use learned_control::replay::{self, Message, Stamps};
 use learned_control::robot::Robot;
 use learned_control::state::Stamp;
 use serde_json::{Value, json};
@@ -20,8 +23,12 @@ struct Files {
     config: PathBuf,
 }
 
-/// The arm under other names of its joints; ticks at `rate` [Hz] on joint states alone.
-fn files(folder: &Path, joint: &str, rate: f64) -> (Files, Robot) {
+/// What the predictor listens to, if it is told commands.
+const TOLD: &str = "/told";
+
+/// The arm under other names of its joints; ticks at `rate` [Hz] on joint states alone. With `told` the predictor knows
+/// commanded velocities.
+fn files(folder: &Path, joint: &str, rate: f64, told: bool) -> Files {
     let renamed = |path: &str| {
         let text = std::fs::read_to_string(root().join(path)).unwrap();
         (1..=7).fold(text, |text, k| {
@@ -35,7 +42,8 @@ fn files(folder: &Path, joint: &str, rate: f64) -> (Files, Robot) {
     let robot = Robot::from_urdf(&description).unwrap();
     std::fs::write(path("robot.urdf"), &description).unwrap();
     std::fs::write(path("controller.safetensors"), weights_for(&robot, 0.3)).unwrap();
-    let (card, tensors) = predictor_for(&robot, 1.0 / rate);
+    let commands = told.then(|| CommandConfig::new(&robot.joints, vec![Quantity::Velocity]));
+    let (card, tensors) = predictor_told(&robot, 1.0 / rate, commands);
     checkpoint::save(&path("predictor.safetensors"), &card, &tensors).unwrap();
     let mut settings: serde_yaml::Value = serde_yaml::from_str(&renamed("config/arm.yaml")).unwrap();
     let file = |name: &str| path(name).display().to_string();
@@ -50,9 +58,13 @@ fn files(folder: &Path, joint: &str, rate: f64) -> (Files, Robot) {
     let predictor = &mut settings["predictor"]["ros__parameters"];
     predictor["model_file"] = file("predictor.safetensors").into();
     predictor["publish_rate"] = 1e6.into(); // every prediction
+    if told {
+        predictor["command_topic"] = TOLD.into();
+        predictor["command_kind"] = "velocity".into();
+    }
     let settings = serde_yaml::to_string(&settings).unwrap();
     std::fs::write(path("settings.yaml"), settings).unwrap();
-    (Files { urdf: path("robot.urdf"), config: path("settings.yaml") }, robot)
+    Files { urdf: path("robot.urdf"), config: path("settings.yaml") }
 }
 
 /// Runs the command line on a recording; gives the tables of commands and predictions, and their bytes.
@@ -104,8 +116,14 @@ fn joint_state(message: &Message) -> Value {
     })
 }
 
-/// Runs the live nodes on `messages`, each sent when the one before has been answered: commands and predictions.
-fn live(world: &mut World, files: &Files, messages: &[Message]) -> (Vec<Value>, Vec<Value>) {
+/// Runs the live nodes on `messages`, each sent when the one before has been answered, and each after what is `told` before
+/// it: commands and predictions.
+fn live(
+    world: &mut World,
+    files: &Files,
+    messages: &[Message],
+    told: Option<&[Option<Vec<f64>>]>,
+) -> (Vec<Value>, Vec<Value>) {
     let arguments = format!("--params-file {} -p urdf:={}", files.config.display(), files.urdf.display());
     for (node, ready) in [("controller", "once for each message"), ("predictor", "predicts")] {
         world.start(node, &arguments);
@@ -121,22 +139,29 @@ fn live(world: &mut World, files: &Files, messages: &[Message]) -> (Vec<Value>, 
     std::thread::sleep(std::time::Duration::from_secs(1));
     let messages: Vec<Value> = messages.iter().map(joint_state).collect();
     let answers = [COMMANDS, PREDICTIONS];
-    world.ask(json!({"do": "in_step", "topic": "/joint_states", "messages": messages, "answers": answers}));
+    let mut request =
+        json!({"do": "in_step", "topic": "/joint_states", "messages": messages, "answers": answers});
+    if let Some(told) = told {
+        world.advertise(TOLD, ARRAY);
+        let message = |values: &Option<Vec<f64>>| values.as_ref().map(|values| json!({"data": values}));
+        request["before"] = json!({"topic": TOLD, "messages": told.iter().map(message).collect::<Vec<_>>()});
+    }
+    world.ask(request);
     (world.take(COMMANDS), world.take(PREDICTIONS))
 }
 
 /// Compares every command and every predicted state.
-fn assert_equal(world: &mut World, files: &Files, recording: &Path) {
+fn assert_equal(world: &mut World, files: &Files, recording: &Path, told: Option<&[Option<Vec<f64>>]>) {
     let folder = world.folder().to_path_buf();
     let tables = replay(files, recording, &folder.join("one.csv"));
     assert!(replay(files, recording, &folder.join("two.csv")) == tables, "two runs differ");
     let [commands, predictions] = tables.map(|table| rows(&table));
 
     let messages =
-        messages(recording, None, Stamps::Header).unwrap().map(|message| message.unwrap().unwrap());
+        replay::messages(recording, None, Stamps::Header).unwrap().map(|message| message.unwrap().unwrap());
     // Those without a stamp have no answer.
     let sent: Vec<Message> = messages.filter(|message| message.stamp != Stamp(0)).collect();
-    let (live_commands, live_predictions) = live(world, files, &sent);
+    let (live_commands, live_predictions) = live(world, files, &sent, told);
     assert_eq!((live_commands.len(), commands.len()), (sent.len(), sent.len()));
     for (index, (live, row)) in live_commands.iter().zip(&commands).enumerate() {
         assert_eq!(bits(&numbers(&live["data"])), parsed(&row[1..8]), "command {index}");
@@ -159,6 +184,33 @@ fn assert_equal(world: &mut World, files: &Files, recording: &Path) {
     }
 }
 
+/// The arm's motion at 100 Hz as a bag, with the velocities that it was told before each; most of the time there is nothing
+/// new.
+fn recording_with_commands(folder: &Path) -> (PathBuf, Vec<Option<Vec<f64>>>) {
+    let bag = folder.join("told");
+    let mut writer = McapWriter::create(&bag).unwrap();
+    let names = arm().0.joints;
+    let mut told = Vec::new();
+    for tick in 1..=300 {
+        let stamp = Stamp(1_000_000_000 + tick * 10_000_000);
+        let state = crate::common::state_at(stamp, 0.0);
+        let ahead = crate::common::state_at(Stamp(stamp.0 + 100_000_000), 0.0);
+        let command = (tick % 10 == 3 && !(100..200).contains(&tick)).then_some(ahead.velocity);
+        if let Some(data) = &command {
+            let message = Float64MultiArray { data: data.clone(), ..Default::default() };
+            writer.write(TOLD, Stamp(stamp.0 - 1_000_000), &message).unwrap();
+        }
+        let header = messages::Header { stamp: stamp.into(), ..Default::default() };
+        let (position, velocity) = (state.position, state.velocity);
+        let message =
+            messages::JointState { header, name: names.clone(), position, velocity, ..Default::default() };
+        writer.write("/joint_states", stamp, &message).unwrap();
+        told.push(command);
+    }
+    writer.finish().unwrap();
+    (bag, told)
+}
+
 /// The arm's motion at 100 Hz, as a table whose numbers have all their digits.
 fn recording(folder: &Path) -> PathBuf {
     let mut text = String::from("t_s");
@@ -178,8 +230,8 @@ fn recording(folder: &Path) -> PathBuf {
 fn a_replay_is_what_the_live_nodes_do_bit_for_bit() {
     let mut world = World::new(80);
     let folder = world.folder().to_path_buf();
-    let (files, _) = files(&folder, "joint", 100.0);
-    assert_equal(&mut world, &files, &recording(&folder));
+    let files = files(&folder, "joint", 100.0, false);
+    assert_equal(&mut world, &files, &recording(&folder), None);
 
     // When the messages end, the robot is held all the same; when they go on, so does the controller.
     let before = world.log("controller").len();
@@ -199,6 +251,23 @@ fn a_recorded_panda_is_replayed_as_the_live_nodes_take_it() {
     let Some(folder) = data_folder() else { return };
     let bag = folder.join("bags_unisa/panda_exciting_trajectory.db3");
     let mut world = World::new(81);
-    let (files, _) = files(world.folder(), "fer_joint", 30.0);
-    assert_equal(&mut world, &files, &bag);
+    let files = files(world.folder(), "fer_joint", 30.0, false);
+    assert_equal(&mut world, &files, &bag, None);
+}
+
+#[test]
+fn a_replay_with_commands_is_what_the_live_nodes_do_bit_for_bit() {
+    let mut world = World::new(91);
+    let folder = world.folder().to_path_buf();
+    let (bag, told) = recording_with_commands(&folder);
+    let files = files(&folder, "joint", 100.0, true);
+    assert_equal(&mut world, &files, &bag, Some(&told));
+    world.line("predictor", 0, &["listens to commands of velocity", TOLD]);
+    world.line("predictor", 0, &["no command on /told within 0.5 s"]);
+
+    let predictions = || std::fs::read(folder.join("one.predictions.csv")).unwrap();
+    let (known, settings) = (predictions(), std::fs::read_to_string(&files.config).unwrap());
+    std::fs::write(&files.config, settings.replace(TOLD, "''")).unwrap();
+    replay(&files, &bag, &folder.join("one.csv"));
+    assert!(predictions() != known, "the commands changed nothing");
 }
