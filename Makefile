@@ -23,6 +23,7 @@ test: setup lint test-files test-core test-ros
 
 lint:
 	cargo fmt --check
+	cargo fmt --check --manifest-path benches/rivals/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --features $(FEATURES) -- -D warnings
 
@@ -57,10 +58,14 @@ soak: setup
 bench-instructions: setup
 	cargo bench --locked --bench instructions
 
-# The same as `bench`, beside ONNX Runtime and PyTorch, which are installed into target/rivals (some GB).
+# The same as `bench`, beside ONNX Runtime, tract and PyTorch, which are installed and built in target/rivals (some GB).
+RIVALS_FOLDER := $(CURDIR)/target/rivals
 bench-rivals: target/rivals/bin/python
-	PYTHON=$(CURDIR)/$< $(MAKE) bench
+	$(RIVALS_FOLDER)/bin/pip install -q numpy onnx onnxruntime safetensors torch
+	cargo build --release --locked --manifest-path benches/rivals/Cargo.toml --target-dir $(RIVALS_FOLDER)/build
+	PYTHON=$(RIVALS_FOLDER)/bin/python RIVALS=$(RIVALS_FOLDER)/build/release/rivals \
+	  ORT_DYLIB_PATH=$$(ls $(RIVALS_FOLDER)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*) \
+	  $(MAKE) bench
 
 target/rivals/bin/python:
 	python3 -m venv target/rivals
-	target/rivals/bin/pip install -q numpy onnx onnxruntime torch

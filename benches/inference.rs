@@ -1,20 +1,20 @@
-//! A step of the frozen networks against Candle's, and against libraries for Python that the Python named by `PYTHON`
-//! has (onnxruntime, torch): `cargo bench --bench inference [-- ROUNDS]`. See benches/common for how it is measured, and
-//! docs/performance.md for figures.
+//! A step of the frozen networks against Candle's, and against ONNX Runtime, tract and PyTorch where they are installed
+//! (benches/common/rivals.rs): `cargo bench --bench inference [-- ROUNDS]`. See benches/common for how it is measured,
+//! and docs/performance.md for figures.
 //!
 //! LSTM: two layers, 21 inputs, 280 outputs, one step with the state carried. MLP: 42-128-128-7, tanh. One input at a
 //! time, f32. "read" is the time in which all weights can be read from the cache they fit in: a bound for each of them.
 
 mod common;
 
-use candle_core::{DType, Device, Tensor};
-use common::{Contestant, Python, Result, check_threads, python_contestants, race, report};
+use candle_core::{DType, Device, Tensor, Var};
+use common::rivals::{Rivals, write_weights};
+use common::{Contestant, Result, check_threads, race, report};
 use learned_control::nn::kernel::Path;
 use learned_control::nn::kernel::simd::{Kernel, Simd};
 use learned_control::nn::lstm::{FrozenLstm, Lstm, LstmConfig};
 use learned_control::nn::mlp::{FrozenMlp, MlpConfig};
 use serde_json::Map;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
@@ -22,6 +22,10 @@ const INPUTS: usize = 21;
 const OUTPUTS: usize = 280;
 /// Calls of a burst.
 const CALLS: usize = 50;
+const HIDDEN: [usize; 4] = [32, 64, 128, 256];
+const RIVALS: [&str; 4] = ["onnxruntime", "tract", "onnxruntime_python", "pytorch"];
+
+type Parameters = BTreeMap<String, Tensor>;
 
 /// Sums the values up, eight vectors at a time, which is as fast as they can be read.
 struct Read<'a>(&'a [f32]);
@@ -65,7 +69,7 @@ struct CandleLstm {
 }
 
 impl CandleLstm {
-    fn new(config: LstmConfig, parameters: &BTreeMap<String, Tensor>, input: &[f32]) -> Result<Self> {
+    fn new(config: LstmConfig, parameters: &Parameters, input: &[f32]) -> Result<Self> {
         let transposed = |name: String| -> Result<Tensor> { Ok(parameters[&name].t()?.contiguous()?) };
         let layer = |layer: usize| -> Result<[Tensor; 3]> {
             let bias = |kind: &str| &parameters[&format!("lstm.bias_{kind}_l{layer}")];
@@ -107,15 +111,41 @@ fn other_paths() -> impl Iterator<Item = Path> {
     Path::ALL.into_iter().filter(|path| path.is_available() && *path != Path::best())
 }
 
-fn lstm<'a>(hidden: usize, python: &'a Option<RefCell<Python>>) -> Result<Vec<Contestant<'a>>> {
-    let config = LstmConfig { inputs: INPUTS, hidden, layers: 2, outputs: OUTPUTS };
-    let mut variables = config.initial_variables(1, DType::F32)?;
+fn lstm_config(hidden: usize) -> LstmConfig {
+    LstmConfig { inputs: INPUTS, hidden, layers: 2, outputs: OUTPUTS }
+}
+
+fn mlp_config() -> MlpConfig {
+    MlpConfig { inputs: 42, hidden: vec![128, 128], outputs: 7 }
+}
+
+fn values(variables: BTreeMap<String, Var>) -> Parameters {
+    variables.into_iter().map(|(name, variable)| (name, variable.as_detached_tensor())).collect()
+}
+
+fn lstm_parameters(hidden: usize) -> Result<Parameters> {
+    let mut parameters = values(lstm_config(hidden).initial_variables(1, DType::F32)?);
     let head = Tensor::rand(-0.1f32, 0.1, (OUTPUTS, hidden), &Device::Cpu)?;
-    variables.insert("head.weight".into(), candle_core::Var::from_tensor(&head)?);
-    let parameters: BTreeMap<String, Tensor> =
-        variables.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect();
+    parameters.insert("head.weight".into(), head);
+    Ok(parameters)
+}
+
+fn mlp_parameters() -> Result<Parameters> {
+    Ok(values(mlp_config().initial_variables(1, DType::F32)?))
+}
+
+/// sin(k) for each input k.
+fn input(count: usize) -> Vec<f32> {
+    (0..count).map(|k| (k as f32).sin()).collect()
+}
+
+fn lstm<'a>(hidden: usize, parameters: &Parameters, rivals: &'a Rivals) -> Result<Vec<Contestant<'a>>> {
+    let (config, input) = (lstm_config(hidden), input(INPUTS));
+    let variables: BTreeMap<String, Var> = parameters
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)))
+        .collect::<Result<_>>()?;
     let lstm = Lstm::over(config, &variables, DType::F32)?;
-    let input: Vec<f32> = (0..INPUTS).map(|k| (k as f32).sin()).collect();
     let ours = |name: &str, path: Path, prepare: fn(&mut FrozenLstm)| -> Result<Contestant<'a>> {
         let network = (FrozenLstm::packed(&lstm, 1, path)?, vec![0.0; OUTPUTS]);
         let input = input.clone();
@@ -136,22 +166,20 @@ fn lstm<'a>(hidden: usize, python: &'a Option<RefCell<Python>>) -> Result<Vec<Co
     for path in other_paths() {
         contestants.push(ours(&name(path), path, |_| ())?);
     }
-    let candle = CandleLstm::new(config, &parameters, &input)?;
+    let candle = CandleLstm::new(config, parameters, &input)?;
     let step = |network: &mut CandleLstm| drop(black_box(network.step().expect("a step of Candle's")));
     contestants.push(Contestant::new("candle", CALLS, candle, |_| (), step));
-    contestants.extend(python_contestants(python, "lstm", hidden, CALLS));
+    let (mut network, mut output) = (FrozenLstm::new(&lstm, 1)?, vec![0.0; OUTPUTS]);
+    (0..10).for_each(|_| network.step(0, &input, &mut output));
+    contestants.extend(rivals.contestants("lstm", hidden, CALLS, Some(&output))?);
     Ok(contestants)
 }
 
-fn mlp(python: &Option<RefCell<Python>>) -> Result<Vec<Contestant<'_>>> {
-    let config = MlpConfig { inputs: 42, hidden: vec![128, 128], outputs: 7 };
-    let variables = config.initial_variables(1, DType::F32)?;
-    let parameters: BTreeMap<String, Tensor> =
-        variables.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect();
-    let input: Vec<f32> = (0..42).map(|k| (k as f32).sin()).collect();
+fn mlp<'a>(parameters: &Parameters, rivals: &'a Rivals) -> Result<Vec<Contestant<'a>>> {
+    let (config, input) = (mlp_config(), input(42));
     let ours = |name: &str, path: Path| -> Result<Contestant<'static>> {
         let input = input.clone();
-        let network = FrozenMlp::packed(&config, &parameters, path)?;
+        let network = FrozenMlp::packed(&config, parameters, path)?;
         Ok(Contestant::new(
             name,
             CALLS,
@@ -178,20 +206,30 @@ fn mlp(python: &Option<RefCell<Python>>) -> Result<Vec<Contestant<'_>>> {
         drop(black_box(output().expect("a step of Candle's")));
     };
     contestants.push(Contestant::new("candle", CALLS, layers, |_| (), forward));
-    contestants.extend(python_contestants(python, "mlp", 128, CALLS));
+    let output = FrozenMlp::packed(&config, parameters, Path::best())?.forward(&input).to_vec();
+    contestants.extend(rivals.contestants("mlp", 128, CALLS, Some(&output))?);
     Ok(contestants)
 }
 
 fn main() -> Result<()> {
     check_threads()?;
     let rounds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(200);
-    let python = Python::start()?.map(RefCell::new);
+    let networks = HIDDEN.map(|hidden| Ok((hidden, lstm_parameters(hidden)?)));
+    let networks = networks.into_iter().collect::<Result<Vec<(usize, Parameters)>>>()?;
+    for (hidden, parameters) in &networks {
+        write_weights(&format!("lstm{hidden}"), parameters)?;
+    }
+    let mlp_parameters = mlp_parameters()?;
+    write_weights("mlp", &mlp_parameters)?;
+    let rivals = Rivals::start()?;
+    rivals.print_absent("lstm", &RIVALS);
     println!("one step of one input; vectors: {:?}", Path::best());
     let mut figures = Map::new();
-    for hidden in [32, 64, 128, 256] {
+    for (hidden, parameters) in &networks {
         let title = format!("LSTM {INPUTS}-{hidden}-{hidden}-{OUTPUTS}");
-        figures.insert(format!("lstm{hidden}"), race(&title, rounds, lstm(hidden, &python)?)?);
+        let contestants = lstm(*hidden, parameters, &rivals)?;
+        figures.insert(format!("lstm{hidden}"), race(&title, rounds, contestants)?);
     }
-    figures.insert("mlp".into(), race("MLP 42-128-128-7", rounds, mlp(&python)?)?);
+    figures.insert("mlp".into(), race("MLP 42-128-128-7", rounds, mlp(&mlp_parameters, &rivals)?)?);
     report("inference", figures)
 }

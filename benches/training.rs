@@ -1,4 +1,4 @@
-//! A training step against Candle's, and against torch where the Python that `PYTHON` names has it:
+//! A training step against Candle's, and against PyTorch's where it is installed (benches/common/rivals.rs):
 //! `cargo bench --bench training [-- ROUNDS]`. See benches/common for how it is measured, and docs/performance.md for
 //! figures.
 //!
@@ -9,13 +9,13 @@ mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
-use common::{Contestant, Python, Result, check_threads, python_contestants, race, report};
+use common::rivals::Rivals;
+use common::{Contestant, Result, check_threads, race, report};
 use learned_control::nn::adamw::AdamW;
 use learned_control::nn::loss::mean_squared_error;
 use learned_control::nn::lstm::{Lstm, LstmConfig};
 use learned_control::nn::mlp::{Mlp, MlpConfig};
 use serde_json::Map;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 const RATE: f64 = 1e-3;
@@ -58,7 +58,7 @@ fn candles_lstm_loss(variables: &Variables, xs: &Tensor, targets: &Tensor) -> ca
     candle_nn::loss::mse(&outputs, &targets.flatten(0, 1)?)
 }
 
-fn lstm(python: &Option<RefCell<Python>>) -> Result<Vec<Contestant<'_>>> {
+fn lstm(rivals: &Rivals) -> Result<Vec<Contestant<'_>>> {
     let random = |shape: (usize, usize, usize)| Tensor::randn(0f32, 1f32, shape, &Device::Cpu);
     let (xs, targets) = (random((BATCH, TIME, LSTM.inputs))?, random((TIME, BATCH, LSTM.outputs))?);
     let ours = LSTM.initial_variables(1, DType::F32)?;
@@ -82,11 +82,11 @@ fn lstm(python: &Option<RefCell<Python>>) -> Result<Vec<Contestant<'_>>> {
         loss.and_then(|loss| optimizer.backward_step(&loss)).expect("a step of Candle's");
     };
     contestants.push(Contestant::new("candle", 2, (candles, optimizer), |_| (), step));
-    contestants.extend(python_contestants(python, "lstm_training", LSTM.hidden, 3));
+    contestants.extend(rivals.contestants("lstm_training", LSTM.hidden, 3, None)?);
     Ok(contestants)
 }
 
-fn mlp(python: &Option<RefCell<Python>>) -> Result<Vec<Contestant<'_>>> {
+fn mlp(rivals: &Rivals) -> Result<Vec<Contestant<'_>>> {
     let config = MlpConfig { inputs: 42, hidden: vec![128, 128], outputs: 7 };
     let xs = Tensor::randn(0f32, 1f32, (ROWS, 42), &Device::Cpu)?;
     let targets = Tensor::randn(0f32, 1f32, (ROWS, 7), &Device::Cpu)?;
@@ -112,16 +112,17 @@ fn mlp(python: &Option<RefCell<Python>>) -> Result<Vec<Contestant<'_>>> {
         loss.and_then(|loss| optimizer.backward_step(&loss)).expect("a step of Candle's");
     };
     contestants.push(Contestant::new("candle", 20, (variables, optimizer), |_| (), step));
-    contestants.extend(python_contestants(python, "mlp_training", 128, 20));
+    contestants.extend(rivals.contestants("mlp_training", 128, 20, None)?);
     Ok(contestants)
 }
 
 fn main() -> Result<()> {
     check_threads()?;
     let rounds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(60);
-    let python = Python::start()?.map(RefCell::new);
+    let rivals = Rivals::start()?;
+    rivals.print_absent("lstm_training", &["pytorch"]);
     let mut figures = Map::new();
-    figures.insert("lstm64".into(), race("LSTM 21-64-64-280, a training step", rounds, lstm(&python)?)?);
-    figures.insert("mlp".into(), race("MLP 42-128-128-7, a training step", rounds, mlp(&python)?)?);
+    figures.insert("lstm64".into(), race("LSTM 21-64-64-280, a training step", rounds, lstm(&rivals)?)?);
+    figures.insert("mlp".into(), race("MLP 42-128-128-7, a training step", rounds, mlp(&rivals)?)?);
     report("training", figures)
 }

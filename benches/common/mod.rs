@@ -7,19 +7,20 @@
 
 #[path = "../../tests/common/counting_allocator.rs"]
 mod counting_allocator;
+pub mod rivals;
 
 use counting_allocator::allocated;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Times of some calls [µs], and, where they are known, the allocations of each and what they took of a core [%].
-#[derive(Default)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub struct Burst {
     pub times: Vec<f64>,
     pub allocations: Option<f64>,
@@ -152,61 +153,4 @@ pub fn report(key: &str, figures: Map<String, Value>) -> Result<()> {
     std::fs::write(&path, serde_json::to_vec_pretty(&all)?)?;
     println!("\n{}", path.display());
     Ok(())
-}
-
-/// Libraries for Python: `benches/rivals/rivals.py`, run by the Python that `PYTHON` names. A line asks for a burst.
-pub struct Python {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    /// Those that are installed.
-    pub rivals: Vec<String>,
-}
-
-impl Python {
-    /// None when `PYTHON` is not set.
-    pub fn start() -> Result<Option<Self>> {
-        let Some(python) = std::env::var_os("PYTHON") else { return Ok(None) };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rivals/rivals.py");
-        let mut child =
-            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().ok_or("no input")?;
-        let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
-        let mut line = String::new();
-        output.read_line(&mut line)?;
-        let rivals = serde_json::from_str(&line)?;
-        Ok(Some(Self { child, input, output, rivals }))
-    }
-
-    /// Times of `calls` calls of `task` by `rival` [µs]; `hidden` is the size of an LSTM.
-    pub fn burst(&mut self, rival: &str, task: &str, hidden: usize, calls: usize) -> Result<Burst> {
-        writeln!(self.input, "{rival} {task} {hidden} {calls}")?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(Burst { times: serde_json::from_str(&line)?, ..Default::default() })
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Contestants for those rivals in Python that know the task.
-pub fn python_contestants<'a>(
-    python: &'a Option<std::cell::RefCell<Python>>,
-    task: &'static str,
-    hidden: usize,
-    calls: usize,
-) -> Vec<Contestant<'a>> {
-    let Some(python) = python else { return Vec::new() };
-    let rivals = python.borrow().rivals.clone();
-    let of_task = rivals.iter().filter_map(|rival| rival.strip_suffix(&format!(":{task}")));
-    let contestant = |rival: &str| {
-        let name = rival.to_owned();
-        Contestant::by_burst(rival, move || python.borrow_mut().burst(&name, task, hidden, calls))
-    };
-    of_task.map(contestant).collect()
 }
