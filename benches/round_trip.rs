@@ -89,7 +89,7 @@ fn measure(rate: f64, seconds: f64, robot: &Robot, models: &Models, folder: &Pat
     let mut entries = vec![
         ("ours", vec![controller(models, rate, ""), predictor(models)]),
         ("ours, controller alone", vec![controller(models, rate, "")]),
-        ("the same, dedicated core", vec![controller(models, rate, awake)]),
+        ("ours, controller alone, dedicated core", vec![controller(models, rate, awake)]),
         ("r2r echo", vec![echo()?]),
     ];
     for (name, kind) in [("rclpy echo", "echo"), ("rclpy and PyTorch", "torch")] {

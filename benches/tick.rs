@@ -164,7 +164,7 @@ fn main() -> Result<()> {
         contestant("tick", false, false),
         contestant("tick, beside a learner", false, true),
         contestant("tick and prediction", true, false),
-        contestant("the same, beside a learner", true, true),
+        contestant("tick and prediction, beside a learner", true, true),
     ];
     let figures = race("A whole tick at 500 Hz", seconds, contestants)?;
     println!("{} training steps meanwhile", steps.load(Ordering::Acquire));

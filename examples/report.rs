@@ -61,6 +61,7 @@ fn tracking() -> LineChart {
         x_label: "time [s]".into(),
         y_label: "tracking error [mrad]".into(),
         series: vec![Series::line("baseline (PD + gravity)", baseline), Series::line("learned", learned)],
+        x_log: false,
         y_log: true,
         marks: vec![(0.0, "learning on".into()), (30.0, "payload +1.5 kg".into())],
     }
@@ -79,6 +80,7 @@ fn prediction() -> LineChart {
             Series::dashed("constant velocity", curve(&|time| 0.2 + 90.0 * time.powi(2))),
             Series::band("LSTM", curve(&lstm), spread(0.6), spread(1.5)),
         ],
+        x_log: false,
         y_log: false,
         marks: Vec::new(),
     }

@@ -12,6 +12,7 @@
 //!     x_label: "time [s]".into(),
 //!     y_label: "tracking error [mrad]".into(),
 //!     series: vec![Series::line("learned", vec![(0.0, 7.0), (60.0, 1.1)])],
+//!     x_log: false,
 //!     y_log: true,
 //!     marks: vec![(30.0, "payload +1.5 kg".into())],
 //! };
@@ -193,6 +194,7 @@ mod tests {
             x_label: bad.into(),
             y_label: bad.into(),
             series,
+            x_log: false,
             y_log: false,
             marks: vec![(0.5, bad.into())],
         };

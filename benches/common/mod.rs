@@ -1,4 +1,4 @@
-//! What the benchmarks share: contestants that take turns, their figures, a table and `target/report/bench.json`.
+//! What the benchmarks share: contestants that take turns, their figures, a table, `target/report/bench.json` and `bench.html`.
 //!
 //! Every call is timed by itself, and the time of reading the clock is taken off. In each round each contestant makes
 //! a burst of calls, so that a disturbance of the computer meets all of them alike.
@@ -7,6 +7,7 @@
 
 #[path = "../../tests/common/counting_allocator.rs"]
 mod counting_allocator;
+mod page;
 pub mod rivals;
 
 use counting_allocator::allocated;
@@ -140,7 +141,8 @@ pub fn race(title: &str, rounds: usize, mut contestants: Vec<Contestant>) -> Res
     Ok(all.into())
 }
 
-/// Puts `figures` into `target/report/bench.json` under `key`, beside what other benchmarks have put there.
+/// Puts `figures` into `target/report/bench.json` under `key`, beside what other benchmarks have put there, and writes
+/// `bench.html` anew.
 pub fn report(key: &str, figures: Map<String, Value>) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report");
     std::fs::create_dir_all(&folder)?;
@@ -151,6 +153,8 @@ pub fn report(key: &str, figures: Map<String, Value>) -> Result<()> {
     };
     all.insert(key.into(), figures.into());
     std::fs::write(&path, serde_json::to_vec_pretty(&all)?)?;
-    println!("\n{}", path.display());
+    let html = folder.join("bench.html");
+    page::page(&all).write(&html)?;
+    println!("\n{}\n{}", path.display(), html.display());
     Ok(())
 }

@@ -190,6 +190,7 @@ impl Summary {
                 Series::line("baseline", baseline.clone()),
                 Series::line("learned", learned.clone()),
             ],
+            x_log: false,
             y_log: true,
             marks: vec![(self.seconds / 2.0, format!("payload +{} kg", self.payload_kg))],
         };

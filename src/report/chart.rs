@@ -52,7 +52,8 @@ pub struct LineChart {
     pub x_label: String,
     pub y_label: String,
     pub series: Vec<Series>,
-    /// Logarithmic y axis, at most six decades; values that are not positive leave a gap.
+    /// Logarithmic axes, of at most six decades; values that are not positive leave a gap.
+    pub x_log: bool,
     pub y_log: bool,
     /// Events: x and a label such as "payload +1.5 kg".
     pub marks: Vec<(f64, String)>,
@@ -318,9 +319,9 @@ mod tests {
         let lone = Series::line("one point", vec![(3.0, 3.0)]);
         let wild = Series::line("wild", vec![(f64::MAX, f64::MIN), (f64::MIN, 1e-310), (f64::NAN, 0.0)]);
         let empty = Series::line("empty", Vec::new());
-        for y_log in [false, true] {
+        for (x_log, y_log) in [(false, false), (false, true), (true, false), (true, true)] {
             for series in [&constant, &zero, &lone, &wild, &empty] {
-                let svg = LineChart { y_log, ..chart(vec![series.clone()]) }.svg().unwrap();
+                let svg = LineChart { x_log, y_log, ..chart(vec![series.clone()]) }.svg().unwrap();
                 assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
                 assert!(!svg.contains("NaN") && !svg.contains("2147483647"), "{svg}");
             }

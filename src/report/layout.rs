@@ -41,7 +41,8 @@ impl Layout {
     pub fn new(chart: &LineChart) -> Result<Self> {
         let heights = chart.series.iter().map(Series::heights).collect::<Result<Vec<_>>>()?.concat();
         let points = chart.series.iter().flat_map(|series| &series.points);
-        let x = Axis::tight(points.map(|(x, _)| *x).chain(chart.marks.iter().map(|(x, _)| *x)));
+        let places = points.map(|(x, _)| *x).chain(chart.marks.iter().map(|(x, _)| *x));
+        let x = if chart.x_log { Axis::log(places) } else { Axis::tight(places) };
         let y = if chart.y_log { Axis::log(heights) } else { Axis::padded(heights) };
         let widest = y.ticks.iter().map(|(_, label)| text_width(label, TEXT)).fold(0.0, f64::max);
         let left = (widest + 38.0).max(66.0);
@@ -199,6 +200,21 @@ mod tests {
         assert_eq!(lengths(&chart), [1, 1, 2]);
         chart.y_log = true;
         assert_eq!(lengths(&chart), [1, 1, 1]);
+    }
+
+    #[test]
+    fn doubled_values_are_at_equal_distances_on_a_logarithmic_axis() {
+        let mut chart = chart([32.0, 64.0, 128.0].map(|x| (x, 1.0)).to_vec());
+        chart.marks = [32.0, 64.0, 128.0].map(|x| (x, String::new())).to_vec();
+        let distances = |chart: &LineChart| {
+            let marks = Layout::new(chart).unwrap().marks;
+            (marks[1].x - marks[0].x, marks[2].x - marks[1].x)
+        };
+        let (first, second) = distances(&chart);
+        assert!(second > 1.9 * first);
+        chart.x_log = true;
+        let (first, second) = distances(&chart);
+        assert!((second - first).abs() < 1e-9 && first > 200.0, "{first} {second}");
     }
 
     #[test]

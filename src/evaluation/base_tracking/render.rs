@@ -141,6 +141,7 @@ fn over_time(groups: &Grouped, scenario: BaseScenarioKind, quantity: Quantity) -
         x_label: "time [s]".into(),
         y_label: format!("rms {} error [{}]", quantity.name().replace('_', "-"), quantity.unit()),
         series: controllers_of(groups, scenario).map(|(controller, runs)| curve(controller, runs)).collect(),
+        x_log: false,
         y_log: true,
         marks: Vec::new(),
     }

@@ -35,6 +35,7 @@ fn by_joint(report: &DynamicsReport) -> LineChart {
         x_label: "joint".into(),
         y_label: "nMSE".into(),
         series: report.methods.iter().map(curve).collect(),
+        x_log: false,
         y_log: true,
         marks: Vec::new(),
     }

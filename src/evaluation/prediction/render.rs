@@ -178,6 +178,7 @@ fn by_horizon(report: &PredictionReport) -> LineChart {
             curve("LSTM", &|row| row.rmse.lstm.median),
             curve("learned", &|row| row.rmse.learned.median),
         ],
+        x_log: false,
         y_log: false,
         marks: Vec::new(),
     }
@@ -197,6 +198,7 @@ fn by_coordinate(report: &PredictionReport) -> LineChart {
             curve("best baseline", &|errors| errors.best_baseline()),
             curve("learned", &|errors| errors.learned.median),
         ],
+        x_log: false,
         y_log: true,
         marks: Vec::new(),
     }
@@ -223,6 +225,7 @@ fn fan(report: &PredictionReport, example: &Example, coordinate: usize) -> LineC
             Series::line("measured", truth.map(|(sample, value)| (milliseconds(sample), *value)).collect()),
             Series::band("predicted", predicted, lower, upper),
         ],
+        x_log: false,
         y_log: false,
         marks: vec![(0.0, "now".into())],
     }

@@ -152,6 +152,7 @@ fn over_time(groups: &Grouped, scenario: ScenarioKind) -> LineChart {
         x_label: "time [s]".into(),
         y_label: "rms tracking error [mrad]".into(),
         series: drawn.map(|(controller, runs)| curve(*controller, runs)).collect(),
+        x_log: false,
         y_log: true,
         marks: marks.into_iter().filter(|time| *time > 0.0).map(|time| (time, "change".into())).collect(),
     }
