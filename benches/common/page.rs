@@ -48,7 +48,8 @@ pub fn page(all: &Map<String, Value>) -> Page {
 }
 
 const COST: &str = "Median time of one step of an LSTM of two layers, 21 inputs and 280 outputs, with the state carried. \
-                    Dashed: the time in which the same processor reads the weights once.";
+                    From sample to output: what does not depend on the sample is computed before it comes. Dashed: \
+                    the time in which the same processor reads the weights once.";
 
 fn cost_by_size(races: &Map<String, Value>) -> LineChart {
     let sizes: Vec<(f64, &Value)> = by_number(races)
