@@ -135,9 +135,13 @@ impl Drop for Program {
 }
 
 fn check(rival: &str, theirs: &[f32], ours: &[f32]) -> Result<()> {
-    let is_near = |(theirs, ours): (&f32, &f32)| (theirs - ours).abs() <= TOLERANCE;
-    if theirs.len() == ours.len() && theirs.iter().zip(ours).all(is_near) {
+    let differences = theirs.iter().zip(ours).map(|(theirs, ours)| (theirs - ours).abs());
+    // A NaN counts as the largest.
+    let worst = differences.max_by(f32::total_cmp).unwrap_or(f32::NAN);
+    if theirs.len() == ours.len() && worst <= TOLERANCE {
         return Ok(());
     }
-    Err(format!("{rival} gives {theirs:?} where ours is {ours:?}").into())
+    let (found, expected) = (theirs.len(), ours.len());
+    Err(format!("{rival}: {found} outputs, up to {worst} from ours; expected {expected} within {TOLERANCE}")
+        .into())
 }
