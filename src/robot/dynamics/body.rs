@@ -102,4 +102,13 @@ impl Body {
     pub fn along_axis(&self, force: &Vector3<f64>, moment: &Vector3<f64>) -> f64 {
         self.axis.dot(if self.kind == JointKind::Prismatic { force } else { moment })
     }
+    /// What the joint bears of a unit of force, and of moment, along each axis of a frame that has this orientation and
+    /// place in the body's; both act at that place.
+    pub fn reach(&self, rotation: &Rotation3<f64>, place: &Vector3<f64>) -> (Vector3<f64>, Vector3<f64>) {
+        let along = rotation.inverse_transform_vector(&self.axis);
+        match self.kind {
+            JointKind::Prismatic => (along, Vector3::zeros()),
+            _ => (rotation.inverse_transform_vector(&self.axis.cross(place)), along),
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use super::Dynamics;
 use super::body::{Body, Motion};
-use nalgebra::{DMatrix, Matrix3, Vector3};
+use nalgebra::{DMatrix, Matrix3, Rotation3, Vector3};
 
 /// Mass [kg], first moment [kg m] along x, y, z, inertia [kg m²] xx, yy, zz, xy, xz, yz about the origin of the link's
 /// joint, in the frame of that joint.
@@ -28,9 +28,20 @@ impl Dynamics {
         out.fill(0.0);
         let Some(last) = self.last_body() else { return };
         let motion = &self.bodies[last].motion;
-        for parameter in 0..LOAD_PARAMETERS {
-            let (force, moment) = of_unit_load(motion, parameter);
-            self.bear(last, force, moment, |joint, effort| out[(joint, parameter)] = effort);
+        let loads: [_; LOAD_PARAMETERS] = std::array::from_fn(|parameter| of_unit_load(motion, parameter));
+        // Orientation and place of the link in the body that is at hand, which gives what its joint bears of any force and
+        // moment on the link: two dot products.
+        let (mut rotation, mut place) = (Rotation3::identity(), Vector3::zeros());
+        let mut next = Some(last);
+        while let Some(index) = next {
+            let body = &self.bodies[index];
+            let (of_force, of_moment) = body.reach(&rotation, &place);
+            for (parameter, (force, moment)) in loads.iter().enumerate() {
+                out[(body.joint, parameter)] = of_force.dot(force) + of_moment.dot(moment);
+            }
+            place = body.motion.place + body.motion.rotation * place;
+            rotation = body.motion.rotation * rotation;
+            next = body.parent;
         }
     }
 
