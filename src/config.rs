@@ -18,6 +18,26 @@ pub fn read_file<T: DeserializeOwned>(path: &Path, node: &str) -> Result<T> {
     read_text(&text, &path.display().to_string(), node)
 }
 
+/// As [`read_file`], with `overrides` on top: dotted keys and values in YAML, as `-p key:=value` gives them to a node.
+pub fn read_file_with<T: DeserializeOwned>(
+    path: &Path,
+    node: &str,
+    overrides: &[(&str, String)],
+) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let file = path.display().to_string();
+    let mut tree = sections(&text, &file, node)?;
+    for (key, value) in overrides {
+        let value = serde_yaml::from_str(value).map_err(|error| Error::Config {
+            file: file.clone(),
+            key: format!("{node}.{key}"),
+            problem: error.to_string(),
+        })?;
+        insert(&mut tree, key, value);
+    }
+    read(tree, &file, node)
+}
+
 /// Whether a parameter file has a section for `node`: which robot it is for.
 pub fn has_section(path: &Path, node: &str) -> Result<bool> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
@@ -28,6 +48,11 @@ pub fn has_section(path: &Path, node: &str) -> Result<bool> {
 
 /// As [`read_file`], from the text of the file.
 pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Result<T> {
+    read(sections(text, file, node)?, file, node)
+}
+
+/// What the sections of a file say to `node`, as one tree.
+fn sections(text: &str, file: &str, node: &str) -> Result<Value> {
     let invalid = |key: &str, problem: String| Error::Config { file: file.into(), key: key.into(), problem };
     let tree: Value = serde_yaml::from_str(text).map_err(|error| invalid("YAML", error.to_string()))?;
     let nodes = tree.as_mapping().ok_or_else(|| invalid("/", "found no mapping from node names".into()))?;
@@ -42,7 +67,7 @@ pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Res
         })?;
         insert_mapping(&mut merged, "", parameters);
     }
-    read(merged, file, node)
+    Ok(merged)
 }
 
 /// Turns a tree of parameters into `T`; the error names the file (or node), the key, what was found and expected.

@@ -7,20 +7,26 @@ pub mod base;
 mod monitor;
 mod predictor;
 mod processes;
+mod stack;
 mod summary;
+mod track;
+mod without_ros;
 
 use crate::error::{Error, Result};
 use crate::learner::LearnerConfig;
 use crate::nn::checkpoint;
 use crate::predictor::PredictorModel;
+use crate::state::Stamp;
 use crate::{config, robot};
 use clap::Args;
 use monitor::{Arm, Monitor};
 use processes::Processes;
+use stack::{Stack, overrides};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use summary::Summary;
+use without_ros::{Events, Replica};
 
 /// The two arms; their names are the namespaces of their nodes.
 const ARMS: [Arm; 2] = [Arm::Baseline, Arm::Learned];
@@ -44,6 +50,12 @@ pub struct DemoArgs {
     /// Payload that appears, in kg
     #[arg(long, default_value_t = 1.5)]
     payload: f64,
+    /// What the second arm learns with
+    #[arg(long, value_enum, default_value_t = Stack::Learned)]
+    controller: Stack,
+    /// As fast as the computer can: each measurement waits for its command, so that none comes late on a busy computer
+    #[arg(long)]
+    lock_step: bool,
     /// Seed of the reference motion, of the sensors' noise and of the networks
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -61,12 +73,14 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     println!(
         "Starting two arms: /baseline (plain controller) and /learned (predictor, controller, learner)."
     );
-    let mut processes = start(args, &model)?;
     let mut monitor = Monitor::new()?;
+    let mut processes = start(args, &model)?;
     wait_for_start(&mut monitor, &mut processes, &interrupted)?;
     watch(args, &mut monitor, &mut processes, &interrupted)?;
     processes.stop();
-    let summary = Summary::new(args.seed, args.seconds, args.payload, &monitor);
+    println!("The same once more without ROS.");
+    let replicas = [replica(args, Arm::Baseline, &monitor)?, replica(args, Arm::Learned, &monitor)?];
+    let summary = Summary::new(args, &monitor, &replicas);
     println!("\n{}", summary.tables());
     let page = summary.write(&args.output)?;
     println!("Figures: {}\nReport:  {}", args.output.join("demo.json").display(), page.display());
@@ -111,26 +125,44 @@ fn start(args: &DemoArgs, model: &Path) -> Result<Processes> {
             format!("-r __ns:=/{arm}"),
             format!("-r /clock:=/{arm}/clock"),
         ];
-        let urdf = format!("-p urdf:={}", args.urdf.display());
-        let simulated_time = "-p use_sim_time:=true".to_owned();
-        let mut node = |name: &str, own: &[String]| {
-            let arguments = common.iter().chain(own).flat_map(|argument| argument.split(' '));
-            processes.spawn(&arm.to_string(), name, arguments)
+        let mut node = |name: &str, more: String| {
+            let own = overrides(args, arm, name);
+            let own = own.iter().map(|(key, value)| format!("-p {key}:={value}")).chain([more]);
+            let arguments: Vec<String> = common.iter().cloned().chain(own).collect();
+            processes.spawn(&arm.to_string(), name, arguments.iter().flat_map(|argument| argument.split(' ')))
         };
-        node("simulator", &[urdf, format!("-p arm.seed:={}", args.seed)])?;
-        let learning = arm == Arm::Learned;
-        let reference = format!("-p reference.seed:={}", args.seed);
-        let learning_parameters = format!(
-            "-p learning:={learning} -p accept_weights:={learning} -p head.enabled:={learning} -p prediction:={learning}"
-        );
-        let authority = format!("-p authority:={:.1}", if learning { 1.0 } else { 0.0 });
-        node("controller", &[simulated_time.clone(), reference, learning_parameters, authority])?;
-        if learning {
-            node("predictor", &[simulated_time.clone(), format!("-p model_file:={}", model.display())])?;
-            node("learner", &[simulated_time, format!("-p seed:={}", args.seed)])?;
+        let simulated_time = "-p use_sim_time:=true";
+        node("simulator", format!("-p urdf:={}", args.urdf.display()))?;
+        node("controller", simulated_time.to_owned())?;
+        if arm == Arm::Learned {
+            node("predictor", format!("{simulated_time} -p model_file:={}", model.display()))?;
+        }
+        if arm == Arm::Learned && args.controller.has_learner() {
+            node("learner", simulated_time.to_owned())?;
         }
     }
     Ok(processes)
+}
+
+/// An arm in the same run without ROS.
+fn replica(args: &DemoArgs, arm: Arm, monitor: &Monitor) -> Result<Replica> {
+    let said = |status: &str, key: &str| {
+        let seconds = monitor.figure(&format!("/{arm}/{status}"), key);
+        let unknown = || Error::Ros(format!("/{arm} has not said its {key} on /diagnostics"));
+        seconds.is_finite().then(|| Stamp::from_seconds(seconds)).ok_or_else(unknown)
+    };
+    let started = said("controller: control", "started_at_s")?;
+    let track = monitor.track(arm);
+    let counted = track.start().unwrap_or(started);
+    let half_way = counted + Duration::from_secs_f64(args.seconds / 2.0);
+    let events = Events {
+        started,
+        counted,
+        let_go: said("simulator: simulation", "commanded_at_s")?,
+        // a payload of 0 kg is no change
+        loaded: said("simulator: simulation", "scenario_changed_at_s").unwrap_or(half_way),
+    };
+    without_ros::run(args, arm, events, track.time())
 }
 
 fn wait_for_start(monitor: &mut Monitor, processes: &mut Processes, interrupted: &AtomicBool) -> Result<()> {

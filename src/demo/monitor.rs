@@ -1,9 +1,9 @@
 //! Listens to both arms: tracking errors, predictions, diagnostics.
 
+use crate::demo::track::Track;
 use crate::error::Result;
 use crate::ros::convert::sample_error;
 use crate::ros::shell::{Subscription, drained, reliable_qos};
-use crate::state::Stamp;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use r2r::diagnostic_msgs::msg::DiagnosticArray;
@@ -14,7 +14,7 @@ use r2r::trajectory_msgs::msg::JointTrajectory;
 use r2r::{Client, Node, QosProfile};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One of the two robots of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,44 +29,6 @@ impl fmt::Display for Arm {
             Self::Baseline => "baseline",
             Self::Learned => "learned",
         })
-    }
-}
-
-/// The tracking error of one arm over its own simulated time.
-#[derive(Default)]
-pub struct Track {
-    start: Option<Stamp>,
-    /// (seconds since the start, rms over joints [rad])
-    errors: Vec<(f64, f64)>,
-    heard: Option<Instant>,
-}
-
-impl Track {
-    /// Seconds since the arm began to move; 0 before.
-    pub fn time(&self) -> f64 {
-        self.errors.last().map_or(0.0, |(time, _)| *time)
-    }
-
-    pub fn silence(&self) -> Duration {
-        self.heard.map_or(Duration::ZERO, |heard| heard.elapsed())
-    }
-
-    /// Root mean square over joints and time in [from, to) seconds, rad.
-    pub fn rms(&self, from: f64, to: f64) -> f64 {
-        let begin = self.errors.partition_point(|(time, _)| *time < from);
-        let end = self.errors.partition_point(|(time, _)| *time < to);
-        let errors = &self.errors[begin..end.max(begin)];
-        (errors.iter().map(|(_, error)| error * error).sum::<f64>() / errors.len() as f64).sqrt()
-    }
-
-    fn add(&mut self, message: &JointTrajectory) {
-        let Some((stamp, error)) = sample_error(message) else { return };
-        let start = *self.start.get_or_insert(stamp);
-        let time = stamp.since(start);
-        if self.errors.last().is_none_or(|(last, _)| time > *last) {
-            self.errors.push((time, error));
-        }
-        self.heard = Some(Instant::now());
     }
 }
 
@@ -144,7 +106,9 @@ impl Monitor {
         self.node.spin_once(timeout);
         for (samples, track) in self.samples.iter_mut().zip(&mut self.tracks) {
             while let Some(message) = samples.take() {
-                track.add(&message);
+                if let Some((stamp, error)) = sample_error(&message) {
+                    track.hear(stamp, error);
+                }
             }
         }
         if let Some(message) = self.realised_error.newest() {
@@ -221,13 +185,5 @@ impl Monitor {
             "{time:4.0} s  tracking error: baseline {baseline:6.2} mrad, learned {learned:6.2} mrad ({percent:3.0} %)  \
              prediction {prediction}  loop {rate:.0} Hz, {missed:.0} deadlines missed"
         )
-    }
-}
-
-impl Track {
-    /// Ticks a second over the last `period` seconds.
-    fn rate(&self, period: f64) -> f64 {
-        let begin = self.errors.partition_point(|(time, _)| *time < self.time() - period);
-        (self.errors.len() - begin) as f64 / period
     }
 }

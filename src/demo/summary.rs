@@ -1,7 +1,12 @@
 //! What the demo found: tables, demo.json and demo.html.
 
-use crate::demo::monitor::{Arm, Monitor, Track};
+use crate::demo::DemoArgs;
+use crate::demo::monitor::{Arm, Monitor};
+use crate::demo::stack::Stack;
+use crate::demo::track::Track;
+use crate::demo::without_ros::Replica;
 use crate::error::{Error, Result};
+use crate::evaluation::tracking::median;
 use crate::report::{LineChart, Page, Series, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -10,6 +15,8 @@ use std::process::Command;
 
 /// Length of the windows before and after the change that are compared, s.
 const WINDOW: f64 = 10.0;
+/// Length of the parts whose ratios are compared, s.
+const PART: f64 = 0.1;
 /// Horizons in the terminal's table, s.
 const SHOWN_HORIZONS: [f64; 5] = [0.05, 0.1, 0.2, 0.3, 0.5];
 
@@ -17,8 +24,11 @@ const SHOWN_HORIZONS: [f64; 5] = [0.05, 0.1, 0.2, 0.3, 0.5];
 #[derive(Serialize)]
 pub struct Summary {
     tracking: Tracking,
+    /// The same run without ROS beside it, by window.
+    without_ros: WithoutRos,
     prediction: Prediction,
     timing: Timing,
+    controller: Stack,
     payload_kg: f64,
     seconds: f64,
     seed: u64,
@@ -48,6 +58,32 @@ struct Halved {
     change: Option<f64>,
 }
 
+#[derive(Serialize)]
+struct WithoutRos {
+    baseline: Windows,
+    learned: Windows,
+}
+
+/// Seconds after the start and after the change.
+#[derive(Serialize)]
+struct Windows {
+    start_0_2: Agreement,
+    start_2_10: Agreement,
+    change_0_1: Agreement,
+    change_3_10: Agreement,
+}
+
+/// Root mean square tracking error in a window, through the nodes and without ROS.
+#[derive(Serialize)]
+struct Agreement {
+    live_rms_rad: f64,
+    without_ros_rms_rad: f64,
+    /// Of both, and the median of the ratios of tenths of a second, in which a few moments do not count when the computer
+    /// had something else to do.
+    ratio: f64,
+    median_ratio: f64,
+}
+
 /// By horizon in seconds, written with two decimals.
 #[derive(Default, Serialize)]
 struct Prediction {
@@ -62,6 +98,8 @@ struct Timing {
     round_trip: Percentiles,
     missed_deadlines: f64,
     ticks: f64,
+    /// Measurements of the learned arm that were answered more than a step of the simulation later.
+    late_answers: f64,
 }
 
 #[derive(Serialize)]
@@ -79,7 +117,9 @@ struct Curves {
 }
 
 impl Summary {
-    pub fn new(seed: u64, seconds: f64, payload_kg: f64, monitor: &Monitor) -> Self {
+    /// `replicas` are both arms in the same run without ROS.
+    pub fn new(args: &DemoArgs, monitor: &Monitor, replicas: &[Replica; 2]) -> Self {
+        let DemoArgs { seed, seconds, payload: payload_kg, controller, .. } = *args;
         let (baseline, learned) = (monitor.track(Arm::Baseline), monitor.track(Arm::Learned));
         let change = seconds / 2.0;
         let before_after = |track: &Track| BeforeAfter {
@@ -100,13 +140,19 @@ impl Summary {
                     change: halved_after(baseline, learned, change, seconds),
                 },
             },
+            without_ros: WithoutRos {
+                baseline: Windows::new(baseline, &replicas[Arm::Baseline as usize]),
+                learned: Windows::new(learned, &replicas[Arm::Learned as usize]),
+            },
             prediction: Prediction::new(monitor),
             timing: Timing {
                 tick: timing(control, "tick"),
                 round_trip: timing("/learned/simulator: simulation", "round_trip"),
                 missed_deadlines: monitor.figure(control, "missed_deadlines"),
                 ticks: monitor.figure(control, "ticks"),
+                late_answers: monitor.figure("/learned/simulator: simulation", "late_answers"),
             },
+            controller,
             payload_kg,
             seconds,
             seed,
@@ -117,9 +163,9 @@ impl Summary {
 
     /// The tables for the terminal.
     pub fn tables(&self) -> String {
-        let [tracking, prediction, timing] =
-            [self.tracking_table(), self.prediction_table(), self.timing_table()];
-        format!("{tracking}\n{prediction}\n{timing}")
+        let [tracking, without_ros] = [self.tracking_table(), self.without_ros_table()];
+        let [prediction, timing] = [self.prediction_table(), self.timing_table()];
+        format!("{tracking}\n{without_ros}\n{prediction}\n{timing}")
     }
 
     /// Writes demo.json and demo.html into `folder`; gives the path of the page.
@@ -149,6 +195,24 @@ impl Summary {
         table
     }
 
+    fn without_ros_table(&self) -> Table {
+        let of = |arm: &str| [format!("{arm} [mrad]"), "without ROS".into(), "ratio (of tenths)".into()];
+        let header = std::iter::once(String::new()).chain(of("baseline")).chain(of("learned"));
+        let WithoutRos { baseline, learned } = &self.without_ros;
+        let mut table =
+            Table::new("Tracking error through the nodes, and in the same run without ROS", header);
+        for ((name, baseline), (_, learned)) in baseline.each().into_iter().zip(learned.each()) {
+            let cells = [baseline, learned].into_iter().flat_map(|agreement| {
+                let Agreement { live_rms_rad, without_ros_rms_rad, ratio, median_ratio } = agreement;
+                let [live, without_ros] =
+                    [live_rms_rad, without_ros_rms_rad].map(|rms| format!("{:.3}", 1e3 * rms));
+                [live, without_ros, format!("{ratio:.2} ({median_ratio:.2})")]
+            });
+            table.row(std::iter::once(name.to_owned()).chain(cells));
+        }
+        table
+    }
+
     fn prediction_table(&self) -> Table {
         let header = ["horizon [ms]", "const. velocity [mrad]", "LSTM [mrad]", "skill"];
         let mut table = Table::new("Prediction error, rms over joints", header);
@@ -167,13 +231,15 @@ impl Summary {
         let row = |name: &str, times: &Percentiles| {
             [name.to_owned(), format!("{:.0}", times.p50_us), format!("{:.0}", times.p99_us)]
         };
-        let Timing { tick, round_trip, missed_deadlines, ticks } = &self.timing;
+        let Timing { tick, round_trip, missed_deadlines, ticks, late_answers } = &self.timing;
         let mut table = Table::new("Time", ["", "p50 [us]", "p99 [us]"]);
         table
             .row(row("tick, with publishing", tick))
             .row(row("round trip joint_states -> commands", round_trip))
             .row([
-                format!("deadlines missed: {missed_deadlines:.0} of {ticks:.0}"),
+                format!(
+                    "deadlines missed: {missed_deadlines:.0}, answers late: {late_answers:.0}, of {ticks:.0}"
+                ),
                 String::new(),
                 String::new(),
             ]);
@@ -212,10 +278,49 @@ impl Summary {
         )
         .figure([tracking], "Half way both arms pick up a payload that no model knows of.")
         .table(self.tracking_table())
+        .table(self.without_ros_table())
         .figure([prediction], "Where the arm will be, predicted from its past motion.")
         .table(self.prediction_table())
         .table(self.timing_table());
         page
+    }
+}
+
+impl Windows {
+    fn new(live: &Track, replica: &Replica) -> Self {
+        let agreement = |from, to| Agreement::new(live, &replica.track, from, to);
+        let change = replica.change;
+        Self {
+            start_0_2: agreement(0.0, 2.0),
+            start_2_10: agreement(2.0, 10.0),
+            change_0_1: agreement(change, change + 1.0),
+            change_3_10: agreement(change + 3.0, change + 10.0),
+        }
+    }
+
+    /// With their names.
+    fn each(&self) -> [(&'static str, &Agreement); 4] {
+        [
+            ("start, 0 to 2 s", &self.start_0_2),
+            ("start, 2 to 10 s", &self.start_2_10),
+            ("change, 0 to 1 s", &self.change_0_1),
+            ("change, 3 to 10 s", &self.change_3_10),
+        ]
+    }
+}
+
+impl Agreement {
+    fn new(live: &Track, without_ros: &Track, from: f64, to: f64) -> Self {
+        let ratio = |from, to| live.rms(from, to) / without_ros.rms(from, to);
+        let parts = (0..((to - from) / PART).round() as usize).map(|part| from + PART * part as f64);
+        // a part without measurements tells nothing
+        let ratios: Vec<f64> = parts.map(|from| ratio(from, from + PART)).filter(|r| r.is_finite()).collect();
+        Self {
+            live_rms_rad: live.rms(from, to),
+            without_ros_rms_rad: without_ros.rms(from, to),
+            ratio: ratio(from, to),
+            median_ratio: median(&ratios).unwrap_or(f64::NAN),
+        }
     }
 }
 

@@ -14,8 +14,7 @@ mod tuning;
 
 pub use controller::ControllerKind;
 pub use course::{Course, Purpose, ReferenceKind, ScenarioKind};
-pub(super) use figures::median;
-pub use figures::{Figure, Run, Window, WorstSecond};
+pub use figures::{Figure, Run, Window, WorstSecond, median};
 pub use render::page;
 pub use run::Outcome;
 pub use slotine_li::Adaptation;

@@ -74,6 +74,8 @@ struct ControllerNode {
     /// When the newest joint states arrived, by the computer's steady clock.
     arrival: Option<Instant>,
     last_tick: Option<Instant>,
+    /// Stamps of the joint states of the first tick and of the last one.
+    started: Option<Stamp>,
     last_tick_stamp: Option<Stamp>,
     said: Option<Verdict>,
     rejected: Option<Rejection>,
@@ -166,6 +168,7 @@ impl ControllerNode {
             outputs,
             arrival: None,
             last_tick: None,
+            started: None,
             last_tick_stamp: None,
             said: None,
             rejected: None,
@@ -318,6 +321,7 @@ impl ControllerNode {
         if stamp != self.last_tick_stamp {
             self.publish_sample()?;
         }
+        self.started = self.started.or(stamp);
         self.last_tick_stamp = stamp;
         if let Some(model) = retired {
             self.weights.free(model);
@@ -526,6 +530,7 @@ impl ControllerNode {
         let of_head = |value: fn(&HeadReport) -> f64| {
             head.iter().map(|report| format!("{:.3}", value(report))).collect::<Vec<_>>().join(" ")
         };
+        let started = self.started.map_or(String::new(), |stamp| format!("{:.3}", stamp.seconds()));
         let values = [
             ("head_learns", self.control.head().is_some_and(Head::learns).to_string()),
             ("head_share", of_head(|report| report.share)),
@@ -537,6 +542,7 @@ impl ControllerNode {
             ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
             ("model_revision", revision.to_string()),
             ("outside_training", outside),
+            ("started_at_s", started),
             ("ticks", self.ticks.to_string()),
             ("missed_deadlines", self.missed_deadlines.to_string()),
             ("rejected_joint_states", self.rejections.to_string()),

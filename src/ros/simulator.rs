@@ -89,7 +89,6 @@ struct SimulatorNode {
     config: SimulatorConfig,
     robot: SimulatedRobot,
     command: Command,
-    commanded: bool,
     commands: Subscription<Float64MultiArray>,
     reset: Subscription<r2r::ServiceRequest<Trigger::Service>>,
     joint_states: Publisher<JointState>,
@@ -99,6 +98,11 @@ struct SimulatorNode {
     elapsed: Duration,
     published: Option<Instant>,
     round_trip: Timing,
+    /// Simulated time at which the robot was let go, and at which the scenario was changed last.
+    commanded_at: Option<Duration>,
+    changed_at: Option<Duration>,
+    /// Measurements whose answer was not there for the first step after them.
+    late_answers: u64,
     refused_commands: u64,
     lags: u64,
     diagnostics_due: Every,
@@ -115,7 +119,6 @@ impl SimulatorNode {
         shell.info(&format!("simulates {joints:?}, holding until the first command"));
         Ok(Self {
             command: Command::zeros(interface, joints.len()),
-            commanded: false,
             commands: shell.subscribe(&interface.topic(), sensor_qos())?,
             reset: shell.service("~/reset")?,
             joint_states: shell.publisher("joint_states", reliable_qos(1))?,
@@ -124,6 +127,9 @@ impl SimulatorNode {
             elapsed: Duration::ZERO,
             published: None,
             round_trip: Timing::default(),
+            commanded_at: None,
+            changed_at: None,
+            late_answers: 0,
             refused_commands: 0,
             lags: 0,
             diagnostics_due: Every::new(1.0),
@@ -139,9 +145,10 @@ impl SimulatorNode {
         let mut deadline = Instant::now();
         while !self.shell.stopped() {
             self.publish()?;
-            for _ in 0..steps {
+            for step in 0..steps {
                 deadline = self.wait(deadline, timestep)?;
-                if self.commanded {
+                if self.commanded_at.is_some() {
+                    self.late_answers += u64::from(step == 0 && self.published.is_some());
                     self.robot.step(&self.command, timestep)?;
                 }
                 self.elapsed += timestep;
@@ -187,7 +194,7 @@ impl SimulatorNode {
 
     /// As fast as possible: goes on when the measurement has been answered, or is not going to be.
     fn wait_for_answer(&mut self) {
-        let timeout = if self.commanded { ANSWER_TIMEOUT } else { Duration::from_millis(1) };
+        let timeout = if self.commanded_at.is_some() { ANSWER_TIMEOUT } else { Duration::from_millis(1) };
         let until = Instant::now() + timeout;
         while self.published.is_some() && !self.shell.stopped() {
             let left = until.saturating_duration_since(Instant::now());
@@ -207,7 +214,7 @@ impl SimulatorNode {
             let fits = message.data.len() == self.command.values.len();
             if fits && message.data.iter().all(|value| value.is_finite()) {
                 self.command.values.copy_from_slice(&message.data);
-                self.commanded = true;
+                self.commanded_at.get_or_insert(self.elapsed);
             } else {
                 self.refuse(&message.data);
             }
@@ -243,7 +250,10 @@ impl SimulatorNode {
                 Ok(()) if self.config.command_interface != Mode::Effort => self
                     .shell
                     .warn("the scenario is one of an arm that takes efforts: drives stay as they are"),
-                Ok(()) => self.shell.info(&format!("the scenario is now {:?}", config.scenario)),
+                Ok(()) => {
+                    self.changed_at = Some(self.elapsed);
+                    self.shell.info(&format!("the scenario is now {:?}", config.scenario));
+                }
                 Err(error) => self.shell.warn(&format!("scenario refused: {error}")),
             }
         }
@@ -253,14 +263,19 @@ impl SimulatorNode {
 
     fn diagnose(&mut self) {
         let round_trip = self.round_trip.percentiles();
+        let time =
+            |time: Option<Duration>| time.map_or(String::new(), |time| format!("{:.3}", time.as_secs_f64()));
         let values = [
-            ("simulated_time_s", format!("{:.3}", self.elapsed.as_secs_f64())),
+            ("simulated_time_s", time(Some(self.elapsed))),
+            ("commanded_at_s", time(self.commanded_at)),
+            ("scenario_changed_at_s", time(self.changed_at)),
+            ("late_answers", self.late_answers.to_string()),
             ("round_trip_p50_us", format!("{:.1}", round_trip.p50)),
             ("round_trip_p99_us", format!("{:.1}", round_trip.p99)),
             ("refused_commands", self.refused_commands.to_string()),
             ("lags", self.lags.to_string()),
         ];
-        let message = if self.commanded { "running" } else { "holding until the first command" };
+        let message = if self.commanded_at.is_some() { "running" } else { "holding until the first command" };
         self.shell.diagnose("simulation", DiagnosticStatus::OK as u8, message, &values);
     }
 }
