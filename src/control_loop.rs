@@ -5,6 +5,7 @@
 //! The tick allocates nothing, waits for nothing, and logs nothing: it returns a [`Verdict`].
 
 mod authority;
+mod baseline_error;
 mod config;
 mod governor;
 mod motion;
@@ -30,6 +31,7 @@ use crate::reference::{ReferencePoint, SplineTrajectory};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::{Stamp, State};
 use crate::trajectory::Trajectory;
+use baseline_error::BaselineError;
 use preview::Preview;
 use std::path::Path;
 
@@ -42,6 +44,7 @@ pub struct ControlLoop {
     head: Option<Head>,
     residual: Residual,
     authority: Authority,
+    baseline_error: BaselineError,
     rollback: RollbackMonitor,
     rollback_reason: Option<RollbackReason>,
     governor: Governor,
@@ -83,15 +86,21 @@ impl ControlLoop {
             .then(|| Head::new(&config.head, &robot, dynamics.clone(), config.update_rate));
         let baseline_config = BaselineConfig { feedforward: config.feedforward, gains: config.gains.clone() };
         let limit = robot.command_scale().iter().map(|scale| config.residual_limit * scale).collect();
+        let baseline = Baseline::new(&baseline_config, &robot, dynamics.clone())?;
         let longest = (config.command_delay * config.update_rate).ceil() as usize;
         Ok(Self {
-            observer: DisturbanceObserver::new(&config.observer, &robot, dynamics.clone()),
+            observer: DisturbanceObserver::new(&config.observer, &robot, dynamics),
             head,
             sent: DelayLine::new(3 * joints, longest),
             sending: vec![0.0; 3 * joints],
             acted: vec![0.0; 3 * joints],
             commanded_position: vec![0.0; joints],
-            baseline: Baseline::new(&baseline_config, &robot, dynamics)?,
+            baseline_error: BaselineError::new(
+                config.command_interface,
+                baseline.gains(),
+                config.observer.bandwidth,
+            ),
+            baseline,
             residual: Residual::new(limit, config.fade_time),
             authority: Authority::new(config.authority * config.assistance.share()),
             rollback: RollbackMonitor::default(),
@@ -206,6 +215,11 @@ impl ControlLoop {
         let [Some(loss), Some(of_parent)] = losses else { return self.residual.accept(model) };
         self.rollback.swapped(loss / of_parent);
         self.residual.accept(model);
+    }
+
+    /// The tracking error of the last moments, and the one that the baseline alone would have, rms over joints [rad or m].
+    pub fn tracking_errors(&self) -> [f64; 2] {
+        self.rollback.present()
     }
 
     /// Why the weights in use should be given back, once, if the tracking error since they came says so.
@@ -425,6 +439,7 @@ impl ControlLoop {
             self.observer.iter_mut().for_each(DisturbanceObserver::reset);
             self.head.iter_mut().for_each(Head::interrupt);
             self.authority.drop_to_zero();
+            self.baseline_error.reset();
         }
         self.governor.advance(dt);
         self.motion.advance(dt * self.governor.scaling());
@@ -452,15 +467,15 @@ impl ControlLoop {
         self.tolerance_violation(state)
     }
 
-    /// Compares the tracking error with that before the weights in use, while they act.
+    /// Compares the tracking error with that before the weights in use. What they do not act in is history all the same: of the
+    /// first ones it is the baseline's error that they are compared with.
     fn watch_weights(&mut self, authority: f64, dt: f64) {
-        if authority == 0.0 || !self.verdict.is_undisturbed() {
-            return;
+        self.baseline_error.advance(authority, &self.learned, dt);
+        if self.verdict.is_undisturbed() {
+            let Sample { reference_position, position, .. } = &self.sample;
+            let squares = self.baseline_error.squares(reference_position, position);
+            self.rollback_reason = self.rollback.observe(squares, dt).or(self.rollback_reason);
         }
-        let errors = self.sample.reference_position.iter().zip(&self.sample.position);
-        let square: f64 = errors.map(|(reference, q)| (reference - q).powi(2)).sum();
-        let error = (square / self.sample.position.len() as f64).sqrt();
-        self.rollback_reason = self.rollback.observe(error, None, dt).or(self.rollback_reason);
     }
 
     /// A violated tolerance counts as mended when the error is below half of it.

@@ -1,7 +1,9 @@
 //! Whether weights that were taken have to be given back: the tracking error after a swap against the one before.
 //!
-//! Errors are compared as mean squares of the last moments and of the time before the swap. Where the error that the
-//! baseline would have is known, both are in units of it: then a harder motion is not taken for worse weights.
+//! Errors are compared as mean squares of the last moments and of the time before the swap, beside those that the baseline
+//! alone would have: when these grow the motion has become harder or the robot another one, and the weights are not to
+//! blame. A harder motion lets both errors grow by one factor. A change of the robot adds to both, at first, what nobody has learned; of
+//! that only counts what a motion does not do by itself.
 
 use std::fmt;
 
@@ -13,13 +15,14 @@ const KNOWN: f64 = 2.0;
 /// How long after a swap the error may be laid to it, and how long it must be too large [s].
 const WATCHED: f64 = 5.0;
 const LASTING: f64 = 1.0;
-/// Times the expected error, when the baseline's is known and when not: then the motion itself makes it vary.
-const FACTOR_KNOWN: f64 = 1.5;
-const FACTOR_UNKNOWN: f64 = 3.0;
+/// Times the expected error.
+const FACTOR: f64 = 2.0;
+/// By which the baseline's error varies with the motion.
+const VARIATION: f64 = 1.5;
 /// Gains beyond this are not counted on: what the gate foresees is of other motions.
 const LEAST_SHARE: f64 = 0.5;
 
-/// Why weights are given back; errors are root mean squares in rad or m, or in units of the baseline's.
+/// Why weights are given back; errors are root mean squares in rad or m.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RollbackReason {
     pub error: f64,
@@ -33,27 +36,41 @@ impl fmt::Display for RollbackReason {
         let Self { error, expected, elapsed } = self;
         write!(
             f,
-            "{elapsed:.1} s after new weights the tracking error is {error:.4}, expected were {expected:.4}"
+            "{elapsed:.1} s after new weights the tracking error is {error:.5}, expected were {expected:.5}"
         )
     }
 }
 
+/// Mean squares of the tracking error and of that which the baseline alone would have, rad² or m².
+type Squares = [f64; 2];
+
 /// To be asked every tick; allocates nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RollbackMonitor {
-    /// Mean squares.
-    before: f64,
-    present: f64,
+    before: Squares,
+    present: Squares,
     known: f64,
     swap: Option<Swap>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Swap {
-    /// Mean square of the error that is expected.
-    expected: f64,
+    /// Before it.
+    before: Squares,
+    /// Of the mean square of the error, foreseen to be left.
+    share: f64,
     elapsed: f64,
     too_large: f64,
+}
+
+impl Swap {
+    /// The error to be expected, rms [rad or m], while the baseline's is that of `present`.
+    fn expected(&self, [_, present]: Squares) -> f64 {
+        let [error, baseline] = self.before.map(f64::sqrt);
+        let present = present.sqrt();
+        let harder = if baseline > 0.0 { (present / baseline).max(1.0) } else { 1.0 };
+        self.share.sqrt() * error * harder + (present - VARIATION * baseline).max(0.0)
+    }
 }
 
 impl RollbackMonitor {
@@ -63,7 +80,7 @@ impl RollbackMonitor {
         let is_suspicious = self.swap.is_some_and(|swap| swap.too_large > 0.0);
         if self.known >= KNOWN && !is_suspicious {
             let share = if share.is_finite() { share.clamp(LEAST_SHARE, 1.0) } else { 1.0 };
-            self.swap = Some(Swap { expected: share * self.before, elapsed: 0.0, too_large: 0.0 });
+            self.swap = Some(Swap { before: self.before, share, elapsed: 0.0, too_large: 0.0 });
         }
     }
 
@@ -72,25 +89,25 @@ impl RollbackMonitor {
         *self = Self::default();
     }
 
-    /// Takes the tracking error [rad or m, root mean square over joints] of a tick `dt` [s] after the last, and the
-    /// one that the baseline would have, if known; gives the reason when the weights have to go, once.
-    pub fn observe(&mut self, error: f64, baseline: Option<f64>, dt: f64) -> Option<RollbackReason> {
-        if !(error.is_finite() && dt > 0.0) {
+    /// The tracking error of the last moments, and the one that the baseline alone would have, rms [rad or m].
+    pub fn present(&self) -> [f64; 2] {
+        self.present.map(f64::sqrt)
+    }
+
+    /// Takes the mean squares of a tick `dt` [s] after the last; gives the reason when the weights have to go, once.
+    pub fn observe(&mut self, squares: Squares, dt: f64) -> Option<RollbackReason> {
+        if !(squares.iter().all(|square| square.is_finite()) && dt > 0.0) {
             return None;
         }
-        let known = baseline.filter(|baseline| baseline.is_normal());
-        let square = (error / known.unwrap_or(1.0)).powi(2);
         self.known += dt;
-        self.present += (dt / PRESENT.min(self.known)).min(1.0) * (square - self.present);
-        let factor = if known.is_some() { FACTOR_KNOWN } else { FACTOR_UNKNOWN };
+        approach(&mut self.present, squares, dt / PRESENT.min(self.known));
         if let Some(swap) = &mut self.swap {
             swap.elapsed += dt;
-            let is_too_large = self.present > factor * factor * swap.expected;
+            let (error, expected) = (self.present[0].sqrt(), swap.expected(self.present));
+            let is_too_large = error > FACTOR * expected;
             swap.too_large = if is_too_large { swap.too_large + dt } else { 0.0 };
             if swap.too_large >= LASTING {
-                let Swap { expected, elapsed, .. } = *swap;
-                let reason =
-                    RollbackReason { error: self.present.sqrt(), expected: expected.sqrt(), elapsed };
+                let reason = RollbackReason { error, expected, elapsed: swap.elapsed };
                 self.reset();
                 return Some(reason);
             }
@@ -101,9 +118,14 @@ impl RollbackMonitor {
                 self.swap = None;
             }
         }
-        self.before += (dt / BEFORE.min(self.known)).min(1.0) * (square - self.before);
+        approach(&mut self.before, squares, dt / BEFORE.min(self.known));
         None
     }
+}
+
+/// Moves means by a share, at most all, of the way to `squares`.
+fn approach(means: &mut Squares, squares: Squares, share: f64) {
+    means.iter_mut().zip(squares).for_each(|(mean, square)| *mean += share.min(1.0) * (square - *mean));
 }
 
 #[cfg(test)]
@@ -112,53 +134,60 @@ mod tests {
 
     const DT: f64 = 0.002;
 
-    /// Shows an error for some seconds; gives the reason, if one came, and when.
-    fn show(
-        monitor: &mut RollbackMonitor,
-        seconds: f64,
-        error: f64,
-        baseline: Option<f64>,
-    ) -> Option<(f64, RollbackReason)> {
+    /// Shows errors for some seconds, ours and the baseline's; gives the reason, if one came, and when.
+    fn show(monitor: &mut RollbackMonitor, seconds: f64, errors: [f64; 2]) -> Option<(f64, RollbackReason)> {
+        let squares = errors.map(|error| error * error);
         let ticks = (seconds / DT) as usize;
-        (1..=ticks).find_map(|k| monitor.observe(error, baseline, DT).map(|reason| (k as f64 * DT, reason)))
+        (1..=ticks).find_map(|k| monitor.observe(squares, DT).map(|reason| (k as f64 * DT, reason)))
     }
 
     #[test]
     fn weights_that_make_it_worse_go_back_in_little_more_than_a_second() {
-        for baseline in [None, Some(2e-3)] {
-            let mut monitor = RollbackMonitor::default();
-            assert_eq!(show(&mut monitor, 5.0, 1e-3, baseline), None);
-            monitor.swapped(0.8);
-            let (time, reason) = show(&mut monitor, 5.0, 4e-3, baseline).expect("four times the error");
-            assert!((LASTING..1.5).contains(&time), "{time} s");
-            assert!(reason.error > 3.0 * reason.expected, "{reason}");
-            assert_eq!(show(&mut monitor, 5.0, 4e-3, baseline), None, "once");
-        }
+        let mut monitor = RollbackMonitor::default();
+        assert_eq!(show(&mut monitor, 5.0, [1e-3, 3e-3]), None);
+        monitor.swapped(0.8);
+        let (time, reason) = show(&mut monitor, 5.0, [4e-3, 3e-3]).expect("four times the error");
+        assert!((LASTING..1.5).contains(&time), "{time} s");
+        assert!(reason.error > 3.0 * reason.expected, "{reason}");
+        assert_eq!(show(&mut monitor, 5.0, [4e-3, 3e-3]), None, "once");
     }
 
     #[test]
     fn a_harder_motion_is_no_reason() {
         let mut monitor = RollbackMonitor::default();
-        assert_eq!(show(&mut monitor, 5.0, 1e-3, Some(3e-3)), None);
+        assert_eq!(show(&mut monitor, 5.0, [1e-3, 3e-3]), None);
         monitor.swapped(1.0);
-        assert_eq!(
-            show(&mut monitor, 5.5, 5e-3, Some(15e-3)),
-            None,
-            "the baseline's error has grown as much"
-        );
-        assert!(show(&mut monitor, 4.0, 5e-3, Some(3e-3)).is_none(), "too long after the swap");
+        assert_eq!(show(&mut monitor, 5.5, [5e-3, 15e-3]), None, "the baseline's error has grown as much");
+        assert_eq!(show(&mut monitor, 4.0, [5e-3, 3e-3]), None, "too long after the swap");
+        monitor.reset();
+        show(&mut monitor, 5.0, [1e-6, 1e-6]);
+        monitor.swapped(1.0);
+        assert_eq!(show(&mut monitor, 4.0, [1e-3, 3e-3]), None, "it had been at rest");
+    }
+
+    #[test]
+    fn a_load_that_nobody_has_learned_is_no_reason_and_weights_that_are_worse_beside_it_are() {
+        let taught = || {
+            let mut monitor = RollbackMonitor::default();
+            show(&mut monitor, 5.0, [1e-3, 3e-3]);
+            monitor.swapped(1.0);
+            monitor
+        };
+        assert_eq!(show(&mut taught(), 4.0, [5e-3, 7e-3]), None, "4 mrad more for both");
+        assert!(show(&mut taught(), 4.0, [12e-3, 7e-3]).is_some());
+        assert!(show(&mut taught(), 4.0, [4e-3, 4e-3]).is_some(), "no more than a motion varies");
     }
 
     #[test]
     fn a_short_error_is_no_reason_and_a_further_swap_no_excuse() {
         let mut monitor = RollbackMonitor::default();
-        show(&mut monitor, 5.0, 1e-3, None);
+        show(&mut monitor, 5.0, [1e-3, 3e-3]);
         monitor.swapped(1.0);
-        assert_eq!(show(&mut monitor, 0.3, 4e-3, None), None);
-        assert_eq!(show(&mut monitor, 1.5, 1e-3, None), None);
+        assert_eq!(show(&mut monitor, 0.3, [4e-3, 3e-3]), None);
+        assert_eq!(show(&mut monitor, 1.5, [1e-3, 3e-3]), None);
         monitor.swapped(1.0);
         let reasons = (0..10).filter_map(|_| {
-            let reason = show(&mut monitor, 0.2, 10e-3, None);
+            let reason = show(&mut monitor, 0.2, [10e-3, 3e-3]);
             monitor.swapped(1.0);
             reason
         });
@@ -169,8 +198,8 @@ mod tests {
     fn nothing_is_decided_without_a_history() {
         let mut monitor = RollbackMonitor::default();
         monitor.swapped(1.0);
-        assert_eq!(show(&mut monitor, 1.0, 1e-3, None), None);
-        assert_eq!(show(&mut monitor, 8.0, 9e-3, None), None);
-        assert_eq!(monitor.observe(f64::NAN, None, DT), None);
+        assert_eq!(show(&mut monitor, 1.0, [1e-3, 3e-3]), None);
+        assert_eq!(show(&mut monitor, 8.0, [9e-3, 3e-3]), None);
+        assert_eq!(monitor.observe([f64::NAN, 0.0], DT), None);
     }
 }

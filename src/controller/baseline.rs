@@ -89,6 +89,11 @@ impl Baseline {
         })
     }
 
+    /// One entry a joint.
+    pub fn gains(&self) -> &[Gains] {
+        &self.gains
+    }
+
     /// Forgets the integral.
     pub fn reset(&mut self) {
         self.integral.fill(0.0);

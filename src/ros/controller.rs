@@ -530,6 +530,7 @@ impl ControllerNode {
         let of_head = |value: fn(&HeadReport) -> f64| {
             head.iter().map(|report| format!("{:.3}", value(report))).collect::<Vec<_>>().join(" ")
         };
+        let [tracking_error, baseline_error] = self.control.tracking_errors();
         let started = self.started.map_or(String::new(), |stamp| format!("{:.3}", stamp.seconds()));
         let values = [
             ("head_learns", self.control.head().is_some_and(Head::learns).to_string()),
@@ -538,6 +539,8 @@ impl ControllerNode {
             ("unexplained_by_feedforward", of_head(|report| report.unexplained[0])),
             ("unexplained_by_head", of_head(|report| report.unexplained[1])),
             ("unexplained_by_network", of_head(|report| report.unexplained[2])),
+            ("tracking_error", format!("{tracking_error:.6}")),
+            ("baseline_error", format!("{baseline_error:.6}")),
             ("authority", format!("{:.3}", self.control.authority())),
             ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
             ("model_revision", revision.to_string()),
