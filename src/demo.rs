@@ -70,8 +70,9 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     std::fs::create_dir_all(&args.output).map_err(Error::io(&args.output))?;
     let interrupted = crate::interrupt::flag()?;
     let model = predictor_model(args)?;
+    let learner = if args.controller.has_learner() { ", learner" } else { "" };
     println!(
-        "Starting two arms: /baseline (plain controller) and /learned (predictor, controller, learner)."
+        "Starting two arms: /baseline (plain controller) and /learned (predictor, controller{learner})."
     );
     let mut monitor = Monitor::new()?;
     let mut processes = start(args, &model)?;

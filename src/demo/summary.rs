@@ -82,6 +82,8 @@ struct Agreement {
     /// had something else to do.
     ratio: f64,
     median_ratio: f64,
+    /// The longest time in which the live controller did not tick, by the stamps of measurements.
+    longest_gap_s: f64,
 }
 
 /// By horizon in seconds, written with two decimals.
@@ -203,7 +205,7 @@ impl Summary {
             Table::new("Tracking error through the nodes, and in the same run without ROS", header);
         for ((name, baseline), (_, learned)) in baseline.each().into_iter().zip(learned.each()) {
             let cells = [baseline, learned].into_iter().flat_map(|agreement| {
-                let Agreement { live_rms_rad, without_ros_rms_rad, ratio, median_ratio } = agreement;
+                let Agreement { live_rms_rad, without_ros_rms_rad, ratio, median_ratio, .. } = agreement;
                 let [live, without_ros] =
                     [live_rms_rad, without_ros_rms_rad].map(|rms| format!("{:.3}", 1e3 * rms));
                 [live, without_ros, format!("{ratio:.2} ({median_ratio:.2})")]
@@ -320,6 +322,7 @@ impl Agreement {
             without_ros_rms_rad: without_ros.rms(from, to),
             ratio: ratio(from, to),
             median_ratio: median(&ratios).unwrap_or(f64::NAN),
+            longest_gap_s: live.longest_gap(from, to),
         }
     }
 }

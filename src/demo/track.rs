@@ -34,6 +34,14 @@ impl Track {
         (errors.iter().map(|(_, error)| error * error).sum::<f64>() / errors.len() as f64).sqrt()
     }
 
+    /// The longest time between two errors in [from, to) seconds, s.
+    pub fn longest_gap(&self, from: f64, to: f64) -> f64 {
+        let begin = self.errors.partition_point(|(time, _)| *time < from);
+        let end = self.errors.partition_point(|(time, _)| *time < to);
+        let pairs = self.errors[begin..end.max(begin)].windows(2);
+        pairs.map(|pair| pair[1].0 - pair[0].0).fold(0.0, f64::max)
+    }
+
     /// Errors a second over the last `period` seconds.
     pub fn rate(&self, period: f64) -> f64 {
         let begin = self.errors.partition_point(|(time, _)| *time < self.time() - period);
@@ -52,5 +60,23 @@ impl Track {
     pub fn hear(&mut self, stamp: Stamp, error: f64) {
         self.add(stamp, error);
         self.heard = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_averaged_and_gaps_found_within_a_window() {
+        let mut track = Track::default();
+        for (milliseconds, error) in [(10, 1.0), (12, 3.0), (11, 9.0), (20, 5.0), (22, 7.0)] {
+            track.add(Stamp(milliseconds * 1_000_000), error);
+        }
+        assert!((track.time() - 0.012).abs() < 1e-12, "from the first error on; what comes late is left out");
+        assert_eq!(track.rms(0.0, 0.005), f64::sqrt(5.0));
+        assert!((track.longest_gap(0.0, 0.02) - 0.008).abs() < 1e-12);
+        assert!((track.longest_gap(0.005, 0.02) - 0.002).abs() < 1e-12);
+        assert_eq!(track.longest_gap(0.0, 0.001), 0.0);
     }
 }

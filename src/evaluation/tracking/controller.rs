@@ -55,7 +55,10 @@ impl ControllerKind {
             Self::ComputedTorque => {
                 "PD with the description's inverse dynamics and friction at the reference"
             }
-            Self::DisturbanceObserver => "computed torque with a generalized-momentum disturbance observer",
+            Self::DisturbanceObserver => {
+                "computed torque with a generalized-momentum disturbance observer; with drives that take velocities, \
+                 one of first-order drives"
+            }
             Self::SlotineLi => "adaptive control of Slotine and Li (1987)",
             Self::Learner => {
                 "PD + gravity, backprop alone, from random weights, by the rule of the parameter file"
@@ -99,14 +102,17 @@ impl ControllerKind {
     pub fn takes_part_in(self, scenario: ScenarioKind) -> bool {
         match self.rule() {
             Some(Some(_)) => scenario.judges_slow_learners(),
-            _ if scenario.command_interface() != Mode::Effort => !self.is_of_efforts(),
-            _ => true,
+            _ => self.takes(scenario.command_interface()),
         }
     }
 
-    /// Whether it makes no sense but with efforts.
-    fn is_of_efforts(self) -> bool {
-        matches!(self, Self::ComputedTorque | Self::DisturbanceObserver | Self::SlotineLi | Self::Full)
+    /// Whether it makes sense with such commands.
+    fn takes(self, interface: Mode) -> bool {
+        match self {
+            Self::ComputedTorque | Self::SlotineLi | Self::Full => interface == Mode::Effort,
+            Self::DisturbanceObserver => interface != Mode::Position,
+            _ => true,
+        }
     }
 
     /// Whether backprop is all that it learns by.
@@ -141,7 +147,7 @@ impl ControllerKind {
         config.head.bandwidth = tuning.head_bandwidth;
         config.head.enabled = matches!(self, Self::Head | Self::Learned | Self::Full);
         match self {
-            Self::DisturbanceObserver => config.observer = tuning.observer,
+            Self::DisturbanceObserver if interface == Mode::Effort => config.observer = tuning.observer,
             Self::Full => {
                 config.observer = ObserverConfig {
                     noise_gate: base.observer.noise_gate,

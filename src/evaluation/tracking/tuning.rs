@@ -3,6 +3,7 @@
 use super::controller::ControllerKind;
 use super::course::{Purpose, ScenarioKind};
 use super::delay::measured_delays;
+use super::drive_observer::DriveObserverConfig;
 use super::figures::Window;
 use super::run::run;
 use super::slotine_li::Adaptation;
@@ -55,6 +56,8 @@ pub struct Tuning {
     /// Gains of everyone where velocities or positions are commanded, and of the rival with an integral.
     pub drives: Gains,
     pub integral_drives: Gains,
+    /// Of the disturbance observer where velocities are commanded.
+    pub drive_observer: DriveObserverConfig,
 }
 
 impl Tuning {
@@ -72,6 +75,7 @@ impl Tuning {
             head_bandwidth: 8.0,
             drives: Gains::default(),
             integral_drives: Gains::default(),
+            drive_observer: DriveObserverConfig::default(),
         };
         match condition {
             Condition::Usual => usual,
@@ -94,9 +98,12 @@ impl Tuning {
                 fast_bandwidth: 0.0,
                 ..usual
             },
-            Condition::Velocity => {
-                Self { drives: with(40.0, 0.0), integral_drives: with(40.0, 256.0), ..usual }
-            }
+            Condition::Velocity => Self {
+                drives: with(40.0, 0.0),
+                integral_drives: with(40.0, 256.0),
+                drive_observer: DriveObserverConfig { p: 48.0, bandwidth: 80.0, lag: 0.03 },
+                ..usual
+            },
             Condition::Position => Self { integral_drives: with(0.9, 24.0), ..usual },
         }
     }
@@ -184,6 +191,17 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
                 for integral_share in [0.03, 0.06, 0.1, 0.3] {
                     let setting = format!("integral_rate {integral_rate}, integral_share {integral_share}");
                     out.push((setting, Tuning { integral_rate, integral_share, ..now }));
+                }
+            }
+        }
+        ControllerKind::DisturbanceObserver if condition == Condition::Velocity => {
+            for p in [10.0, 20.0, 30.0, 36.0, 40.0, 44.0, 48.0] {
+                for bandwidth in [10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 130.0] {
+                    for lag in [0.0, 0.015, 0.03, 0.045, 0.06] {
+                        let drive_observer = DriveObserverConfig { p, bandwidth, lag };
+                        let setting = format!("p {p}, bandwidth {bandwidth}, lag {lag}");
+                        out.push((setting, Tuning { drive_observer, ..now }));
+                    }
                 }
             }
         }
