@@ -2,8 +2,8 @@
 //!
 //! Errors are compared as mean squares of the last moments and of the time before the swap, beside those that the baseline
 //! alone would have: when these grow the motion has become harder or the robot another one, and the weights are not to
-//! blame. A harder motion lets both errors grow by one factor. A change of the robot adds to both, at first, what nobody has learned; of
-//! that only counts what a motion does not do by itself.
+//! blame. A harder motion lets both errors grow by one factor. A change of the robot adds the same to both at first;
+//! counted is what is beyond the usual variation of a motion.
 
 use std::fmt;
 
