@@ -424,10 +424,12 @@ impl ControlLoop {
     }
 
     /// Moves the reference on by the time between the last state and this one; starts it at the first state, and
-    /// anew after a hold. Returns that time [s].
+    /// anew after a hold. Returns that time [s], of five periods at most.
     fn advance(&mut self, state: &State) -> f64 {
-        let longest = 5.0 / self.config.update_rate;
-        let dt = self.last.map_or(0.0, |last| state.stamp.since(last).clamp(0.0, longest));
+        let mut elapsed = self.last.map_or(0.0, |last| state.stamp.since(last).max(0.0));
+        let dt = elapsed.min(5.0 / self.config.update_rate);
+        // a robot that had no new command moved on all the same, unless it was held
+        elapsed = elapsed.min(self.config.joint_states_timeout.max(dt));
         if self.last.is_none() {
             self.motion.start(&self.robot, state);
             self.commanded_position.copy_from_slice(&state.position);
@@ -440,9 +442,10 @@ impl ControlLoop {
             self.head.iter_mut().for_each(Head::interrupt);
             self.authority.drop_to_zero();
             self.baseline_error.reset();
+            elapsed = dt;
         }
         self.governor.advance(dt);
-        self.motion.advance(dt * self.governor.scaling());
+        self.motion.advance(elapsed * self.governor.scaling());
         self.last = Some(state.stamp);
         self.last_state.copy_from(state);
         dt

@@ -157,6 +157,25 @@ fn stale_joint_states_hold_and_fresh_ones_go_on_from_where_the_robot_is() {
 }
 
 #[test]
+fn the_reference_keeps_its_time_when_ticks_are_missed() {
+    let [mut steady, mut starved] = [tracking(config()), tracking(config())];
+    let mut out = command();
+    for tick in 500..600 {
+        let state = state_at(stamp(tick), 0.0);
+        drop(steady.tick(state.stamp, Some(&state), &mut out));
+        // for 34 and for 90 ms it gets no processor, as on a computer with other work
+        if !(510..527).contains(&tick) && !(540..585).contains(&tick) {
+            drop(starved.tick(state.stamp, Some(&state), &mut out));
+            assert!(!matches!(starved.verdict(), Verdict::Holding(_)));
+            let references = steady.reference().position.iter().zip(&starved.reference().position);
+            for (steady, starved) in references {
+                assert!((steady - starved).abs() < 1e-9, "tick {tick}: {steady} {starved}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_trajectory_is_given_up_on_a_hold() {
     let mut control = tracking(config());
     control.follow(trajectory()).unwrap();
