@@ -14,8 +14,7 @@ const OF_EVERY_NODE: [&str; 2] = ["use_sim_time", "urdf"];
 
 /// Reads the settings of `node` from a parameter file: those under `/**`, overridden by those under the node's name.
 pub fn read_file<T: DeserializeOwned>(path: &Path, node: &str) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    read_text(&text, &path.display().to_string(), node)
+    read_file_with(path, node, &[])
 }
 
 /// As [`read_file`], with `overrides` on top: dotted keys and values in YAML, as `-p key:=value` gives them to a node.

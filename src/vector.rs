@@ -1,4 +1,10 @@
-//! What is computed of plain slices of numbers in the tick.
+//! What is computed of plain slices of numbers.
+
+/// √(Σ value² / count); NaN of none.
+pub fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    (values.map(|value| value * value).sum::<f64>() / count).sqrt()
+}
 
 /// Σ left·right, with four sums at a time, so that the compiler may use vector registers.
 pub fn dot(left: &[f64], right: &[f64]) -> f64 {

@@ -95,10 +95,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
     let joints = args.data.joints.clone().or(named.filter(|names| !names.is_empty()));
-    let commands = match &parameters {
-        Some(parameters) => args.data.commands.or_of(parameters),
-        None => args.data.commands.clone(),
-    };
+    let told = &args.data.commands;
+    let commands = parameters.as_ref().map_or_else(|| told.clone(), |parameters| told.or_of(parameters));
     let recordings = args.data.read_joints(joints, &commands)?;
     for recording in &recordings {
         println!("{}: {}", recording.origin.display(), recording.summary);

@@ -11,6 +11,7 @@ use crate::ros::convert::time_to_stamp;
 use crate::ros::planar::{message_to_path, message_to_pose, pose_to_message};
 use crate::ros::shell::{Subscription, drained, reliable_qos};
 use crate::state::Stamp;
+use crate::vector::root_mean_square;
 use clap::Args;
 use futures::FutureExt;
 use r2r::geometry_msgs::msg::PoseStamped;
@@ -208,9 +209,7 @@ impl Spectator {
     fn rms(&self, from: f64, to: f64) -> [f64; 2] {
         let within = |time: f64| from <= time && time < to;
         let errors: Vec<_> = self.errors.iter().filter(|(time, ..)| within(*time)).collect();
-        let mean = |of: fn(&(f64, f64, f64)) -> f64| {
-            (errors.iter().map(|error| of(error).powi(2)).sum::<f64>() / errors.len() as f64).sqrt()
-        };
+        let mean = |of: fn(&(f64, f64, f64)) -> f64| root_mean_square(errors.iter().map(|error| of(error)));
         [mean(|error| error.1), mean(|error| error.2)]
     }
 

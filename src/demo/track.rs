@@ -1,6 +1,7 @@
 //! The tracking error of one arm over its own simulated time.
 
 use crate::state::Stamp;
+use crate::vector::root_mean_square;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug, Default)]
@@ -28,24 +29,23 @@ impl Track {
 
     /// Root mean square over joints and time in [from, to) seconds, rad.
     pub fn rms(&self, from: f64, to: f64) -> f64 {
-        let begin = self.errors.partition_point(|(time, _)| *time < from);
-        let end = self.errors.partition_point(|(time, _)| *time < to);
-        let errors = &self.errors[begin..end.max(begin)];
-        (errors.iter().map(|(_, error)| error * error).sum::<f64>() / errors.len() as f64).sqrt()
+        root_mean_square(self.between(from, to).iter().map(|(_, error)| *error))
     }
 
     /// The longest time between two errors in [from, to) seconds, s.
     pub fn longest_gap(&self, from: f64, to: f64) -> f64 {
-        let begin = self.errors.partition_point(|(time, _)| *time < from);
-        let end = self.errors.partition_point(|(time, _)| *time < to);
-        let pairs = self.errors[begin..end.max(begin)].windows(2);
-        pairs.map(|pair| pair[1].0 - pair[0].0).fold(0.0, f64::max)
+        self.between(from, to).windows(2).map(|pair| pair[1].0 - pair[0].0).fold(0.0, f64::max)
     }
 
     /// Errors a second over the last `period` seconds.
     pub fn rate(&self, period: f64) -> f64 {
-        let begin = self.errors.partition_point(|(time, _)| *time < self.time() - period);
-        (self.errors.len() - begin) as f64 / period
+        self.between(self.time() - period, f64::INFINITY).len() as f64 / period
+    }
+
+    /// Those in [from, to) seconds.
+    fn between(&self, from: f64, to: f64) -> &[(f64, f64)] {
+        let [begin, end] = [from, to].map(|bound| self.errors.partition_point(|(time, _)| *time < bound));
+        &self.errors[begin..end.max(begin)]
     }
 
     /// Takes the error of the measurement of `stamp`, rms over joints [rad]; what is not newer than the last one is left out.

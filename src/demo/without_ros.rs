@@ -14,6 +14,7 @@ use crate::learner::LearnerConfig;
 use crate::ros::simulator::SimulatorConfig;
 use crate::sim::{Plant, SimulatedRobot};
 use crate::state::{Stamp, State};
+use crate::vector::root_mean_square;
 use std::time::Duration;
 
 /// What happened to an arm and when, on the clock of its simulator; the moments are those of the live run.
@@ -63,8 +64,7 @@ pub fn run(args: &DemoArgs, arm: Arm, events: Events, seconds: f64) -> Result<Re
                 return;
             };
             let errors = sample.reference_position.iter().zip(&sample.position);
-            let sum: f64 = errors.map(|(reference, q)| (reference - q).powi(2)).sum();
-            track.add(sample.stamp, (sum / sample.position.len() as f64).sqrt());
+            track.add(sample.stamp, root_mean_square(errors.map(|(reference, q)| reference - q)));
         })?;
         run.plant.robot.set_scenario(&loaded)?;
     }

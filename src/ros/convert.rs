@@ -6,6 +6,7 @@ use crate::reference::{self, MissingJoints, ReferencePoint, SplineTrajectory};
 use crate::robot::Robot;
 use crate::state::{Stamp, State};
 use crate::trajectory::{Horizon, Trajectory};
+use crate::vector::root_mean_square;
 use r2r::builtin_interfaces::msg::{Duration as RosDuration, Time};
 use r2r::std_msgs::msg::{Float64MultiArray, MultiArrayDimension};
 use r2r::trajectory_msgs::msg::{JointTrajectory, JointTrajectoryPoint};
@@ -146,8 +147,8 @@ pub fn message_to_sample(message: JointTrajectory, joints: &[String]) -> Option<
 /// Root mean square over joints of the tracking error in a learning sample, with the stamp.
 pub fn sample_error(message: &JointTrajectory) -> Option<(Stamp, f64)> {
     let errors = &message.points.get(2)?.positions;
-    let sum: f64 = errors.iter().map(|error| error * error).sum();
-    (!errors.is_empty()).then(|| (time_to_stamp(&message.header.stamp), (sum / errors.len() as f64).sqrt()))
+    let rms = root_mean_square(errors.iter().copied());
+    (!errors.is_empty()).then(|| (time_to_stamp(&message.header.stamp), rms))
 }
 
 /// A joint state message without efforts.
