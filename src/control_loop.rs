@@ -329,7 +329,7 @@ impl ControlLoop {
     }
 
     fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {
-        let dt = self.advance(state);
+        let [dt, elapsed] = self.advance(state);
         let slowed = self.governor.scaling() < 1.0;
         let scaling = self.governor.scaling();
         self.motion.sample(scaling, &mut self.reference);
@@ -347,7 +347,7 @@ impl ControlLoop {
         let acting = &self.preview.motion.point;
         self.baseline.command(state, &self.reference, acting, dt, &mut self.baseline_command);
         if let Some(observer) = &mut self.observer {
-            observer.observe(state, explained, dt);
+            observer.observe(state, explained, elapsed);
             for (effort, disturbance) in self.baseline_command.iter_mut().zip(observer.disturbance()) {
                 *effort -= disturbance;
             }
@@ -424,8 +424,8 @@ impl ControlLoop {
     }
 
     /// Moves the reference on by the time between the last state and this one; starts it at the first state, and
-    /// anew after a hold. Returns that time [s], of five periods at most.
-    fn advance(&mut self, state: &State) -> f64 {
+    /// anew after a hold. Returns that time [s], of five periods at most, and as it is.
+    fn advance(&mut self, state: &State) -> [f64; 2] {
         let mut elapsed = self.last.map_or(0.0, |last| state.stamp.since(last).max(0.0));
         let dt = elapsed.min(5.0 / self.config.update_rate);
         // a robot that had no new command moved on all the same, unless it was held
@@ -448,7 +448,7 @@ impl ControlLoop {
         self.motion.advance(elapsed * self.governor.scaling());
         self.last = Some(state.stamp);
         self.last_state.copy_from(state);
-        dt
+        [dt, elapsed]
     }
 
     /// Why the learned part must not act, if anything stands against it.

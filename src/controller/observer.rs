@@ -61,6 +61,9 @@ const SIGNIFICANCE_TIME: f64 = 0.5;
 const SIGNIFICANT: f64 = 1.0;
 /// A single square of so many variances counts at once.
 const OBVIOUS: f64 = 16.0;
+/// Over a longer time between measurements than this [s] and the usual, the motion is not known, and nothing is said of
+/// what acted.
+const LONGEST: f64 = 0.05;
 
 /// What is known of one joint, Nm or N.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,6 +91,8 @@ pub struct DisturbanceObserver {
     momentum: Vec<f64>,
     bias: Vec<f64>,
     has_last: bool,
+    /// Between the last two measurements, s.
+    last_dt: f64,
     new_momentum: Vec<f64>,
     new_bias: Vec<f64>,
     estimate: Vec<f64>,
@@ -110,6 +115,7 @@ impl DisturbanceObserver {
             momentum: zeros.clone(),
             bias: zeros.clone(),
             has_last: false,
+            last_dt: 0.0,
             new_momentum: zeros.clone(),
             new_bias: zeros.clone(),
             estimate: zeros,
@@ -128,19 +134,20 @@ impl DisturbanceObserver {
     pub fn observe(&mut self, state: &State, explained: &[f64], dt: f64) {
         self.dynamics.momentum(&state.position, &state.velocity, &mut self.new_momentum);
         self.dynamics.momentum_bias(&state.position, &state.velocity, &mut self.new_bias);
-        if self.has_last && dt > 0.0 {
+        if self.has_last && 0.0 < dt && dt <= LONGEST.max(1.5 * self.last_dt) {
+            let in_pace = dt < 1.5 * self.last_dt;
             let [share, fast] =
                 [self.bandwidth, self.fast_bandwidth].map(|bandwidth| 1.0 - (-bandwidth * dt).exp());
             for (index, joint) in self.joints.iter_mut().enumerate() {
                 let change = (self.new_momentum[index] - self.momentum[index]) / dt;
                 let bias = 0.5 * (self.new_bias[index] + self.bias[index]);
-                joint.observe(change - bias - explained[index], [share, fast], dt);
+                joint.observe(change - bias - explained[index], [share, fast], dt, in_pace);
                 self.estimate[index] = joint.bounded(self.limit[index], self.noise_gate.then_some(share));
             }
         }
         std::mem::swap(&mut self.momentum, &mut self.new_momentum);
         std::mem::swap(&mut self.bias, &mut self.new_bias);
-        self.has_last = true;
+        (self.has_last, self.last_dt) = (true, dt);
     }
 
     /// The disturbance d̂ that pushes the robot along each joint, [joint].
@@ -150,12 +157,15 @@ impl DisturbanceObserver {
 }
 
 impl Joint {
-    /// Takes the `disturbance` that the last `dt` [s] alone would tell; the low-passes move by `share` and `fast`.
-    fn observe(&mut self, disturbance: f64, [share, fast]: [f64; 2], dt: f64) {
+    /// Takes the `disturbance` that the last `dt` [s] alone would tell; the low-passes move by `share` and `fast`. The noise
+    /// is measured `in_pace`.
+    fn observe(&mut self, disturbance: f64, [share, fast]: [f64; 2], dt: f64, in_pace: bool) {
         let innovation = disturbance - self.estimate;
         self.estimate += share * innovation;
         // noise of a momentum comes twice, with opposite signs; a disturbance does not
-        self.noise += dt / NOISE_TIME * (-innovation * self.last_innovation - self.noise);
+        if in_pace {
+            self.noise += dt / NOISE_TIME * (-innovation * self.last_innovation - self.noise);
+        }
         self.last_innovation = innovation;
         if fast > 0.0 {
             self.fast += fast * (disturbance - self.fast);
@@ -224,6 +234,23 @@ mod tests {
         assert!((found - 1.5 * (1.0 - f64::exp(-1.0))).abs() < 1e-9, "{found}");
         assert!((run(&mut observer(50.0), 3.0, 1.5, 400) - 1.5).abs() < 1e-6);
         assert!(run(&mut observer(50.0), 3.0, 0.0, 100).abs() < 1e-9);
+    }
+
+    #[test]
+    fn missed_measurements_make_no_disturbance() {
+        let mut observer = observer(50.0);
+        let mut time = 0.0;
+        let mut observe = |dt: f64| {
+            time += dt;
+            let state = State { velocity: vec![(3.0 + 1.5) / 2.0 * time], ..State::zeros(1) };
+            observer.observe(&state, &[3.0], dt);
+            observer.disturbance()[0]
+        };
+        assert!((0..400).map(|_| observe(1e-3)).all(f64::is_finite));
+        for gap in [0.002, 0.010, 0.040, 0.5, 0.001] {
+            let found = observe(gap);
+            assert!((found - 1.5).abs() < 1e-6, "{found} after {gap} s");
+        }
     }
 
     #[test]
