@@ -93,6 +93,12 @@ impl<P: Plant> ClosedLoop<P> {
         Ok(())
     }
 
+    /// Lets so many ticks be missed: the plant goes on with the last command.
+    pub fn pause(&mut self, ticks: u64) -> Result<()> {
+        self.ticks += ticks;
+        (0..ticks).try_for_each(|_| self.plant.step(&self.command, self.period))
+    }
+
     /// Root mean square over joints and time of the true tracking error in each of the next `seconds` [rad or m].
     pub fn rms_by_second(&mut self, seconds: usize) -> Result<Vec<f64>> {
         let joints = self.control.robot().degrees_of_freedom() as f64;

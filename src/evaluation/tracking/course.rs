@@ -38,6 +38,7 @@ pub enum ScenarioKind {
     NoisePayload,
     VelocityMode,
     PositionMode,
+    MissedTicks,
 }
 
 /// The kinds of motion, by seed in turn.
@@ -63,6 +64,8 @@ pub struct Course {
     pub drives: InnerLoopConfig,
     /// What the robot is from which time [s] on; the first at 0, in order.
     pub changes: Vec<(f64, Scenario)>,
+    /// Times [s] between which there is no tick, in order: the last command goes on acting.
+    pub pauses: Vec<[f64; 2]>,
     /// Windows are counted from these times, s: the start, or the changes where there are any.
     pub origins: Vec<f64>,
     /// Length of the run, s.
@@ -104,6 +107,7 @@ impl ScenarioKind {
             Self::NoisePayload => "noise_payload",
             Self::VelocityMode => "velocity_mode",
             Self::PositionMode => "position_mode",
+            Self::MissedTicks => "missed_ticks",
         }
     }
 
@@ -126,6 +130,9 @@ impl ScenarioKind {
                 "drives that take velocities, with lag, dead time, dead band and wrong gains"
             }
             Self::PositionMode => "drives that take positions, with the same faults",
+            Self::MissedTicks => {
+                "1.5 kg at the tool from 15 s to 30 s, and twice a second no tick for 6 to 40 ms"
+            }
         }
     }
 
@@ -173,7 +180,7 @@ impl ScenarioKind {
 
     /// Whether the robot changes on the way.
     pub fn changes(self) -> bool {
-        matches!(self, Self::PayloadSwitch | Self::GainLoss)
+        matches!(self, Self::PayloadSwitch | Self::GainLoss | Self::MissedTicks)
     }
 
     /// The run of `seed` about `centre`, rad, one entry a joint.
@@ -188,10 +195,11 @@ impl ScenarioKind {
         let changes = self.scenarios(&mut random, centre.len());
         let drives = drives(&mut random, noise_seed, centre.len());
         let (origins, seconds) = match self {
-            Self::PayloadSwitch => (vec![CHANGE, CHANGE_BACK], CHANGE_BACK + AFTER),
+            Self::PayloadSwitch | Self::MissedTicks => (vec![CHANGE, CHANGE_BACK], CHANGE_BACK + AFTER),
             Self::GainLoss => (vec![CHANGE], CHANGE + AFTER),
             _ => (vec![0.0], STEADY),
         };
+        let pauses = if self == Self::MissedTicks { pauses(&mut random, seconds) } else { Vec::new() };
         Course {
             scenario: self,
             reference_kind,
@@ -200,6 +208,7 @@ impl ScenarioKind {
             known_delay: 0.0,
             drives,
             changes,
+            pauses,
             origins,
             seconds,
         }
@@ -216,7 +225,9 @@ impl ScenarioKind {
         match self {
             Self::Nominal | Self::Noise | Self::VelocityMode | Self::PositionMode => vec![(0.0, nominal)],
             Self::Payload | Self::NoisePayload => vec![(0.0, loaded)],
-            Self::PayloadSwitch => vec![(0.0, nominal.clone()), (CHANGE, loaded), (CHANGE_BACK, nominal)],
+            Self::PayloadSwitch | Self::MissedTicks => {
+                vec![(0.0, nominal.clone()), (CHANGE, loaded), (CHANGE_BACK, nominal)]
+            }
             Self::Friction => {
                 vec![(0.0, Scenario { friction_scale: 3.0, damping_scale: 2.0, ..nominal })]
             }
@@ -268,6 +279,18 @@ fn pushes(random: &mut Pcg64, nominal: &Scenario) -> Vec<(f64, Scenario)> {
         time += duration + random.random_range(1.0..3.0);
     }
     changes
+}
+
+/// A computer that has other things to do: about two pauses a second.
+fn pauses(random: &mut Pcg64, seconds: f64) -> Vec<[f64; 2]> {
+    let mut pauses = Vec::new();
+    let mut begin = random.random_range(0.2..1.0);
+    while begin < seconds {
+        let end = begin + random.random_range(0.006..0.040);
+        pauses.push([begin, end]);
+        begin = end + random.random_range(0.1..0.9);
+    }
+    pauses
 }
 
 fn reference(turn: u64, seed: u64, centre: &[f64]) -> (ReferenceKind, ReferenceConfig) {
@@ -325,6 +348,15 @@ mod tests {
                 course.changes.iter().for_each(|(_, scenario)| scenario.check(7).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn ticks_are_missed_now_and_then() {
+        let course = ScenarioKind::MissedTicks.course(Purpose::Suite, 3, &CENTRE);
+        assert!((60..120).contains(&course.pauses.len()), "{}", course.pauses.len());
+        assert!(course.pauses.as_flattened().is_sorted());
+        assert!(course.pauses.iter().all(|[begin, end]| (0.006..0.040).contains(&(end - begin))));
+        assert!(ScenarioKind::Payload.course(Purpose::Suite, 3, &CENTRE).pauses.is_empty());
     }
 
     #[test]

@@ -44,13 +44,14 @@ pub fn run(
     let seconds = config.longest.map_or(course.seconds, |longest| course.seconds.min(longest));
     let mut contender = Contender::new(config, kind, tuning, course)?;
     let mut recorder = Recorder::new(config, seconds)?;
+    let tick_at = |time: f64| (time.min(seconds) * config.controller.update_rate).round() as u64;
+    let pauses: Vec<_> = course.pauses.iter().map(|pause| pause.map(tick_at)).collect();
     let ends = course.changes.iter().skip(1).map(|(time, _)| *time).chain([course.seconds]);
     for ((begin, scenario), end) in course.changes.iter().zip(ends) {
-        let ticks = |time: f64| (time.min(seconds) * config.controller.update_rate).round() as u64;
         if *begin > 0.0 {
             contender.set_scenario(scenario)?;
         }
-        if let Err(error) = contender.run(ticks(end) - ticks(*begin), &mut recorder) {
+        if let Err(error) = contender.run_between([*begin, end].map(tick_at), &pauses, &mut recorder) {
             recorder.fail(error.to_string());
             break;
         }
@@ -123,6 +124,32 @@ impl Contender {
             Self::Loop(run) => run.plant.set_scenario(scenario),
             Self::Rival(run) => run.set_scenario(scenario),
         }
+    }
+
+    /// From one tick to another, but for the `pauses`.
+    fn run_between(
+        &mut self,
+        [begin, end]: [u64; 2],
+        pauses: &[[u64; 2]],
+        recorder: &mut Recorder,
+    ) -> Result<()> {
+        let mut now = begin;
+        for [from, to] in pauses.iter().map(|pause| pause.map(|tick| tick.clamp(begin, end))) {
+            self.run(from.saturating_sub(now), recorder)?;
+            self.pause(to - from, recorder)?;
+            now = now.max(to);
+        }
+        self.run(end - now, recorder)
+    }
+
+    /// Errors are those of the ticks: in a pause nobody says where the robot should be.
+    fn pause(&mut self, ticks: u64, recorder: &mut Recorder) -> Result<()> {
+        match self {
+            Self::Loop(run) => run.pause(ticks)?,
+            Self::Rival(run) => run.pause(ticks)?,
+        }
+        (0..ticks).for_each(|_| recorder.count());
+        Ok(())
     }
 
     fn run(&mut self, ticks: u64, recorder: &mut Recorder) -> Result<()> {
@@ -225,6 +252,11 @@ impl RivalLoop {
         self.plant.set_scenario(scenario)
     }
 
+    fn pause(&mut self, ticks: u64) -> Result<()> {
+        self.motion.advance(ticks as f64 * self.period.as_secs_f64());
+        (0..ticks).try_for_each(|_| self.plant.step(&self.command, self.period))
+    }
+
     fn tick(&mut self, recorder: &mut Recorder) -> Result<()> {
         let state = self.plant.state();
         let dt = self.period.as_secs_f64();
@@ -265,7 +297,9 @@ struct Recorder {
     difference: Vec<f64>,
     ticks_per_bin: u64,
     bins: usize,
+    /// Of the present bin, and its ticks that were not missed.
     sum: f64,
+    taken: u64,
     ticks: u64,
     outcome: Outcome,
 }
@@ -280,6 +314,7 @@ impl Recorder {
             ticks_per_bin: (BIN * config.controller.update_rate).round().max(1.0) as u64,
             bins: (seconds / BIN).round() as usize,
             sum: 0.0,
+            taken: 0,
             ticks: 0,
             outcome: Outcome::default(),
         })
@@ -289,11 +324,8 @@ impl Recorder {
         self.robot.difference(&actual.position, reference, &mut self.difference);
         let joints = self.difference.len() as f64;
         self.sum += self.difference.iter().map(|error| error * error).sum::<f64>() / joints;
-        self.ticks += 1;
-        if self.ticks.is_multiple_of(self.ticks_per_bin) {
-            self.outcome.squares.push(self.sum / self.ticks_per_bin as f64);
-            self.sum = 0.0;
-        }
+        self.taken += 1;
+        self.count();
         let beyond =
             |values: &[f64], limits: &[f64]| values.iter().zip(limits).any(|(v, limit)| v.abs() > *limit);
         let violated = self.limits.first_outside(&actual.position).is_some()
@@ -306,6 +338,15 @@ impl Recorder {
         self.outcome.violations += usize::from(violated);
         self.outcome.limited += usize::from(limited);
         self.outcome.non_finite += usize::from(first_non_finite(&command.values).is_some());
+    }
+
+    /// One tick more, missed or not. Bins are longer than pauses.
+    fn count(&mut self) {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.ticks_per_bin) {
+            self.outcome.squares.push(self.sum / self.taken as f64);
+            (self.sum, self.taken) = (0.0, 0);
+        }
     }
 
     fn fail(&mut self, fault: String) {

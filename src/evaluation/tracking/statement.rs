@@ -99,7 +99,8 @@ impl Of<'_> {
 
     /// Where learning cannot help it must not harm.
     fn no_help_no_harm(&self, out: &mut Vec<Statement>) {
-        if !(self.scenario.is_noisy() || self.scenario.is_delayed()) {
+        let is_missing_ticks = self.scenario == ScenarioKind::MissedTicks;
+        if !(self.scenario.is_noisy() || self.scenario.is_delayed() || is_missing_ticks) {
             return;
         }
         let window = Window::judged(self.scenario);
