@@ -80,6 +80,7 @@ impl ControlLoop {
         if !config.rotor_inertia.is_empty() {
             dynamics.set_rotor_inertia(&config.rotor_inertia)?;
         }
+        dynamics.set_drive_lag(config.drive_lag);
         let head = config
             .head
             .enabled
@@ -405,7 +406,9 @@ impl ControlLoop {
         let (sent, explained) = self.sending.split_at_mut(2 * joints);
         sent[..joints].copy_from_slice(command);
         sent[joints..].copy_from_slice(&self.baseline.feedforward);
-        let unmodelled = self.head.as_ref().map_or(&self.learned[..], Head::unmodelled);
+        // all that is learned of a drive is beyond the one that the observer knows
+        let head = self.head.as_ref().filter(|_| self.config.command_interface == Mode::Effort);
+        let unmodelled = head.map_or(&self.learned[..], Head::unmodelled);
         for (joint, explained) in explained.iter_mut().enumerate() {
             *explained = command[joint] - self.baseline.friction[joint] - authority * unmodelled[joint];
         }

@@ -22,6 +22,8 @@ pub struct ControllerConfig {
     pub feedforward: Feedforward,
     /// Inertia of the motors seen at the joints [kg m², or kg], in the robot's order; empty: none.
     pub rotor_inertia: Vec<f64>,
+    /// Time constant with which drives that take velocities follow, s, as far as it is known.
+    pub drive_lag: f64,
     /// Compensates at once what the model does not explain.
     pub observer: ObserverConfig,
     /// Learns in the tick.
@@ -160,6 +162,7 @@ impl Default for ControllerConfig {
             command_delay: 0.0,
             feedforward: Feedforward::Gravity,
             rotor_inertia: Vec::new(),
+            drive_lag: 0.0,
             observer: ObserverConfig::default(),
             head: HeadConfig::default(),
             gains: BTreeMap::new(),
@@ -213,9 +216,11 @@ impl ControllerConfig {
                 return Err(Error::mismatch(key, value, "a number from 0 to 1"));
             }
         }
-        for (key, value) in
-            [("fade_time", self.fade_time), ("constraints.trajectory", self.constraints.trajectory)]
-        {
+        for (key, value) in [
+            ("fade_time", self.fade_time),
+            ("drive_lag", self.drive_lag),
+            ("constraints.trajectory", self.constraints.trajectory),
+        ] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Error::mismatch(key, value, "a number, 0 or above"));
             }
@@ -235,8 +240,9 @@ impl ControllerConfig {
         }
         self.realtime.validate()?;
         self.observer.validate(self.update_rate)?;
-        if self.observer.bandwidth > 0.0 && self.command_interface != Mode::Effort {
-            let expected = "0: the observer is one of efforts, and command_interface is not effort";
+        if self.observer.bandwidth > 0.0 && self.command_interface == Mode::Position {
+            let expected =
+                "0: the observer is one of efforts or velocities, and command_interface is position";
             return Err(Error::mismatch("observer.bandwidth", self.observer.bandwidth, expected));
         }
         if self.head.enabled { self.head.validate(self.update_rate) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! The plain controller that everything stands on: PID feedback with a feedforward from the robot's description.
 //!
 //! u = u_feedforward + p (q_r − q) + d (v_r − v) + ∫ i (q_r − q) dt, with the integral clamped to ±i_clamp; u is an effort,
-//! or, of drives that take them, a velocity with the feedforward v_r or a position with the feedforward q_r.
+//! or, of drives that take them, a velocity with the feedforward v_r + τ a_r for their lag τ or a position with the feedforward q_r.
 
 use crate::command::Mode;
 use crate::error::{Error, Result};
@@ -130,7 +130,12 @@ impl Baseline {
         let out = &mut self.feedforward;
         let ReferencePoint { position, velocity, acceleration } = reference;
         match (self.mode, self.kind) {
-            (Mode::Velocity, _) => out.copy_from_slice(velocity),
+            (Mode::Velocity, _) => {
+                let lag = self.dynamics.drive_lag();
+                for ((out, velocity), acceleration) in out.iter_mut().zip(velocity).zip(acceleration) {
+                    *out = velocity + lag * acceleration;
+                }
+            }
             (Mode::Position, _) => out.copy_from_slice(position),
             (Mode::Effort, Feedforward::None) => out.fill(0.0),
             (Mode::Effort, Feedforward::Gravity) => self.dynamics.gravity(&state.position, out),

@@ -6,10 +6,14 @@
 //! explains of it is the impulse of the disturbance; a first-order low-pass of the given bandwidth makes d̂ of it. No
 //! acceleration is measured.
 //!
+//! Where drives take velocities it is the observer of Ohnishi (*A new servo method in mechatronics*, Trans. JSEE 1987): the drive
+//! is taken for τ v' = u − v + d with the lag τ that is known, which is the same with p = τ v and the bias −v.
+//!
 //! An estimate that does not stand out of the noise of the velocities is not fed back: the variance of that noise is
 //! measured on the way, and the estimate counts by 1 − σ²/d̂² (mean squares of the last half second), as a Wiener filter
 //! would have it. So the observer costs nothing where there is nothing to observe, and meets a push at once.
 
+use crate::command::Mode;
 use crate::error::{Error, Result};
 use crate::robot::{Dynamics, Robot};
 use crate::state::State;
@@ -24,7 +28,7 @@ pub struct ObserverConfig {
     pub fast_bandwidth: f64,
     /// Feed back only what stands out of the noise.
     pub noise_gate: bool,
-    /// Largest disturbance that is compensated, as a share of a joint's effort limit, 0 to 1.
+    /// Largest disturbance that is compensated, as a share of a joint's limit of effort or velocity, 0 to 1.
     pub limit: f64,
 }
 
@@ -65,7 +69,7 @@ const OBVIOUS: f64 = 16.0;
 /// what acted.
 const LONGEST: f64 = 0.05;
 
-/// What is known of one joint, Nm or N.
+/// What is known of one joint, in units of the command.
 #[derive(Clone, Copy, Debug, Default)]
 struct Joint {
     estimate: f64,
@@ -78,7 +82,7 @@ struct Joint {
     noise: f64,
 }
 
-/// See the module. Vectors are in the robot's order, Nm or N.
+/// See the module. Vectors are in the robot's order, in units of the command.
 #[derive(Clone, Debug)]
 pub struct DisturbanceObserver {
     bandwidth: f64,
@@ -87,7 +91,8 @@ pub struct DisturbanceObserver {
     limit: Vec<f64>,
     joints: Vec<Joint>,
     dynamics: Dynamics,
-    /// M(q) v and Cᵀ v − g of the last measurement.
+    is_of_drives: bool,
+    /// M(q) v and Cᵀ v − g of the last measurement; of drives τ v and −v.
     momentum: Vec<f64>,
     bias: Vec<f64>,
     has_last: bool,
@@ -99,18 +104,21 @@ pub struct DisturbanceObserver {
 }
 
 impl DisturbanceObserver {
-    /// None if the bandwidth is zero.
+    /// For efforts or velocities, as [`Robot::command_interface`] says; none if the bandwidth is zero.
     pub fn new(config: &ObserverConfig, robot: &Robot, dynamics: Dynamics) -> Option<Self> {
         if config.bandwidth <= 0.0 {
             return None;
         }
+        let is_of_drives = robot.command_interface == Mode::Velocity;
+        let limits = if is_of_drives { &robot.limits.velocity } else { &robot.limits.effort };
         let zeros = vec![0.0; robot.degrees_of_freedom()];
         Some(Self {
             bandwidth: config.bandwidth,
             fast_bandwidth: config.fast_bandwidth,
             noise_gate: config.noise_gate,
             joints: vec![Joint::default(); robot.degrees_of_freedom()],
-            limit: robot.limits.effort.iter().map(|effort| config.limit * effort).collect(),
+            is_of_drives,
+            limit: limits.iter().map(|limit| config.limit * limit).collect(),
             dynamics,
             momentum: zeros.clone(),
             bias: zeros.clone(),
@@ -129,11 +137,10 @@ impl DisturbanceObserver {
         self.has_last = false;
     }
 
-    /// Takes the measurement `dt` [s] after the last one; in between, `explained` acted: the effort that was commanded,
-    /// less what friction and the learned residual are known to take.
+    /// Takes the measurement `dt` [s] after the last one; in between, `explained` acted: what was commanded, less what friction
+    /// and the learned residual are known to take.
     pub fn observe(&mut self, state: &State, explained: &[f64], dt: f64) {
-        self.dynamics.momentum(&state.position, &state.velocity, &mut self.new_momentum);
-        self.dynamics.momentum_bias(&state.position, &state.velocity, &mut self.new_bias);
+        self.take(state);
         if self.has_last && 0.0 < dt && dt <= LONGEST.max(1.5 * self.last_dt) {
             let in_pace = dt < 1.5 * self.last_dt;
             let [share, fast] =
@@ -148,6 +155,16 @@ impl DisturbanceObserver {
         std::mem::swap(&mut self.momentum, &mut self.new_momentum);
         std::mem::swap(&mut self.bias, &mut self.new_bias);
         (self.has_last, self.last_dt) = (true, dt);
+    }
+
+    fn take(&mut self, State { position, velocity, .. }: &State) {
+        if self.is_of_drives {
+            let terms = self.new_momentum.iter_mut().zip(&mut self.new_bias).zip(velocity);
+            terms.for_each(|((p, bias), v)| (*p, *bias) = (self.dynamics.drive_lag() * v, -v));
+        } else {
+            self.dynamics.momentum(position, velocity, &mut self.new_momentum);
+            self.dynamics.momentum_bias(position, velocity, &mut self.new_bias);
+        }
     }
 
     /// The disturbance d̂ that pushes the robot along each joint, [joint].
@@ -295,6 +312,30 @@ mod tests {
         let ([quiet, pushed], [gated_quiet, gated_pushed]) = (run(false), run(true));
         assert!(gated_quiet < 0.4 * quiet, "{gated_quiet} {quiet}");
         assert!((pushed - gated_pushed).abs() < 1.0 && gated_pushed > 2.5, "{gated_pushed} {pushed}");
+    }
+
+    #[test]
+    fn a_drive_with_a_wrong_gain_is_made_up_for() {
+        const LAG: f64 = 0.03;
+        let robot = Robot::from_urdf(SLIDE).unwrap().commanded_by(Mode::Velocity);
+        let mut dynamics = Dynamics::from_urdf(SLIDE).unwrap();
+        dynamics.set_drive_lag(LAG);
+        let config = ObserverConfig { bandwidth: 20.0, ..Default::default() };
+        for gain in [0.8, 1.0, 1.2] {
+            let mut observer = DisturbanceObserver::new(&config, &robot, dynamics.clone()).unwrap();
+            let (mut state, mut command, mut largest) = (State::zeros(1), 0.0, 0.0_f64);
+            for _ in 0..2000 {
+                observer.observe(&state, &[command], 1e-3);
+                largest = largest.max(observer.disturbance()[0].abs());
+                command = 1.0 - observer.disturbance()[0];
+                state.velocity[0] += (1.0 - f64::exp(-1e-3 / LAG)) * (gain * command - state.velocity[0]);
+            }
+            assert!((state.velocity[0] - 1.0).abs() < 1e-6, "gain {gain}: {} m/s", state.velocity[0]);
+            assert!(
+                gain != 1.0 || largest < 0.02,
+                "a drive that is as it is known is let alone: {largest} m/s"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 mod controller;
 mod course;
 mod delay;
-mod drive_observer;
 mod figures;
 mod oracle;
 mod render;
@@ -15,7 +14,6 @@ mod tuning;
 
 pub use controller::ControllerKind;
 pub use course::{Course, Purpose, ReferenceKind, ScenarioKind};
-pub use drive_observer::DriveObserverConfig;
 pub use figures::{Figure, Run, Window, WorstSecond, median};
 pub use render::page;
 pub use run::Outcome;

@@ -35,6 +35,8 @@ pub struct Dynamics {
     damping: Vec<f64>,
     /// Of the motor, seen at the joint, kg m² (or kg).
     rotor_inertia: Vec<f64>,
+    /// Of drives that take velocities, s.
+    drive_lag: f64,
     scratch: Scratch,
 }
 
@@ -72,6 +74,7 @@ impl Dynamics {
             friction: robot.friction.clone(),
             damping: robot.damping.clone(),
             rotor_inertia: vec![0.0; n],
+            drive_lag: 0.0,
             scratch: Scratch {
                 zeros: vec![0.0; n],
                 unit: vec![0.0; n],
@@ -112,6 +115,15 @@ impl Dynamics {
 
     pub fn rotor_inertia(&self) -> &[f64] {
         &self.rotor_inertia
+    }
+
+    /// Time constant with which drives that take velocities are known to follow, s.
+    pub fn set_drive_lag(&mut self, lag: f64) {
+        self.drive_lag = lag;
+    }
+
+    pub fn drive_lag(&self) -> f64 {
+        self.drive_lag
     }
 
     /// Adds a point mass, kg, that is fixed to `link` at `position`, m in the link's frame.

@@ -33,12 +33,14 @@ const OFFSET: f64 = 0.01;
 pub struct Drives {
     mode: Mode,
     velocity_limit: Vec<f64>,
+    /// That is known, s.
+    lag: f64,
 }
 
 impl Drives {
-    /// Of drives that take velocities, or positions.
-    pub fn new(robot: &Robot) -> Self {
-        Self { mode: robot.command_interface, velocity_limit: robot.limits.velocity.clone() }
+    /// Of drives that take velocities and are known to follow with `lag` [s], or that take positions.
+    pub fn new(robot: &Robot, lag: f64) -> Self {
+        Self { mode: robot.command_interface, velocity_limit: robot.limits.velocity.clone(), lag }
     }
 
     /// Regressors of one joint.
@@ -46,8 +48,8 @@ impl Drives {
         TERMS
     }
 
-    /// Writes the regressors [joint][regressor] of a motion but for the dead band's, which is zero, and the command of an
-    /// ideal drive, rad/s (m/s) or rad (m).
+    /// Writes the regressors [joint][regressor] of a motion but for the dead band's, which is zero, and the command of a
+    /// drive that is as it is known, rad/s (m/s) or rad (m).
     pub fn write(&self, motion: &MotionPoint, regressors: &mut [f64], described: &mut [f64]) {
         let point = &motion.point;
         // what a velocity is short of shows in a position after the time that the position loop takes
@@ -56,6 +58,10 @@ impl Drives {
             _ => (&point.velocity, 1.0),
         };
         described.copy_from_slice(ideal);
+        if self.mode == Mode::Velocity {
+            let known = described.iter_mut().zip(&point.acceleration);
+            known.for_each(|(command, acceleration)| *command += self.lag * acceleration);
+        }
         // the lag behind a position is that of the loop itself
         let gain = if self.mode == Mode::Position { 1.0 } else { GAIN };
         for (joint, terms) in regressors.chunks_exact_mut(TERMS).enumerate() {

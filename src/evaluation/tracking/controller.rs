@@ -2,7 +2,7 @@
 
 use crate::command::Mode;
 use crate::control_loop::ControllerConfig;
-use crate::controller::{Feedforward, HeadConfig, ObserverConfig};
+use crate::controller::{Feedforward, Gains, HeadConfig, ObserverConfig};
 use crate::evaluation::tracking::course::ScenarioKind;
 use crate::evaluation::tracking::tuning::Tuning;
 use crate::learner::{LearnerConfig, Rule};
@@ -57,7 +57,7 @@ impl ControllerKind {
             }
             Self::DisturbanceObserver => {
                 "computed torque with a generalized-momentum disturbance observer; with drives that take velocities, \
-                 one of first-order drives"
+                 the feedforward and one of first-order drives"
             }
             Self::SlotineLi => "adaptive control of Slotine and Li (1987)",
             Self::Learner => {
@@ -68,7 +68,7 @@ impl ControllerKind {
             Self::LearnerComposite => "the same by the rule composite",
             Self::Head => "PD + gravity, the head in the tick alone",
             Self::Learned => "PD + gravity, head and backprop",
-            Self::Full => "inverse dynamics, observer, head and backprop",
+            Self::Full => "what the disturbance observer's controller has, head and backprop",
             Self::Oracle => "computed torque with the plant itself, as it is at each time",
         }
     }
@@ -109,8 +109,8 @@ impl ControllerKind {
     /// Whether it makes sense with such commands.
     fn takes(self, interface: Mode) -> bool {
         match self {
-            Self::ComputedTorque | Self::SlotineLi | Self::Full => interface == Mode::Effort,
-            Self::DisturbanceObserver => interface != Mode::Position,
+            Self::ComputedTorque | Self::SlotineLi => interface == Mode::Effort,
+            Self::DisturbanceObserver | Self::Full => interface != Mode::Position,
             _ => true,
         }
     }
@@ -146,8 +146,17 @@ impl ControllerKind {
         config.command_interface = interface;
         config.head.bandwidth = tuning.head_bandwidth;
         config.head.enabled = matches!(self, Self::Head | Self::Learned | Self::Full);
+        let of_drives = tuning.drive_observer;
         match self {
-            Self::DisturbanceObserver if interface == Mode::Effort => config.observer = tuning.observer,
+            Self::DisturbanceObserver | Self::Full if interface == Mode::Velocity => {
+                config.drive_lag = of_drives.lag;
+                config.observer = ObserverConfig {
+                    bandwidth: of_drives.bandwidth,
+                    noise_gate: self == Self::Full && base.observer.noise_gate,
+                    ..ObserverConfig::default()
+                };
+            }
+            Self::DisturbanceObserver => config.observer = tuning.observer,
             Self::Full => {
                 config.observer = ObserverConfig {
                     noise_gate: base.observer.noise_gate,
@@ -159,8 +168,11 @@ impl ControllerKind {
         }
         for (joint, gains) in &mut config.gains {
             if interface != Mode::Effort {
-                let with_integral = self == Self::PidGravity;
-                *gains = if with_integral { tuning.integral_drives } else { tuning.drives };
+                *gains = match self {
+                    Self::PidGravity => tuning.integral_drives,
+                    _ if config.observer.bandwidth > 0.0 => Gains { p: of_drives.p, ..Gains::default() },
+                    _ => tuning.drives,
+                };
                 continue;
             }
             (gains.i, gains.i_clamp) = (0.0, 0.0);

@@ -2,7 +2,6 @@
 
 use super::controller::ControllerKind;
 use super::course::Course;
-use super::drive_observer::DriveObserver;
 use super::oracle::{DriveOracle, Oracle};
 use super::slotine_li::SlotineLi;
 use super::tuning::Tuning;
@@ -108,9 +107,7 @@ enum Contender {
 
 impl Contender {
     fn new(config: &TrackingConfig, kind: ControllerKind, tuning: &Tuning, course: &Course) -> Result<Self> {
-        let observes_drives = kind == ControllerKind::DisturbanceObserver
-            && course.scenario.command_interface() == Mode::Velocity;
-        if !matches!(kind, ControllerKind::SlotineLi | ControllerKind::Oracle) && !observes_drives {
+        if !matches!(kind, ControllerKind::SlotineLi | ControllerKind::Oracle) {
             return Ok(Self::Loop(Box::new(closed_loop(config, kind, tuning, course)?)));
         }
         let (controller, arm, plant) = set_up(config, kind, tuning, course)?;
@@ -184,7 +181,6 @@ enum Law {
     SlotineLi(Box<SlotineLi>),
     Oracle(Box<Oracle>),
     DriveOracle(DriveOracle),
-    DriveObserver(DriveObserver),
 }
 
 impl Law {
@@ -199,10 +195,6 @@ impl Law {
         let robot = Robot::from_urdf(&config.urdf)?;
         let gains = robot.joints.iter().map(|joint| controller.gains.get(joint).copied().unwrap_or_default());
         let gains: Vec<Gains> = gains.collect();
-        if kind == ControllerKind::DisturbanceObserver {
-            let law = DriveObserver::new(tuning.drive_observer, robot.degrees_of_freedom());
-            return Ok(Self::DriveObserver(law));
-        }
         if kind != ControllerKind::Oracle {
             let dynamics = Dynamics::for_robot(&config.urdf, &robot)?;
             let inertia = &controller.rotor_inertia;
@@ -221,7 +213,7 @@ impl Law {
     /// Time from a command to its effect, s, as far as it is `known`.
     fn delay(&self, known: f64) -> f64 {
         match self {
-            Self::SlotineLi(_) | Self::DriveObserver(_) => known,
+            Self::SlotineLi(_) => known,
             Self::Oracle(oracle) => oracle.delay(),
             Self::DriveOracle(oracle) => oracle.delay(),
         }
@@ -273,7 +265,6 @@ impl RivalLoop {
             Law::SlotineLi(law) => law.command(state, &self.reference, &self.ahead, values),
             Law::Oracle(law) => law.command(state, &self.reference, &self.ahead, values)?,
             Law::DriveOracle(law) => law.command(state, &self.reference, &self.ahead, values),
-            Law::DriveObserver(law) => law.command(state, [&self.reference, &self.ahead], dt, values),
         }
         self.command.stamp = state.stamp;
         let limits = &self.robot.limits;

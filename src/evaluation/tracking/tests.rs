@@ -71,6 +71,21 @@ fn a_robot_that_changes_is_followed_and_one_that_diverges_ends_its_run_alone() {
     assert!(shaken.fault.is_some() || shaken.violations > 0, "{shaken:?}");
 }
 
+#[test]
+fn of_drives_observer_and_head_together_leave_less_than_each_alone() {
+    use ControllerKind::{DisturbanceObserver, Full, Head};
+    let mut config = config(&[ScenarioKind::VelocityMode], &[DisturbanceObserver, Head, Full], 10.0);
+    config.seeds = 3;
+    let json = report(&config).json();
+    let controllers = &json["scenarios"]["velocity_mode"]["controllers"];
+    let median = |controller: &str, window: &str| controllers[controller][window]["median"].as_f64().unwrap();
+    for (window, share) in [("0-1", 1.0), ("2-10", 0.6)] {
+        let alone = median("disturbance_observer", window).min(median("head", window));
+        let both = median("full", window);
+        assert!(both < share * alone, "{window} s: {both} of {alone} rad");
+    }
+}
+
 fn made_up(controller: ControllerKind, seed: u64, squares: Vec<f64>) -> Run {
     Run {
         scenario: ScenarioKind::Payload,

@@ -3,7 +3,6 @@
 use super::controller::ControllerKind;
 use super::course::{Purpose, ScenarioKind};
 use super::delay::measured_delays;
-use super::drive_observer::DriveObserverConfig;
 use super::figures::Window;
 use super::run::run;
 use super::slotine_li::Adaptation;
@@ -56,8 +55,18 @@ pub struct Tuning {
     /// Gains of everyone where velocities or positions are commanded, and of the rival with an integral.
     pub drives: Gains,
     pub integral_drives: Gains,
-    /// Of the disturbance observer where velocities are commanded.
-    pub drive_observer: DriveObserverConfig,
+    /// With a disturbance observer where velocities are commanded: p, the observer's bandwidth and the nominal drive's lag.
+    pub drive_observer: DriveObserver,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct DriveObserver {
+    /// 1/s.
+    pub p: f64,
+    /// rad/s.
+    pub bandwidth: f64,
+    /// s.
+    pub lag: f64,
 }
 
 impl Tuning {
@@ -75,7 +84,7 @@ impl Tuning {
             head_bandwidth: 8.0,
             drives: Gains::default(),
             integral_drives: Gains::default(),
-            drive_observer: DriveObserverConfig::default(),
+            drive_observer: DriveObserver::default(),
         };
         match condition {
             Condition::Usual => usual,
@@ -101,7 +110,7 @@ impl Tuning {
             Condition::Velocity => Self {
                 drives: with(40.0, 0.0),
                 integral_drives: with(40.0, 256.0),
-                drive_observer: DriveObserverConfig { p: 48.0, bandwidth: 80.0, lag: 0.03 },
+                drive_observer: DriveObserver { p: 48.0, bandwidth: 80.0, lag: 0.03 },
                 ..usual
             },
             Condition::Position => Self { integral_drives: with(0.9, 24.0), ..usual },
@@ -198,7 +207,7 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
             for p in [10.0, 20.0, 30.0, 36.0, 40.0, 44.0, 48.0] {
                 for bandwidth in [10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 130.0] {
                     for lag in [0.0, 0.015, 0.03, 0.045, 0.06] {
-                        let drive_observer = DriveObserverConfig { p, bandwidth, lag };
+                        let drive_observer = DriveObserver { p, bandwidth, lag };
                         let setting = format!("p {p}, bandwidth {bandwidth}, lag {lag}");
                         out.push((setting, Tuning { drive_observer, ..now }));
                     }
