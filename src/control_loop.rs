@@ -241,6 +241,16 @@ impl ControlLoop {
         }
     }
 
+    /// The observer's bandwidth at present, rad/s; 0 without one.
+    pub fn observer_bandwidth(&self) -> f64 {
+        self.observer.as_ref().map_or(0.0, DisturbanceObserver::bandwidth)
+    }
+
+    /// The joint at which the observer rang since this was last asked; it has been made slower, or given up.
+    pub fn take_ringing(&mut self) -> Option<usize> {
+        self.observer.as_mut().and_then(DisturbanceObserver::take_ringing)
+    }
+
     /// Tracks `trajectory` from the present reference on; without a state yet it is refused.
     pub fn follow(&mut self, trajectory: SplineTrajectory) -> Result<()> {
         if self.last.is_none() {
@@ -349,6 +359,7 @@ impl ControlLoop {
         self.baseline.command(state, &self.reference, acting, dt, &mut self.baseline_command);
         if let Some(observer) = &mut self.observer {
             observer.observe(state, explained, elapsed);
+            self.baseline_error.set_observer(observer.bandwidth());
             for (effort, disturbance) in self.baseline_command.iter_mut().zip(observer.disturbance()) {
                 *effort -= disturbance;
             }

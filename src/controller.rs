@@ -9,6 +9,7 @@ pub mod head;
 pub mod observer;
 pub mod regression;
 pub mod residual;
+mod ringing;
 
 pub use baseline::{Baseline, BaselineConfig, Feedforward, Gains};
 pub use head::{Head, HeadConfig, HeadReport};

@@ -28,6 +28,11 @@ struct Joint {
 }
 
 impl BaselineError {
+    /// The observer has another bandwidth, rad/s.
+    pub fn set_observer(&mut self, bandwidth: f64) {
+        self.observer = bandwidth;
+    }
+
     /// For feedback with `gains`, one a joint, and an observer of that bandwidth, rad/s. A joint without p is taken to have the
     /// error that it has.
     pub fn new(mode: Mode, gains: &[Gains], observer: f64) -> Self {

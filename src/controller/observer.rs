@@ -12,8 +12,12 @@
 //! An estimate that does not stand out of the noise of the velocities is not fed back: the variance of that noise is
 //! measured on the way, and the estimate counts by 1 − σ²/d̂² (mean squares of the last half second), as a Wiener filter
 //! would have it. So the observer costs nothing where there is nothing to observe, and meets a push at once.
+//!
+//! A loop with an observer has less of a margin: where commands act later than is known it rings. That is noticed, and the
+//! observer made slower until it does not.
 
 use crate::command::Mode;
+use crate::controller::ringing::Ringing;
 use crate::error::{Error, Result};
 use crate::robot::{Dynamics, Robot};
 use crate::state::State;
@@ -65,6 +69,12 @@ const SIGNIFICANCE_TIME: f64 = 0.5;
 const SIGNIFICANT: f64 = 1.0;
 /// A single square of so many variances counts at once.
 const OBVIOUS: f64 = 16.0;
+/// Swings of an estimate below this share of its limit are let be.
+const AUDIBLE: f64 = 0.02;
+/// An observer that rings halves its bandwidth, and is given up below this share of the one it was given.
+const LEAST_SHARE: f64 = 0.1;
+/// Time in which what rang may die away before more is taken back, s.
+const DYING: f64 = 0.5;
 /// Over a longer time between measurements than this [s] and the usual, the motion is not known, and nothing is said of
 /// what acted.
 const LONGEST: f64 = 0.05;
@@ -78,6 +88,7 @@ struct Joint {
     square: f64,
     /// Disturbance that the last step alone would tell, less the estimate.
     last_innovation: f64,
+    ringing: Ringing,
     /// Minus the mean product of two successive innovations: the variance of the momentum's noise over dt².
     noise: f64,
 }
@@ -85,6 +96,8 @@ struct Joint {
 /// See the module. Vectors are in the robot's order, in units of the command.
 #[derive(Clone, Debug)]
 pub struct DisturbanceObserver {
+    /// As it was given, and as it is.
+    given: f64,
     bandwidth: f64,
     fast_bandwidth: f64,
     noise_gate: bool,
@@ -101,6 +114,10 @@ pub struct DisturbanceObserver {
     new_momentum: Vec<f64>,
     new_bias: Vec<f64>,
     estimate: Vec<f64>,
+    /// The joint that rang last, to be asked for.
+    rang: Option<usize>,
+    /// Since then, s.
+    quiet: f64,
 }
 
 impl DisturbanceObserver {
@@ -113,6 +130,7 @@ impl DisturbanceObserver {
         let limits = if is_of_drives { &robot.limits.velocity } else { &robot.limits.effort };
         let zeros = vec![0.0; robot.degrees_of_freedom()];
         Some(Self {
+            given: config.bandwidth,
             bandwidth: config.bandwidth,
             fast_bandwidth: config.fast_bandwidth,
             noise_gate: config.noise_gate,
@@ -127,6 +145,8 @@ impl DisturbanceObserver {
             new_momentum: zeros.clone(),
             new_bias: zeros.clone(),
             estimate: zeros,
+            rang: None,
+            quiet: DYING,
         })
     }
 
@@ -140,21 +160,58 @@ impl DisturbanceObserver {
     /// Takes the measurement `dt` [s] after the last one; in between, `explained` acted: what was commanded, less what friction
     /// and the learned residual are known to take.
     pub fn observe(&mut self, state: &State, explained: &[f64], dt: f64) {
+        if self.bandwidth <= 0.0 {
+            return;
+        }
         self.take(state);
         if self.has_last && 0.0 < dt && dt <= LONGEST.max(1.5 * self.last_dt) {
             let in_pace = dt < 1.5 * self.last_dt;
             let [share, fast] =
                 [self.bandwidth, self.fast_bandwidth].map(|bandwidth| 1.0 - (-bandwidth * dt).exp());
+            let mut rings = None;
             for (index, joint) in self.joints.iter_mut().enumerate() {
                 let change = (self.new_momentum[index] - self.momentum[index]) / dt;
                 let bias = 0.5 * (self.new_bias[index] + self.bias[index]);
                 joint.observe(change - bias - explained[index], [share, fast], dt, in_pace);
                 self.estimate[index] = joint.bounded(self.limit[index], self.noise_gate.then_some(share));
+                let least = (OBVIOUS * joint.noise_of(share)).sqrt().max(AUDIBLE * self.limit[index]);
+                if joint.ringing.observe(self.estimate[index], dt, least) {
+                    rings = Some(index);
+                }
+            }
+            self.quiet += dt;
+            if rings.is_some() && self.quiet > DYING {
+                self.quiet = 0.0;
+                self.back_off();
+                self.rang = rings;
             }
         }
         std::mem::swap(&mut self.momentum, &mut self.new_momentum);
         std::mem::swap(&mut self.bias, &mut self.new_bias);
         (self.has_last, self.last_dt) = (true, dt);
+    }
+
+    /// What rings is taken back, and stays so: the second estimate first, then the bandwidth by halves.
+    fn back_off(&mut self) {
+        if self.fast_bandwidth > 0.0 {
+            self.fast_bandwidth = 0.0;
+        } else {
+            self.bandwidth *= 0.5;
+        }
+        if self.bandwidth < LEAST_SHARE * self.given {
+            self.bandwidth = 0.0;
+            self.reset();
+        }
+    }
+
+    /// The joint that rang since this was last asked.
+    pub fn take_ringing(&mut self) -> Option<usize> {
+        self.rang.take()
+    }
+
+    /// Of the estimate at present, rad/s; 0 when it was given up.
+    pub fn bandwidth(&self) -> f64 {
+        self.bandwidth
     }
 
     fn take(&mut self, State { position, velocity, .. }: &State) {
@@ -336,6 +393,35 @@ mod tests {
                 "a drive that is as it is known is let alone: {largest} m/s"
             );
         }
+    }
+
+    /// Mean square of the last second's velocity error of a cart with feedback, whose commands act `late` milliseconds late, and the
+    /// bandwidth that is left.
+    fn track(late: usize) -> (f64, f64) {
+        let mut observer = observer(120.0);
+        let (mut state, mut error) = (State::zeros(1), 0.0);
+        let mut commands = std::collections::VecDeque::from(vec![0.0; late + 1]);
+        for k in 0..6000 {
+            let reference = (2.0 * f64::from(k) * 1e-3).sin();
+            observer.observe(&state, &[*commands.back().unwrap()], 1e-3);
+            let command = 200.0 * (reference - state.velocity[0]) - observer.disturbance()[0];
+            commands.push_back(command.clamp(-50.0, 50.0));
+            let push = if k > 500 { 3.0 } else { 0.0 };
+            state.velocity[0] += 1e-3 * (commands.pop_front().unwrap() + push) / 2.0;
+            error += if k >= 5000 { (reference - state.velocity[0]).powi(2) / 1000.0 } else { 0.0 };
+        }
+        (error, observer.bandwidth())
+    }
+
+    #[test]
+    fn an_observer_that_rings_is_made_slower_until_it_does_not() {
+        for late in 0..=10 {
+            let (error, bandwidth) = track(late);
+            assert!(error < 1e-4, "{late} ms late: {error}");
+            assert_eq!(bandwidth == 120.0, late < 5, "{late} ms late: {bandwidth} rad/s");
+        }
+        let (_, given_up) = track(11);
+        assert_eq!(given_up, 0.0, "where the feedback alone hardly bears it");
     }
 
     #[test]

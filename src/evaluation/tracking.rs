@@ -28,6 +28,7 @@ use crate::sim::ArmConfig;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Errors are added up over this time, s.
 const BIN: f64 = 0.1;
@@ -47,6 +48,8 @@ pub struct TrackingConfig {
     pub seeds: u64,
     /// Runs end here [s]; none: when the course does.
     pub longest: Option<f64>,
+    /// Commands act so much later than in the scenarios, and nobody knows.
+    pub late: Duration,
     pub threads: NonZeroUsize,
 }
 

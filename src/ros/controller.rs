@@ -541,6 +541,7 @@ impl ControllerNode {
             ("unexplained_by_network", of_head(|report| report.unexplained[2])),
             ("tracking_error", format!("{tracking_error:.6}")),
             ("baseline_error", format!("{baseline_error:.6}")),
+            ("observer_bandwidth", format!("{:.1}", self.control.observer_bandwidth())),
             ("authority", format!("{:.3}", self.control.authority())),
             ("speed_scaling", format!("{:.3}", self.control.speed_scaling())),
             ("model_revision", revision.to_string()),
@@ -556,6 +557,16 @@ impl ControllerNode {
         let message = verdict.describe(&self.control.robot().joints);
         self.shell.diagnose("control", level, &message, &values);
         self.tell_changes(&head);
+        self.tell_ringing();
+    }
+
+    fn tell_ringing(&mut self) {
+        let Some(joint) = self.control.take_ringing() else { return };
+        let (joint, left) = (&self.control.robot().joints[joint], self.control.observer_bandwidth());
+        self.shell.warn(&format!(
+            "the observer rang at {joint} and is made slower, {left:.1} rad/s now (0: given up): commands act later than \
+             command_delay says, or observer.bandwidth is too high for this robot; see `learned_control identify-delay`"
+        ));
     }
 
     /// How the learning in the tick stands, one a joint; none without it.

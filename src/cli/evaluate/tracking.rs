@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Args, Debug)]
 pub struct TrackingArgs {
@@ -46,6 +46,9 @@ pub struct TrackingArgs {
     /// End runs after so long, s; windows that do not fit are left out
     #[arg(long)]
     longest: Option<f64>,
+    /// Commands act so many milliseconds later, and nobody knows; of arms
+    #[arg(long, default_value_t = 0)]
+    late: u64,
     /// Threads [default: one a core]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -65,6 +68,7 @@ pub struct TrackingArgs {
 
 pub fn run(args: &TrackingArgs) -> Result<ExitCode> {
     if config::has_section(&args.config, base::NODE)? {
+        anyhow::ensure!(args.late == 0, "--late is for arms; bases have the scenario delay");
         return base::run(args);
     }
     let config = configuration(args)?;
@@ -170,6 +174,7 @@ fn configuration(args: &TrackingArgs) -> Result<TrackingConfig> {
         controllers: chosen::<ControllerKind>(&args.controller, "controller")?,
         seeds: args.seeds,
         longest: args.longest,
+        late: Duration::from_millis(args.late),
         threads: args.threads(),
     })
 }

@@ -40,6 +40,7 @@ pub fn run(
     tuning: &Tuning,
     course: &Course,
 ) -> Result<Outcome> {
+    let course = &course.delayed(config.late);
     let seconds = config.longest.map_or(course.seconds, |longest| course.seconds.min(longest));
     let mut contender = Contender::new(config, kind, tuning, course)?;
     let mut recorder = Recorder::new(config, seconds)?;

@@ -16,6 +16,7 @@ fn config(scenarios: &[ScenarioKind], controllers: &[ControllerKind], longest: f
         controllers: controllers.to_vec(),
         seeds: 1,
         longest: Some(longest),
+        late: Duration::ZERO,
         threads: NonZeroUsize::MIN,
     }
 }
