@@ -13,6 +13,7 @@
 mod base_loop;
 mod config;
 mod correction;
+mod description;
 mod limits;
 mod path;
 mod profile;
@@ -26,6 +27,7 @@ mod verdict;
 pub use base_loop::BaseLoop;
 pub use config::{BaseConstraints, BaseControllerConfig};
 pub use correction::{TwistCorrection, WantedTwist};
+pub use description::BaseDescription;
 pub use limits::TwistLimits;
 pub use path::{Projection, ReferencePath};
 pub use profile::SpeedLimits;

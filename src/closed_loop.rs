@@ -2,10 +2,10 @@
 //! for tests, for training data and for evaluation without ROS.
 
 use crate::command::Command;
-use crate::control_loop::{ControlLoop, ControllerConfig};
+use crate::control_loop::{ControlLoop, ControllerConfig, LearnedNetwork};
 use crate::controller::ResidualModel;
 use crate::error::Result;
-use crate::learner::{Learner, LearnerConfig};
+use crate::learner::{Learner, LearnerConfig, Sample};
 use crate::robot::Robot;
 use crate::sim::{Arm, ArmConfig, Plant, Scenario};
 use crate::state::State;
@@ -33,10 +33,13 @@ pub struct Tick<'a> {
     pub control: &'a ControlLoop,
 }
 
-/// The learner at its configured pace, in simulated time.
-struct PacedLearner {
+/// A learner beside a control loop, of an arm or of a base, at its configured pace in simulated time.
+pub struct PacedLearner {
     learner: Learner,
+    robot: Robot,
+    ticks: u64,
     ticks_per_step: u64,
+    steps_per_tick: u64,
     ticks_per_update: u64,
 }
 
@@ -121,30 +124,40 @@ impl<P: Plant> ClosedLoop<P> {
         drop(self.control.tick(state.stamp, Some(state), &mut self.command));
         self.ticks += 1;
         let Some(paced) = &mut self.learner else { return Ok(()) };
-        if let Some(sample) = self.control.sample().filter(|_| self.control.teaches()) {
-            paced.learner.observe(sample.clone());
-        }
-        if self.ticks.is_multiple_of(paced.ticks_per_step) {
-            paced.learner.step()?;
-        }
-        if self.ticks.is_multiple_of(paced.ticks_per_update)
-            && self.control.wants_model()
-            && let Some(weights) = paced.learner.update()?
-        {
-            let model = ResidualModel::from_bytes(&weights.bytes, "learner", self.control.robot())?;
-            self.control.accept_model(Box::new(model));
-        }
-        Ok(())
+        let sample = self.control.sample().filter(|_| self.control.teaches()).cloned();
+        paced.tick(sample, self.control.network())
     }
 }
 
 impl PacedLearner {
-    fn new(config: LearnerConfig, robot: &Robot, rate: f64) -> Result<Self> {
+    /// Beside a loop of `robot` that ticks `rate` times a second.
+    pub fn new(config: LearnerConfig, robot: &Robot, rate: f64) -> Result<Self> {
         let ticks_per = |events_per_second: f64| ((rate / events_per_second).round() as u64).max(1);
         Ok(Self {
+            ticks: 0,
             ticks_per_step: ticks_per(config.steps_per_second),
+            steps_per_tick: ((config.steps_per_second / rate).round() as u64).max(1),
             ticks_per_update: ticks_per(config.updates_per_second),
             learner: Learner::new(config, robot)?,
+            robot: robot.clone(),
         })
+    }
+
+    /// After a tick of the loop: learns from its `sample`, if it may be learned from, and hands `network` new weights when they
+    /// are due and wanted.
+    pub fn tick(&mut self, sample: Option<Sample>, network: &mut LearnedNetwork) -> Result<()> {
+        self.ticks += 1;
+        sample.into_iter().for_each(|sample| self.learner.observe(sample));
+        if self.ticks.is_multiple_of(self.ticks_per_step) {
+            (0..self.steps_per_tick).try_for_each(|_| self.learner.step())?;
+        }
+        if self.ticks.is_multiple_of(self.ticks_per_update)
+            && network.wants_model()
+            && let Some(weights) = self.learner.update()?
+        {
+            let model = ResidualModel::from_bytes(&weights.bytes, "learner", &self.robot)?;
+            network.accept(Box::new(model));
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod baseline_error;
 mod config;
 mod governor;
 mod motion;
+mod network;
 mod preview;
 mod rollback;
 mod verdict;
@@ -19,6 +20,7 @@ pub use config::{
 };
 pub use governor::Governor;
 pub use motion::{Motion, ReferenceConfig};
+pub use network::{LearnedNetwork, NetworkSettings};
 pub use rollback::{RollbackMonitor, RollbackReason};
 pub use verdict::{Fault, Verdict};
 
@@ -32,6 +34,7 @@ use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::{Stamp, State};
 use crate::trajectory::Trajectory;
 use baseline_error::BaselineError;
+use network::Pulse;
 use preview::Preview;
 use std::path::Path;
 
@@ -42,11 +45,9 @@ pub struct ControlLoop {
     baseline: Baseline,
     observer: Option<DisturbanceObserver>,
     head: Option<Head>,
-    residual: Residual,
+    network: LearnedNetwork,
     authority: Authority,
     baseline_error: BaselineError,
-    rollback: RollbackMonitor,
-    rollback_reason: Option<RollbackReason>,
     governor: Governor,
     motion: Motion,
     reference: ReferencePoint,
@@ -67,9 +68,7 @@ pub struct ControlLoop {
     last: Option<Stamp>,
     last_state: State,
     verdict: Verdict,
-    started: Option<Stamp>,
-    learner_heard: Option<Stamp>,
-    predictor_heard: Option<Stamp>,
+    predictor: Pulse,
 }
 
 impl ControlLoop {
@@ -102,10 +101,8 @@ impl ControlLoop {
                 config.observer.bandwidth,
             ),
             baseline,
-            residual: Residual::new(limit, config.fade_time),
+            network: LearnedNetwork::new(limit, config.network()),
             authority: Authority::new(config.authority * config.assistance.share()),
-            rollback: RollbackMonitor::default(),
-            rollback_reason: None,
             governor: Governor::new(joints),
             motion: Motion::new(&config.reference, &robot)?,
             reference: ReferencePoint::zeros(joints),
@@ -116,9 +113,7 @@ impl ControlLoop {
             last: None,
             last_state: State::zeros(joints),
             verdict: Verdict::Holding(Fault::NoJointStates),
-            started: None,
-            learner_heard: None,
-            predictor_heard: None,
+            predictor: Pulse::default(),
             config,
             robot,
         })
@@ -154,7 +149,7 @@ impl ControlLoop {
     }
 
     pub fn residual(&self) -> &Residual {
-        &self.residual
+        &self.network.residual
     }
 
     pub fn head(&self) -> Option<&Head> {
@@ -185,13 +180,14 @@ impl ControlLoop {
         self.head.iter_mut().for_each(|head| head.freeze(frozen));
     }
 
+    /// The learner's network: whether it is wanted, in use, missed or to be given back.
+    pub fn network(&mut self) -> &mut LearnedNetwork {
+        &mut self.network
+    }
+
     /// Accepts weights from now on and expects the learner to be alive, or freezes those in use.
     pub fn set_learning(&mut self, enabled: bool) {
-        if enabled && !self.config.learning {
-            // The learner has its timeout to show up.
-            self.learner_heard = self.last.or(self.started);
-        }
-        self.config.learning = enabled;
+        self.network.set_learning(enabled, self.last);
     }
 
     /// What happened in the last tick, unless it held. To be learned from only if the verdict is undisturbed.
@@ -207,35 +203,27 @@ impl ControlLoop {
 
     /// Whether new weights can be taken now.
     pub fn wants_model(&self) -> bool {
-        self.config.learning && self.config.accept_weights && self.residual.is_settled()
+        self.network.wants_model()
     }
 
     /// Takes new weights, to be called when `wants_model`; they fade in over the next ticks.
     pub fn accept_model(&mut self, model: Box<ResidualModel>) {
-        let losses = ["held_out_loss", "held_out_loss_of_parent"].map(|loss| model.card.evaluation.get(loss));
-        let [Some(loss), Some(of_parent)] = losses else { return self.residual.accept(model) };
-        self.rollback.swapped(loss / of_parent);
-        self.residual.accept(model);
+        self.network.accept(model);
     }
 
     /// The tracking error of the last moments, and the one that the baseline alone would have, rms over joints [rad or m].
     pub fn tracking_errors(&self) -> [f64; 2] {
-        self.rollback.present()
-    }
-
-    /// Why the weights in use should be given back, once, if the tracking error since they came says so.
-    pub fn take_rollback(&mut self) -> Option<RollbackReason> {
-        self.rollback_reason.take()
+        self.network.errors()
     }
 
     /// A sign of life from the learner at `now`.
     pub fn hear_learner(&mut self, now: Stamp) {
-        self.learner_heard = Some(now);
+        self.network.hear_learner(now);
     }
 
     /// A prediction that arrived at `now`: a sign of life, and the error to be expected.
     pub fn hear_prediction(&mut self, now: Stamp, prediction: &Trajectory) {
-        self.predictor_heard = Some(now);
+        self.predictor.hear(now);
         if self.config.prediction && self.config.constraints.trajectory > 0.0 {
             self.governor.expect(prediction, &self.motion, self.last, self.config.constraints.trajectory);
         }
@@ -280,10 +268,7 @@ impl ControlLoop {
     ) -> Option<Box<ResidualModel>> {
         out.mode = self.config.command_interface;
         match self.usable(now, state) {
-            Ok(state) => {
-                self.keep_silence_measurable(now);
-                self.track(now, state, out)
-            }
+            Ok(state) => self.track(now, state, out),
             Err(fault) => {
                 self.hold_blindly(fault, out);
                 None
@@ -330,15 +315,6 @@ impl ControlLoop {
         Ok(state)
     }
 
-    /// Silence counts from the first joint states on: before them the clock may not have been heard either. A clock
-    /// that was set back makes earlier signs of life lie in the future; they count as of now.
-    fn keep_silence_measurable(&mut self, now: Stamp) {
-        self.started.get_or_insert(now);
-        for heard in [&mut self.started, &mut self.learner_heard, &mut self.predictor_heard] {
-            *heard = heard.map(|heard| heard.min(now));
-        }
-    }
-
     fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {
         let [dt, elapsed] = self.advance(state);
         let slowed = self.governor.scaling() < 1.0;
@@ -353,7 +329,7 @@ impl ControlLoop {
         let undisturbed = self.verdict.is_undisturbed();
         if let Some(head) = &mut self.head {
             let (command, feedforward) = acted.split_at(joints);
-            head.observe(state, [command, feedforward], dt, undisturbed, self.residual.current());
+            head.observe(state, [command, feedforward], dt, undisturbed, self.network.residual.current());
         }
         let acting = &self.preview.motion.point;
         self.baseline.command(state, &self.reference, acting, dt, &mut self.baseline_command);
@@ -366,15 +342,15 @@ impl ControlLoop {
         }
         out.stamp = state.stamp;
         out.values.copy_from_slice(&self.baseline_command);
-        let retired = self.residual.advance(dt);
-        self.residual.evaluate(&self.preview.motion.point, &mut self.learned);
+        let retired = self.network.residual.advance(dt);
+        self.network.residual.evaluate(&self.preview.motion.point, &mut self.learned);
         if let Some(head) = &mut self.head {
             let known = [&self.baseline.feedforward[..], &self.baseline.friction];
             head.add_command(&self.preview.motion, known, &mut self.learned);
         }
-        let clipped = self.residual.clip(&mut self.learned);
+        let clipped = self.network.residual.clip(&mut self.learned);
         let fault = self.learned_part_fault(now, state);
-        let has_learned = self.head.is_some() || self.residual.card().is_some();
+        let has_learned = self.head.is_some() || self.network.residual.card().is_some();
         let authority = self.authority.update(fault.is_none() && has_learned, dt);
         if authority > 0.0 {
             for (command, residual) in out.values.iter_mut().zip(&self.learned) {
@@ -472,10 +448,9 @@ impl ControlLoop {
             self.authority.drop_to_zero();
             return Some(Fault::ResidualNotFinite { joint });
         }
-        let silence = |heard: Option<Stamp>| heard.or(self.started).map_or(0.0, |heard| now.since(heard));
-        let (learner, predictor) = (silence(self.learner_heard), silence(self.predictor_heard));
-        if self.config.learning && learner > self.config.learner_timeout {
-            return Some(Fault::LearnerLost { silence: learner });
+        let (learner, predictor) = (self.network.lost_learner(now), self.predictor.silence(now));
+        if let Some(silence) = learner {
+            return Some(Fault::LearnerLost { silence });
         }
         if self.config.prediction && predictor > self.config.predictor_timeout {
             self.governor.forget();
@@ -491,7 +466,7 @@ impl ControlLoop {
         if self.verdict.is_undisturbed() {
             let Sample { reference_position, position, .. } = &self.sample;
             let squares = self.baseline_error.squares(reference_position, position);
-            self.rollback_reason = self.rollback.observe(squares, dt).or(self.rollback_reason);
+            self.network.watch(squares, dt);
         }
     }
 

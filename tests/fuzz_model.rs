@@ -134,7 +134,7 @@ fn correct(card: Card, tensors: &Tensors) -> learned_control::Result<()> {
         head.correct(&|_| wanted, &mut correction);
         assert!(correction.iter().all(|value| value.is_finite()), "a twist is not finite");
         let state = State { velocity: vec![size; 3], ..State::zeros(3) };
-        (0..40).for_each(|_| head.observe(&state, &[size; 3], 0.02, true));
+        (0..40).for_each(|_| head.observe(&state, &[size; 3], 0.02, true, None));
     }
     Ok(())
 }

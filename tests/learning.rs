@@ -91,7 +91,7 @@ fn the_delay_of_the_arm_is_found() {
 fn rollback_within(run: &mut ClosedLoop, seconds: usize) -> Option<String> {
     (0..2 * seconds).find_map(|_| {
         run.run(0.5, |_| ()).unwrap();
-        run.control.take_rollback().map(|reason| reason.to_string())
+        run.control.network().take_rollback().map(|reason| reason.to_string())
     })
 }
 

@@ -126,7 +126,7 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
 struct Correction(u32);
 
 impl TwistCorrection for Correction {
-    fn observe(&mut self, _: &State, _: &[f64; 3], _: f64, _: bool) {
+    fn observe(&mut self, _: &State, _: &[f64; 3], _: f64, _: bool, _: Option<&mut ResidualModel>) {
         self.0 += 1;
     }
 

@@ -2,14 +2,17 @@
 
 use super::config::{BaseConstraints, BaseControllerConfig};
 use super::correction::{TwistCorrection, WantedTwist};
+use super::description::{BaseDescription, possible};
 use super::path::ReferencePath;
 use super::tracker::Tracker;
 use super::twist::{Pose, Twist, pose_of};
 use super::twist_head::TwistHead;
 use super::twist_model::{TwistFormat, TwistModel};
 use super::verdict::{BaseFault, BaseVerdict};
-use crate::control_loop::{Assistance, Authority};
+use crate::control_loop::{Assistance, Authority, LearnedNetwork};
+use crate::controller::ResidualModel;
 use crate::error::Result;
+use crate::learner::Sample;
 use crate::reference::{Reference, ReferencePoint};
 use crate::robot::first_non_finite;
 use crate::state::{Stamp, State};
@@ -30,6 +33,24 @@ enum Task {
     Block(Asked),
 }
 
+impl Task {
+    /// How the base shall move `ahead` [s] from now.
+    fn wanted(&self, ahead: f64) -> WantedTwist {
+        let mut wanted = WantedTwist::default();
+        match self {
+            Self::Idle => {}
+            Self::Path { path, time, .. } => {
+                let mut pose = [0.0; 3];
+                path.sample_into(time + ahead, &mut pose, &mut wanted.velocity, &mut wanted.acceleration);
+            }
+            Self::Block(Asked { twist, acceleration, .. }) => {
+                wanted = WantedTwist { velocity: *twist, acceleration: *acceleration };
+            }
+        }
+        wanted
+    }
+}
+
 /// A twist that was asked for.
 #[derive(Clone, Copy)]
 struct Asked {
@@ -44,12 +65,22 @@ pub struct BaseLoop {
     config: BaseControllerConfig,
     tracker: Tracker,
     correction: Option<Box<dyn TwistCorrection>>,
+    network: LearnedNetwork,
+    /// Greatest velocity of each axis; 0: there is none.
+    greatest: Twist,
     task: Task,
     /// A path that has been driven to its end or given up, kept so that no tick has to free it.
     done: Option<Box<ReferencePath>>,
     reference: ReferencePoint,
+    /// What is wanted when the twist acts, as the network sees it: at no place.
+    motion: ReferencePoint,
     correction_twist: Twist,
     authority: Authority,
+    /// The baseline's twist of the last tick, and what the learned part added to it.
+    baseline_twist: Twist,
+    added: Twist,
+    sample: Sample,
+    teaches: bool,
     sent: Twist,
     sent_acceleration: Twist,
     last: Option<Stamp>,
@@ -67,10 +98,17 @@ impl BaseLoop {
         Ok(Self {
             tracker: Tracker::new(config.tracker, config.drive),
             correction: head,
+            network: LearnedNetwork::new(config.correction_limit.to_vec(), config.network()),
+            greatest: BaseDescription::of(&config).greatest,
             task: Task::Idle,
             done: None,
             reference: ReferencePoint::zeros(3),
+            motion: ReferencePoint::zeros(3),
             correction_twist: [0.0; 3],
+            baseline_twist: [0.0; 3],
+            added: [0.0; 3],
+            sample: Sample::zeros(3),
+            teaches: false,
             authority: Authority::new(config.authority * config.assistance.share()),
             sent: [0.0; 3],
             sent_acceleration: [0.0; 3],
@@ -120,6 +158,29 @@ impl BaseLoop {
             Task::Path { path, time, .. } => Some((path, *time)),
             Task::Idle | Task::Block(_) => None,
         }
+    }
+
+    /// The learner's network: whether it is wanted, in use, missed or to be given back. Its errors are those of the twist, as
+    /// shares of the greatest velocities.
+    pub fn network(&mut self) -> &mut LearnedNetwork {
+        &mut self.network
+    }
+
+    /// Accepts weights from now on and expects the learner to be alive, or freezes those in use.
+    pub fn set_learning(&mut self, enabled: bool) {
+        self.network.set_learning(enabled, self.last);
+    }
+
+    /// What happened in the last tick, if the base was driven. Its axes are at no place: a correction must not depend on where
+    /// the base is.
+    pub fn sample(&self) -> Option<&Sample> {
+        self.verdict.drives().then_some(&self.sample)
+    }
+
+    /// Whether a learner may learn from the last tick: nothing held the base up, and the head, if there is one, knows the base.
+    /// A limit need not keep it from that, for what was sent is known.
+    pub fn teaches(&self) -> bool {
+        self.teaches
     }
 
     /// What is learned acts through `correction` from the next tick on.
@@ -192,13 +253,17 @@ impl BaseLoop {
         }
     }
 
-    /// Computes the twist for the newest `state` at time `now`. Allocates nothing.
-    pub fn tick(&mut self, now: Stamp, state: Option<&State>, out: &mut Twist) {
+    /// Computes the twist for the newest `state` at time `now`. Allocates nothing. Gives back a network that is no longer
+    /// needed, so that it is freed elsewhere.
+    pub fn tick(&mut self, now: Stamp, state: Option<&State>, out: &mut Twist) -> Option<Box<ResidualModel>> {
+        self.teaches = false;
+        let mut retired = None;
         match self.usable(now, state) {
-            Ok((state, pose)) => self.drive(now, state, &pose, out),
+            Ok((state, pose)) => retired = self.drive(now, state, &pose, out),
             Err(fault) => self.halt(fault, out),
         }
         self.sent = *out;
+        retired
     }
 
     /// The state, if it exists, is finite and fresh, with its pose.
@@ -237,34 +302,54 @@ impl BaseLoop {
         self.verdict = BaseVerdict::Stopped(fault);
     }
 
-    fn drive(&mut self, now: Stamp, state: &State, pose: &Pose, out: &mut Twist) {
+    fn drive(
+        &mut self,
+        now: Stamp,
+        state: &State,
+        pose: &Pose,
+        out: &mut Twist,
+    ) -> Option<Box<ResidualModel>> {
         let period = 1.0 / self.config.update_rate;
         let gap = self.last.map(|last| state.stamp.since(last));
         // the clock was set back, or odometry was away without a tick to notice it
         let is_gap = gap.is_none_or(|gap| !(0.0..=5.0 * period).contains(&gap));
         let dt = gap.unwrap_or(period).clamp(0.0, 5.0 * period);
+        // a base that had no new twist moved on with the last one, unless it was stopped
+        let elapsed = gap.unwrap_or(period).clamp(0.0, self.config.odom_timeout.max(dt));
         self.last = Some(state.stamp);
+        let undisturbed = self.verdict.drives() && !self.waits && !is_gap;
         if let Some(correction) = &mut self.correction {
             // what was sent is known, whether or not a limit had acted on it
-            let drives = !matches!(self.verdict, BaseVerdict::Idle | BaseVerdict::Stopped(_));
-            correction.observe(state, &self.sent, dt, drives && !self.waits && !is_gap);
+            let network = self.network.residual.current();
+            correction.observe(state, &self.sent, dt, undisturbed, network);
         }
-        self.waits = self.advance(now, state, pose, dt);
-        let baseline = match self.baseline(now, pose, dt) {
-            Ok(Some(twist)) => twist,
-            Ok(None) => return self.rest(BaseVerdict::Idle, dt, out),
-            Err(fault @ BaseFault::AskedStale { .. }) => {
-                return self.rest(BaseVerdict::Stopped(fault), dt, out);
-            }
-            Err(fault) => return self.halt(fault, out),
-        };
+        if undisturbed && self.verdict.is_undisturbed() {
+            self.network.watch(self.squares(state), dt);
+        }
+        let retired = self.network.residual.advance(dt);
+        self.waits = self.advance(now, state, pose, elapsed);
+        match self.baseline(now, pose, dt) {
+            Ok(Some(twist)) => self.drive_by(now, state, twist, dt, out),
+            Ok(None) => self.rest(BaseVerdict::Idle, dt, out),
+            Err(fault @ BaseFault::AskedStale { .. }) => self.rest(BaseVerdict::Stopped(fault), dt, out),
+            Err(fault) => self.halt(fault, out),
+        }
+        self.teaches = self.verdict.drives()
+            && !self.waits
+            && !is_gap
+            && self.correction.as_ref().is_none_or(|correction| correction.is_settled());
+        retired
+    }
+
+    /// Adds what is learned to the `baseline`, within limits.
+    fn drive_by(&mut self, now: Stamp, state: &State, baseline: Twist, dt: f64, out: &mut Twist) {
         *out = baseline;
-        let (fault, clipped) = self.correct();
-        let authority = self.authority.update(fault.is_none() && self.correction.is_some(), dt);
+        let (fault, clipped) = self.correct(now);
+        let has_learned = self.correction.is_some() || self.network.residual.card().is_some();
+        let authority = self.authority.update(fault.is_none() && has_learned, dt);
+        self.added = self.correction_twist.map(|correction| authority * correction);
         if authority > 0.0 {
-            for (out, correction) in out.iter_mut().zip(&self.correction_twist) {
-                *out += authority * correction;
-            }
+            out.iter_mut().zip(&self.added).for_each(|(out, added)| *out += added);
         }
         if let Some(axis) = first_non_finite(out) {
             return self.halt(BaseFault::TwistNotFinite { axis }, out);
@@ -275,6 +360,8 @@ impl BaseLoop {
             None if limited || clipped || self.waits => BaseVerdict::Limited,
             None => BaseVerdict::Tracking,
         };
+        self.baseline_twist = baseline;
+        self.record(state, out);
     }
 
     /// Moves on along the path; says whether the path waits for the base. At the end of the path there is nothing more
@@ -329,35 +416,63 @@ impl BaseLoop {
     }
 
     /// Fills the correction of what is wanted, clipped; says what stands against it, and whether it was clipped.
-    fn correct(&mut self) -> (Option<BaseFault>, bool) {
-        let Some(correction) = &mut self.correction else { return (None, false) };
-        match &self.task {
-            Task::Path { path, time, .. } => {
-                let wanted = |ahead: f64| {
-                    let (mut pose, mut wanted) = ([0.0; 3], WantedTwist::default());
-                    path.sample_into(time + ahead, &mut pose, &mut wanted.velocity, &mut wanted.acceleration);
-                    wanted
-                };
-                correction.correct(&wanted, &mut self.correction_twist);
-            }
-            Task::Block(Asked { twist, acceleration, .. }) => {
-                let wanted = WantedTwist { velocity: *twist, acceleration: *acceleration };
-                correction.correct(&|_| wanted, &mut self.correction_twist);
-            }
-            Task::Idle => self.correction_twist = [0.0; 3],
+    fn correct(&mut self, now: Stamp) -> (Option<BaseFault>, bool) {
+        let lost = self.network.lost_learner(now).map(|silence| BaseFault::LearnerLost { silence });
+        self.correction_twist = [0.0; 3];
+        if self.correction.is_none() && self.network.residual.card().is_none() {
+            return (lost, false);
         }
+        // a twist acts for a period from now on
+        let acting = self.task.wanted(0.5 / self.config.update_rate);
+        self.motion.velocity.copy_from_slice(&possible(&self.greatest, &acting.velocity));
+        self.motion.acceleration.copy_from_slice(&possible(&self.greatest, &acting.acceleration));
+        self.network.residual.evaluate(&self.motion, &mut self.correction_twist);
+        self.correction_twist = possible(&self.greatest, &self.correction_twist);
+        if let Some(correction) = &mut self.correction {
+            let task = &self.task;
+            correction.correct(&|ahead| task.wanted(ahead), &mut self.correction_twist);
+        }
+        let clipped = self.network.residual.clip(&mut self.correction_twist);
         if let Some(axis) = first_non_finite(&self.correction_twist) {
             self.correction_twist = [0.0; 3];
             self.authority.drop_to_zero();
             return (Some(BaseFault::CorrectionNotFinite { axis }), false);
         }
-        let mut clipped = false;
-        for (value, limit) in self.correction_twist.iter_mut().zip(self.config.correction_limit) {
-            let within = value.clamp(-limit, limit);
-            clipped |= within != *value;
-            *value = within;
+        (lost.or_else(|| self.tolerance_violation()), clipped)
+    }
+
+    /// Mean squares over axes of what `state` was short of the twist that the baseline had asked for, as shares of the greatest
+    /// velocities: as it is, and as it would be without what the learned part had added. The baseline's twist is what the law or
+    /// the asking controller wants of the base at that moment; of the path's error the feedback hides most, and slowly.
+    fn squares(&self, state: &State) -> [f64; 2] {
+        let (mut squares, mut axes) = ([0.0; 2], 0.0);
+        for (axis, greatest) in self.greatest.iter().enumerate().filter(|(_, greatest)| **greatest > 0.0) {
+            let error = self.baseline_twist[axis] - state.velocity[axis];
+            for (sum, error) in squares.iter_mut().zip([error, error + self.added[axis]]) {
+                *sum += (error / greatest).powi(2);
+            }
+            axes += 1.0;
         }
-        (self.tolerance_violation(), clipped)
+        squares.map(|sum| sum / f64::max(axes, 1.0))
+    }
+
+    /// What a learner is told of this tick. The known twist is that for the measured motion, as of drives that take velocities.
+    fn record(&mut self, state: &State, out: &Twist) {
+        let wanted = self.task.wanted(0.0);
+        let corrected = self.correction.as_ref().map_or([0.0; 3], |correction| correction.known());
+        let achieved = [0, 1, 2].map(|axis| state.velocity[axis]);
+        let known = [0, 1, 2].map(|axis| achieved[axis] + corrected[axis]);
+        let feedback = [0, 1, 2].map(|axis| self.baseline_twist[axis] - wanted.velocity[axis]);
+        let [achieved, sent, velocity, acceleration, known, feedback] =
+            [&achieved, out, &wanted.velocity, &wanted.acceleration, &known, &feedback]
+                .map(|twist| possible(&self.greatest, twist));
+        self.sample.stamp = state.stamp;
+        self.sample.velocity.copy_from_slice(&achieved);
+        self.sample.effort.copy_from_slice(&sent);
+        self.sample.reference_velocity.copy_from_slice(&velocity);
+        self.sample.reference_acceleration.copy_from_slice(&acceleration);
+        self.sample.feedforward_effort.copy_from_slice(&known);
+        self.sample.feedback_effort.copy_from_slice(&feedback);
     }
 
     /// A violated tolerance counts as mended when the error is below half of it.

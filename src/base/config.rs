@@ -5,7 +5,7 @@ use super::profile::SpeedLimits;
 use super::tracker::{Drive, TrackerConfig};
 use super::twist::Twist;
 use super::twist_head::TwistHeadConfig;
-use crate::control_loop::Assistance;
+use crate::control_loop::{Assistance, NetworkSettings};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,18 @@ pub struct BaseControllerConfig {
     pub limits: TwistLimits,
     /// Learns in the tick.
     pub head: TwistHeadConfig,
+    /// Expect a learner to be alive, and with `accept_weights` take its weights.
+    pub learning: bool,
+    /// Let weights from a learner, or those kept from it, act.
+    pub accept_weights: bool,
+    /// Time in which new weights take over [s].
+    pub fade_time: f64,
+    /// Silence of the learner beyond which the controller falls back to the baseline [s].
+    pub learner_timeout: f64,
     /// What a head has learned, to start with; empty: none. With a head only.
     pub model_file: String,
+    /// A network to start with, as a learner sends them; empty: none.
+    pub network_file: String,
     /// Folder in which what was learned is kept, and found again after a restart; empty: it lasts as long as the node.
     pub models_folder: String,
     /// How many of them are kept, 1 or more.
@@ -71,7 +81,12 @@ impl Default for BaseControllerConfig {
             path: SpeedLimits::default(),
             limits: TwistLimits::default(),
             head: TwistHeadConfig::default(),
+            learning: false,
+            accept_weights: false,
+            fade_time: 0.2,
+            learner_timeout: 2.0,
             model_file: String::new(),
+            network_file: String::new(),
             models_folder: String::new(),
             kept_models: 5,
             authority: 1.0,
@@ -88,6 +103,16 @@ impl Default for BaseControllerConfig {
 }
 
 impl BaseControllerConfig {
+    /// How it deals with a learner.
+    pub fn network(&self) -> NetworkSettings {
+        NetworkSettings {
+            fade_time: self.fade_time,
+            learning: self.learning,
+            accept_weights: self.accept_weights,
+            learner_timeout: self.learner_timeout,
+        }
+    }
+
     /// Names the first setting that makes no sense.
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
@@ -101,6 +126,7 @@ impl BaseControllerConfig {
         let positive = [
             ("update_rate", self.update_rate),
             ("odom_timeout", self.odom_timeout),
+            ("learner_timeout", self.learner_timeout),
             ("path.speed", self.path.speed),
             ("path.lateral_acceleration", self.path.lateral_acceleration),
             ("path.share", self.path.share),
@@ -117,6 +143,7 @@ impl BaseControllerConfig {
         let [x, y, theta] = self.correction_limit;
         let amounts = [
             ("cmd_vel_timeout", self.cmd_vel_timeout),
+            ("fade_time", self.fade_time),
             ("constraints.trajectory", self.constraints.trajectory),
             ("constraints.behind", self.constraints.behind),
             ("correction_limit.x", x),

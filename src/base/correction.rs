@@ -2,6 +2,7 @@
 
 use super::twist::Twist;
 use super::twist_model::TwistModel;
+use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::state::State;
 
@@ -17,12 +18,29 @@ pub struct WantedTwist {
 pub trait TwistCorrection: Send {
     /// What `sent` led to within `dt` [s]: `achieved` is the newest measurement. Limits have acted on `sent` already. Not to be
     /// learned from when nothing was asked for, the base is held up, a fault acted or time is missing: then `undisturbed` is
-    /// false.
-    fn observe(&mut self, achieved: &State, sent: &Twist, dt: f64, undisturbed: bool);
+    /// false. `network` is what else adds to the twist.
+    fn observe(
+        &mut self,
+        achieved: &State,
+        sent: &Twist,
+        dt: f64,
+        undisturbed: bool,
+        network: Option<&mut ResidualModel>,
+    );
 
-    /// Writes what has to be added to the wanted twist so that the base achieves it. `wanted` gives the one of any number
-    /// of seconds ahead; an asking controller's twist is taken to stay what it is.
+    /// Makes of a network's twist in `out`, 0 without one, what has to be added to the wanted twist so that the base achieves it.
+    /// `wanted` gives the one of any number of seconds ahead; an asking controller's twist is taken to stay what it is.
     fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist);
+
+    /// What was known of the last correction without a network; a network has to learn the rest.
+    fn known(&self) -> Twist {
+        [0.0; 3]
+    }
+
+    /// Whether it knows the base: what it is still finding out a network must not learn.
+    fn is_settled(&self) -> bool {
+        true
+    }
 
     /// Keeps what is learned as it is, or goes on learning.
     fn freeze(&mut self, _frozen: bool) {}

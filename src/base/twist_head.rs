@@ -7,10 +7,13 @@
 //! ahead, give the twist to send. Sent and achieved twists pass the same low-pass before, so that noise averages out.
 
 use super::correction::{TwistCorrection, WantedTwist};
+use super::description::possible;
 use super::twist::Twist;
 use super::twist_model::{TwistFormat, TwistModel};
+use crate::controller::ResidualModel;
+use crate::controller::features::{FEATURES_PER_JOINT, write_features};
 use crate::controller::head::{HeadConfig, LowPass};
-use crate::controller::regression::{Pace, Regression};
+use crate::controller::regression::{Lesson, Pace, Regression};
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::robot::first_non_finite;
@@ -87,6 +90,10 @@ pub struct TwistHead {
     /// Ticks from tap to tap.
     stride: usize,
     regressors: [f64; REGRESSORS],
+    /// Inputs of the network.
+    features: Vec<f32>,
+    /// Of the last correction, without the network's part.
+    known: Twist,
     last: Twist,
     has_last: bool,
     /// Time since anything disturbed the twists, s.
@@ -114,9 +121,11 @@ impl TwistHead {
             filter: LowPass::new(config.bandwidth, rate, 7),
             raw: [0.0; 7],
             filtered: [0.0; 7],
-            history: DelayLine::new(7, stride * TAPS),
+            history: DelayLine::new(7, stride * TAPS + 1),
             stride,
             regressors: [0.0; REGRESSORS],
+            features: vec![0.0; 3 * FEATURES_PER_JOINT],
+            known: [0.0; 3],
             last: [0.0; 3],
             has_last: false,
             undisturbed: 0.0,
@@ -139,9 +148,9 @@ impl TwistHead {
         self.undisturbed > looked_back
     }
 
-    /// The share that the correction of each axis has earned, 0 to 1.
-    pub fn shares(&self) -> Twist {
-        [0, 1, 2].map(|axis| self.axes[axis].shares()[0])
+    /// The shares that the correction of each axis has earned without a network, and the network's, 0 to 1.
+    pub fn shares(&self) -> [[f64; 2]; 3] {
+        [0, 1, 2].map(|axis| self.axes[axis].shares())
     }
 
     /// How often the base was noticed to be no longer what it was.
@@ -157,19 +166,35 @@ impl TwistHead {
     }
 
     /// Learns from what is in the history, or only looks at it.
-    fn learn(&mut self, dt: f64, only_look: bool) {
-        let Some(first) = self.history.ago(self.stride * TAPS) else { return };
+    fn learn(&mut self, dt: f64, only_look: bool, mut network: Option<&mut ResidualModel>) {
+        let age = self.stride * TAPS;
+        let [Some(first), Some(before), Some(after)] =
+            [age, age + 1, age - 1].map(|age| self.history.ago(age))
+        else {
+            return;
+        };
         let (mut sent, mut velocity) = ([0.0; 3], [0.0; 3]);
         sent.copy_from_slice(&first[..3]);
         velocity.copy_from_slice(&first[3..6]);
+        let acceleration = [3, 4, 5].map(|of| 0.5 * self.rate * (after[of] - before[of]));
         let rests = first[6];
         let pace = Pace {
             dt: dt * self.config.bandwidth / USUAL_BANDWIDTH,
             repeated: (self.rate / (2.0 * self.config.bandwidth)).max(1.0),
             memory: self.config.memory,
         };
+        let (mut of_network, mut shared, mut totals) = ([0.0; 3], 0.0, [f64::INFINITY; 3]);
+        if let Some(network) = network.as_mut().filter(|_| !only_look) {
+            let [velocity, acceleration] =
+                [velocity, acceleration].map(|twist| possible(&self.scale, &twist));
+            write_features(&[0.0; 3], &velocity, &acceleration, &mut self.features);
+            network.evaluate(&self.features, &mut of_network);
+            network.forget(pace.dt / pace.memory);
+            shared = network.project();
+        }
         for axis in 0..3 {
-            if self.scale[axis] == 0.0 {
+            let scale = self.scale[axis];
+            if scale == 0.0 {
                 continue;
             }
             let (history, stride) = (&self.history, self.stride);
@@ -182,9 +207,24 @@ impl TwistHead {
                 regression.watch(&self.regressors, outcome, rests, pace);
                 continue;
             }
-            if let Some(lesson) = regression.learn(&self.regressors, outcome, rests, pace) {
-                regression.weigh([outcome, lesson.error, lesson.error], pace.dt);
+            let Some(Lesson { error, noise, .. }) = regression.learn(&self.regressors, outcome, rests, pace)
+            else {
+                continue;
+            };
+            let mut left = error;
+            // the network learns what that cannot say
+            if let Some(network) = &mut network
+                && of_network[axis].is_finite()
+            {
+                left -= of_network[axis] / scale;
+                let variance = network.variance_of(axis, shared) / scale.powi(2);
+                totals[axis] = (noise + variance) * scale.powi(2);
+                network.learn(axis, regression.bounded(left, variance) * scale, totals[axis]);
             }
+            regression.weigh([outcome, error, left], pace.dt);
+        }
+        if let Some(network) = network.filter(|_| !only_look) {
+            network.narrow(&totals);
         }
     }
 }
@@ -216,7 +256,14 @@ fn write_regressors(
 }
 
 impl TwistCorrection for TwistHead {
-    fn observe(&mut self, achieved: &State, sent: &Twist, dt: f64, undisturbed: bool) {
+    fn observe(
+        &mut self,
+        achieved: &State,
+        sent: &Twist,
+        dt: f64,
+        undisturbed: bool,
+        network: Option<&mut ResidualModel>,
+    ) {
         let period = 1.0 / self.rate;
         let mut velocity = [0.0; 3];
         if achieved.velocity.len() != 3 {
@@ -251,7 +298,7 @@ impl TwistCorrection for TwistHead {
             let surprised = self.axes.iter().any(Regression::is_surprised);
             self.surprised = if surprised { self.surprised + dt } else { 0.0 };
             self.trust = if surprised { 0.0 } else { (self.trust + dt / TRUST_TIME).min(1.0) };
-            self.learn(dt, self.frozen || (surprised && self.surprised < PATIENCE));
+            self.learn(dt, self.frozen || (surprised && self.surprised < PATIENCE), network);
         }
     }
 
@@ -260,12 +307,22 @@ impl TwistCorrection for TwistHead {
         // a twist acts for a period from now on
         let taps: [Twist; TAPS + 1] =
             std::array::from_fn(|k| wanted(0.5 / self.rate + k as f64 * step).velocity);
-        *out = [0.0; 3];
+        *out = possible(&self.scale, out);
         for (axis, out) in out.iter_mut().enumerate().filter(|(axis, _)| self.scale[*axis] > 0.0) {
             write_regressors(axis, &self.scale, |k, of| taps[k][of], &mut self.regressors);
-            let [share, _] = self.axes[axis].shares();
-            *out = self.trust * share * self.scale[axis] * self.axes[axis].correction(&self.regressors);
+            let [share, of_network] = self.axes[axis].shares();
+            self.known[axis] = self.scale[axis] * self.axes[axis].correction(&self.regressors);
+            *out = self.trust * (share * self.known[axis] + of_network * *out);
         }
+    }
+
+    fn known(&self) -> Twist {
+        self.known
+    }
+
+    fn is_settled(&self) -> bool {
+        let mut axes = self.axes.iter().zip(&self.scale).filter(|(_, scale)| **scale > 0.0);
+        self.trust >= 1.0 && axes.all(|(axis, _)| axis.is_settled())
     }
 
     fn freeze(&mut self, frozen: bool) {
@@ -344,7 +401,7 @@ mod tests {
                 self.velocity = [0, 1, 2]
                     .map(|axis| self.velocity[axis] + approach * (target[axis] - self.velocity[axis]));
                 let achieved = State { velocity: self.velocity.to_vec(), ..state };
-                self.head.observe(&achieved, &sent, 1.0 / RATE, true);
+                self.head.observe(&achieved, &sent, 1.0 / RATE, true, None);
                 self.ticks += 1;
             }
             (sum / ticks as f64).sqrt()
@@ -358,7 +415,7 @@ mod tests {
         base.drive(10.0, true, 1.0);
         let learned = base.drive(10.0, true, 1.0);
         assert!(learned < 0.2 * plain, "{learned} of {plain} rad/s");
-        assert!(base.head.learns() && base.head.shares()[2] > 0.9);
+        assert!(base.head.learns() && base.head.shares()[2][0] > 0.9);
     }
 
     #[test]
@@ -433,7 +490,7 @@ mod tests {
         let mut base = Bad::new();
         base.drive(10.0, true, 1.0);
         let broken = State { velocity: vec![f64::NAN; 3], ..State::zeros(3) };
-        base.head.observe(&broken, &[0.1; 3], 1.0 / RATE, true);
+        base.head.observe(&broken, &[0.1; 3], 1.0 / RATE, true, None);
         assert!(!base.head.learns());
         let mut out = [f64::NAN; 3];
         base.head.correct(&|ahead| Bad::wanted(ahead), &mut out);

@@ -31,6 +31,7 @@ pub enum BaseFault {
     AskedStale { age: f64, timeout: f64 },
     TwistNotFinite { axis: usize },
     CorrectionNotFinite { axis: usize },
+    LearnerLost { silence: f64 },
     ToleranceViolated { error: f64, tolerance: f64 },
 }
 
@@ -41,6 +42,16 @@ impl BaseVerdict {
         let faults = (self.fault(), other.fault());
         discriminant(self) == discriminant(other)
             && faults.0.as_ref().map(discriminant) == faults.1.as_ref().map(discriminant)
+    }
+
+    /// Whether the base is being driven, by the baseline or with what is learned.
+    pub fn drives(&self) -> bool {
+        matches!(self, Self::Tracking | Self::Limited | Self::Baseline(_))
+    }
+
+    /// Whether what was sent is what baseline and correction asked for.
+    pub fn is_undisturbed(&self) -> bool {
+        matches!(self, Self::Tracking | Self::Baseline(_))
     }
 
     pub fn fault(&self) -> Option<BaseFault> {
@@ -106,6 +117,10 @@ impl fmt::Display for BaseFault {
             Self::CorrectionNotFinite { axis } => {
                 write!(f, "the learned correction of {} is not finite", name(axis))
             }
+            Self::LearnerLost { silence } => write!(
+                f,
+                "no sign of life from the learner for {silence:.1} s; restart it, or set learning to false"
+            ),
             Self::ToleranceViolated { error, tolerance } => {
                 write!(
                     f,

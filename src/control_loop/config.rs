@@ -1,7 +1,7 @@
 //! The settings of a control loop.
 
 use crate::command::Mode;
-use crate::control_loop::ReferenceConfig;
+use crate::control_loop::{NetworkSettings, ReferenceConfig};
 use crate::controller::{Feedforward, Gains, HeadConfig, ObserverConfig};
 use crate::error::{Error, Result};
 use crate::learner::{LONGEST_DELAY, check_cpus};
@@ -195,6 +195,16 @@ impl ControllerConfig {
             Feedforward::InverseDynamics
         } else {
             self.feedforward
+        }
+    }
+
+    /// How it deals with a learner.
+    pub fn network(&self) -> NetworkSettings {
+        NetworkSettings {
+            fade_time: self.fade_time,
+            learning: self.learning,
+            accept_weights: self.accept_weights,
+            learner_timeout: self.learner_timeout,
         }
     }
 

@@ -114,10 +114,17 @@ impl ResidualModel {
         belief.learn(weights, error / scale, total / scale.powi(2));
     }
 
-    /// Narrows what is believed of all joints; `total` [joint] are the variances of the outcomes.
+    /// Narrows what is believed of all joints; `total` [joint] are the variances of the outcomes, infinite where there was none.
     pub fn narrow(&mut self, total: &[f64]) {
-        let variances = total.iter().zip(&self.output_scale).map(|(total, scale)| total / scale.powi(2));
-        self.last_layer.belief.narrow(variances.sum::<f64>() / total.len() as f64);
+        let told = total.iter().zip(&self.output_scale).filter(|(total, _)| total.is_finite());
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (total, scale) in told {
+            sum += total / scale.powi(2);
+            count += 1.0;
+        }
+        if count > 0.0 {
+            self.last_layer.belief.narrow(sum / count);
+        }
     }
 
     /// Mixes in a share of the prior, as [`Belief::forget`].

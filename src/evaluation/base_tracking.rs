@@ -23,6 +23,7 @@ pub use tuning::{BaseTried, BaseTuning, tune_base};
 use super::tracking::{Purpose, in_parallel};
 use crate::base::BaseControllerConfig;
 use crate::error::Result;
+use crate::learner::LearnerConfig;
 use crate::sim::BaseConfig;
 use std::num::NonZeroUsize;
 
@@ -35,6 +36,8 @@ pub struct BaseTrackingConfig {
     pub urdf: Option<String>,
     /// Law, limits and rate of every controller.
     pub controller: BaseControllerConfig,
+    /// Of the controllers with a network; its seed is that of the course.
+    pub learner: LearnerConfig,
     /// The simulated base; pose and seed are those of the course.
     pub base: BaseConfig,
     pub scenarios: Vec<BaseScenarioKind>,

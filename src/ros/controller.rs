@@ -430,7 +430,7 @@ impl ControllerNode {
 
     /// Passes new weights to the librarian, and what comes from it to the loop.
     fn exchange_weights(&mut self, now: Stamp) -> Result<()> {
-        if let Some(reason) = self.control.take_rollback() {
+        if let Some(reason) = self.control.network().take_rollback() {
             self.shell.warn(&format!("weights are given back: {reason}"));
             self.weights.roll_back(reason.to_string());
         }

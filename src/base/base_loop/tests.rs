@@ -39,7 +39,7 @@ struct Inverse {
 }
 
 impl TwistCorrection for Inverse {
-    fn observe(&mut self, _: &State, sent: &Twist, _: f64, undisturbed: bool) {
+    fn observe(&mut self, _: &State, sent: &Twist, _: f64, undisturbed: bool, _: Option<&mut ResidualModel>) {
         self.seen.lock().unwrap().push((undisturbed, *sent));
     }
 

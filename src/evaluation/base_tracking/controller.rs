@@ -10,7 +10,9 @@ pub enum BaseControllerKind {
     Baseline,
     Integral,
     Mppi,
+    Learner,
     Head,
+    Learned,
     Oracle,
 }
 
@@ -20,7 +22,9 @@ impl BaseControllerKind {
             Self::Baseline => "baseline",
             Self::Integral => "integral",
             Self::Mppi => "mppi",
+            Self::Learner => "learner",
             Self::Head => "head",
+            Self::Learned => "learned",
             Self::Oracle => "oracle",
         }
     }
@@ -32,7 +36,9 @@ impl BaseControllerKind {
             Self::Mppi => {
                 "model predictive path integral control about the reference, with the nominal model of the base"
             }
+            Self::Learner => "the baseline, and a network by backprop alone, from random weights",
             Self::Head => "the baseline, and what the head learns in the tick",
+            Self::Learned => "the baseline, head and backprop",
             Self::Oracle => {
                 "the baseline, and the inverse of the base as it is: wheels, servos, lag, payload, delay; not the patch"
             }
@@ -41,6 +47,15 @@ impl BaseControllerKind {
 
     /// Those that have to meet what learning has to meet.
     pub fn is_challenger(self) -> bool {
-        matches!(self, Self::Head | Self::Oracle)
+        matches!(self, Self::Head | Self::Learned | Self::Oracle)
+    }
+
+    /// Those that must never be worse than the baseline.
+    pub fn learns(self) -> bool {
+        self.is_challenger() || self == Self::Learner
+    }
+
+    pub fn has_network(self) -> bool {
+        matches!(self, Self::Learner | Self::Learned)
     }
 }

@@ -1,6 +1,7 @@
 //! What a correction could reach that knows the base as it is: the model of the plant, inverted along the reference.
 
 use crate::base::{Drive, Twist, TwistCorrection, WantedTwist};
+use crate::controller::ResidualModel;
 use crate::sim::{BaseConfig, BaseScenario, Drivetrain, SimulatedBase};
 use crate::state::{Space, State};
 
@@ -56,7 +57,7 @@ impl OnWheels {
 }
 
 impl TwistCorrection for OnWheels {
-    fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool) {}
+    fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool, _: Option<&mut ResidualModel>) {}
 
     fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
         let [before, now, after] = [-STEP, 0.0, STEP].map(|step| self.servos(wanted(self.ahead + step)));
@@ -101,7 +102,7 @@ impl Kinematic {
 }
 
 impl TwistCorrection for Kinematic {
-    fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool) {}
+    fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool, _: Option<&mut ResidualModel>) {}
 
     fn correct(&mut self, wanted: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
         let [before, now, after] = [-STEP, 0.0, STEP].map(|step| self.motors(wanted(self.ahead + step)));

@@ -7,9 +7,13 @@ use super::mppi::Mppi;
 use super::oracle::oracle;
 use super::tuning::BaseTuning;
 use super::{BIN, BaseTrackingConfig};
-use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Drive, ReferencePath, Twist, pose_of};
+use crate::base::{
+    BaseControllerConfig, BaseDescription, BaseLoop, BaseVerdict, Drive, ReferencePath, Twist, pose_of,
+};
+use crate::closed_loop::PacedLearner;
 use crate::command::{Command, Mode};
 use crate::error::Result;
+use crate::learner::LearnerConfig;
 use crate::robot::first_non_finite;
 use crate::sim::{BaseConfig, Plant, SimulatedBase};
 use crate::state::State;
@@ -54,11 +58,14 @@ pub fn run(
     let controller = kind.configure(&config.controller, tuning);
     let period = Duration::from_secs_f64(1.0 / controller.update_rate);
     let mut contender = Contender::new(kind, controller.clone(), tuning, course, &base)?;
+    if kind.has_network() {
+        contender = contender.with_learner(&config.learner, course.seed)?;
+    }
     let mut command = Command::zeros(Mode::Velocity, 3);
     let mut recorder = Recorder::new(&controller);
     for _ in 0..(seconds / period.as_secs_f64()).round() as u64 {
         let mut twist = [0.0; 3];
-        let (time, limited) = contender.tick(&base, course, &mut twist);
+        let (time, limited) = contender.tick(&base, course, &mut twist)?;
         recorder.take(course, &base, time, &twist, limited);
         command.values.copy_from_slice(&twist);
         if let Err(error) = base.step(&command, period) {
@@ -82,16 +89,17 @@ impl BaseControllerKind {
             }
             // it is not to be judged by a bound that is there for what may be wrong
             Self::Oracle => config.correction_limit = [1.0, 1.0, 3.0],
-            Self::Head => config.head.enabled = true,
-            Self::Baseline | Self::Mppi => {}
+            Self::Head | Self::Learned => config.head.enabled = true,
+            Self::Baseline | Self::Mppi | Self::Learner => {}
         }
+        (config.learning, config.accept_weights) = (self.has_network(), self.has_network());
         config
     }
 }
 
 /// The base's controller of any kind.
 enum Contender {
-    Loop(Box<BaseLoop>),
+    Loop(Box<BaseLoop>, Option<PacedLearner>),
     Mppi(Box<MppiLoop>),
 }
 
@@ -114,19 +122,33 @@ impl Contender {
             control.set_correction(Some(oracle(base, course.scenario.clone(), period)));
         }
         control.follow(course.path.clone(), None);
-        Ok(Self::Loop(Box::new(control)))
+        Ok(Self::Loop(Box::new(control), None))
+    }
+
+    /// The same with a learner.
+    fn with_learner(self, learner: &LearnerConfig, seed: u64) -> Result<Self> {
+        let Self::Loop(control, _) = self else { return Ok(self) };
+        let robot = BaseDescription::of(control.config()).robot();
+        let learner = LearnerConfig { command_interface: robot.command_interface, seed, ..learner.clone() };
+        let paced = PacedLearner::new(learner, &robot, control.config().update_rate)?;
+        Ok(Self::Loop(control, Some(paced)))
     }
 
     /// The twist for the newest odometry, the time on the path, and whether a limit acted.
-    fn tick(&mut self, base: &SimulatedBase, course: &BaseCourse, twist: &mut Twist) -> (f64, bool) {
+    fn tick(&mut self, base: &SimulatedBase, course: &BaseCourse, twist: &mut Twist) -> Result<(f64, bool)> {
         let state = base.state();
         match self {
-            Self::Loop(control) => {
-                control.tick(state.stamp, Some(state), twist);
+            Self::Loop(control, learner) => {
+                control.network().hear_learner(state.stamp);
+                drop(control.tick(state.stamp, Some(state), twist));
+                if let Some(learner) = learner {
+                    let sample = control.sample().filter(|_| control.teaches()).cloned();
+                    learner.tick(sample, control.network())?;
+                }
                 let time = control.path().map_or(course.seconds, |(_, time)| time);
-                (time, control.verdict() == BaseVerdict::Limited)
+                Ok((time, control.verdict() == BaseVerdict::Limited))
             }
-            Self::Mppi(rival) => rival.tick(state, &course.path, twist),
+            Self::Mppi(rival) => Ok(rival.tick(state, &course.path, twist)),
         }
     }
 }

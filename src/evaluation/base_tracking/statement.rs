@@ -35,12 +35,13 @@ pub fn statements(groups: &Grouped) -> Vec<BaseStatement> {
         let count = |of: fn(&BaseRun) -> usize| runs.iter().map(|run| of(run)).sum::<usize>() as f64;
         state("ticks beyond a limit".into(), count(|run| run.outcome.violations), 0.0);
         state("runs ended".into(), count(|run| usize::from(run.outcome.fault.is_some())), 0.0);
-        if !controller.is_challenger() {
+        if !controller.learns() {
             continue;
         }
+        let is_bound = controller.is_challenger() && scenario.is_learnable();
         for quantity in Quantity::ALL {
             for (rival, bound) in [(Kind::Baseline, 0.35), (Kind::Integral, 0.60)] {
-                let Some(rivals) = groups.get(&(*scenario, rival)).filter(|_| scenario.is_learnable()) else {
+                let Some(rivals) = groups.get(&(*scenario, rival)).filter(|_| is_bound) else {
                     continue;
                 };
                 let of = |runs: &[&BaseRun]| Some(figure(runs, None, quantity, JUDGED)?.median);

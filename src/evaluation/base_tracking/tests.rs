@@ -32,6 +32,7 @@ fn config_of(
     BaseTrackingConfig {
         urdf: Some(include_str!("../../../urdf/base.urdf").into()),
         controller,
+        learner: crate::config::read_text(file, "config", "base_learner").unwrap(),
         base,
         scenarios: scenarios.to_vec(),
         controllers: controllers.to_vec(),

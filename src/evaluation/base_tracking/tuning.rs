@@ -124,7 +124,10 @@ fn candidates(controller: BaseControllerKind, config: &BaseControllerConfig) -> 
                 }
             }
         }
-        BaseControllerKind::Head | BaseControllerKind::Oracle => {}
+        BaseControllerKind::Learner
+        | BaseControllerKind::Head
+        | BaseControllerKind::Learned
+        | BaseControllerKind::Oracle => {}
     }
     out
 }

@@ -78,6 +78,7 @@ fn configuration(args: &TrackingArgs) -> Result<BaseTrackingConfig> {
     Ok(BaseTrackingConfig {
         urdf: on_wheels.then(|| args.description("urdf/base.urdf")).transpose()?,
         controller,
+        learner: config::read_file(&args.config, "base_learner")?,
         base,
         scenarios,
         controllers: chosen::<BaseControllerKind>(&args.controller, "controller")?,
