@@ -5,6 +5,7 @@
 //! joint states alone ([`direct`]); its node spins on a third.
 
 pub mod base_controller;
+pub mod base_learner;
 pub mod base_predictor;
 #[cfg(feature = "sim")]
 pub mod base_simulator;
@@ -23,6 +24,7 @@ pub(crate) mod shell;
 #[cfg(feature = "sim")]
 pub mod simulator;
 pub mod timing;
+mod weights;
 
 use crate::error::Error;
 pub use shell::run_node;

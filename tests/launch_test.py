@@ -62,7 +62,7 @@ class LaunchFiles(unittest.TestCase):
             if strings(keyword(call, "package")) == ["learned_control"] and isinstance(keyword(call, "executable"), ast.Constant)}
         self.assertEqual(
             launched, {"predictor", "controller", "learner", "simulator", "base_controller", "base_predictor",
-                       "base_simulator"})
+                       "base_learner", "base_simulator"})
         self.assertLessEqual(launched, binaries)
         for executable in binaries:
             self.assertIn(executable, (ROOT / "CMakeLists.txt").read_text())

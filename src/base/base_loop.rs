@@ -13,6 +13,7 @@ use crate::control_loop::{Assistance, Authority, LearnedNetwork};
 use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::learner::Sample;
+use crate::nn::checkpoint::Card;
 use crate::reference::{Reference, ReferencePoint};
 use crate::robot::first_non_finite;
 use crate::state::{Stamp, State};
@@ -164,6 +165,11 @@ impl BaseLoop {
     /// shares of the greatest velocities.
     pub fn network(&mut self) -> &mut LearnedNetwork {
         &mut self.network
+    }
+
+    /// The card of the newest network.
+    pub fn card(&self) -> Option<&Card> {
+        self.network.residual.card()
     }
 
     /// Accepts weights from now on and expects the learner to be alive, or freezes those in use.

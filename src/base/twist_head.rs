@@ -347,9 +347,13 @@ impl TwistCorrection for TwistHead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BaseControllerConfig, Drive};
+    use crate::base::{BaseControllerConfig, BaseDescription, Drive};
     use crate::controller::regression::Learned;
+    use crate::nn::checkpoint::{Card, ModelKind};
+    use crate::nn::mlp::MlpConfig;
+    use crate::nn::variables::snapshot;
     use crate::state::Stamp;
+    use candle_core::{DType, Device, Tensor};
 
     const RATE: f64 = 50.0;
     const LAG: f64 = 0.2;
@@ -416,6 +420,52 @@ mod tests {
         let learned = base.drive(10.0, true, 1.0);
         assert!(learned < 0.2 * plain, "{learned} of {plain} rad/s");
         assert!(base.head.learns() && base.head.shares()[2][0] > 0.9);
+    }
+
+    /// A network with units drawn at random and no output yet.
+    fn network() -> ResidualModel {
+        let robot =
+            BaseDescription { drive: Drive::Differential, greatest: format().meaning.greatest }.robot();
+        let config = MlpConfig { inputs: 3 * FEATURES_PER_JOINT, hidden: vec![40], outputs: 3 };
+        let mut tensors = snapshot(&config.initial_variables(1, DType::F32).unwrap()).unwrap();
+        let scale: Vec<f32> = robot.output_scale().into_iter().map(|scale| scale as f32).collect();
+        tensors.insert("output_scale".into(), Tensor::new(scale, &Device::Cpu).unwrap());
+        let card = Card::new(ModelKind::Controller, &robot, 1.0 / RATE, &config).unwrap();
+        ResidualModel::from_checkpoint(card, &tensors, "test", &robot).unwrap()
+    }
+
+    #[test]
+    fn the_last_layer_of_a_network_learns_what_is_not_linear_and_earns_its_share() {
+        // turns the less the faster it turns
+        let saturated = |turn: f64| 0.8 * (turn / 0.8).tanh();
+        let left = |mut network: Option<ResidualModel>| {
+            let mut head = TwistHead::new(TwistHeadConfig::default(), format());
+            let mut sum = 0.0;
+            for tick in 0..3000 {
+                let time = f64::from(tick) / RATE;
+                let wanted = Bad::wanted(time);
+                let sent = [wanted.velocity[0], 0.0, 1.2 * (1.1 * time).sin()];
+                let achieved = State { velocity: vec![sent[0], 0.0, saturated(sent[2])], ..State::zeros(3) };
+                head.observe(&achieved, &sent, 1.0 / RATE, true, network.as_mut());
+                let wanted =
+                    WantedTwist { velocity: [sent[0], 0.0, saturated(sent[2])], acceleration: [0.0; 3] };
+                let mut out = [0.0; 3];
+                if let Some(network) = &mut network {
+                    let slope = 1.0 - (saturated(sent[2]) / 0.8).powi(2);
+                    let acceleration = [0.0, 0.0, slope * 1.32 * (1.1 * time).cos()];
+                    let mut features = vec![0.0; 3 * FEATURES_PER_JOINT];
+                    write_features(&[0.0; 3], &wanted.velocity, &acceleration, &mut features);
+                    network.evaluate(&features, &mut out);
+                }
+                head.correct(&|_| wanted, &mut out);
+                if tick >= 2000 {
+                    sum += (wanted.velocity[2] + out[2] - sent[2]).powi(2);
+                }
+            }
+            (f64::sqrt(sum / 1000.0), head.shares()[2][1])
+        };
+        let ((with, share), (without, none)) = (left(Some(network())), left(None));
+        assert!(with < 0.6 * without && share > 0.5 && none == 0.0, "{with} {without} rad/s, {share}");
     }
 
     #[test]

@@ -13,9 +13,12 @@ use crate::state::Stamp;
 use candle_core::{Device, Tensor};
 use std::collections::VecDeque;
 
-/// Length of a cycle [s], and of its part that is held out.
+/// Length of a cycle [s], and the share of it that is held out. Windows of few samples are long: cycles of less than so many
+/// samples are doubled, or little more than the margin would be held out. They do not follow the time between samples any closer,
+/// because then all would be cut anew whenever that is found to be another.
 const CYCLE: f64 = 1.0;
 const HELD_OUT: f64 = 0.25;
+const SAMPLES: f64 = 70.0;
 /// Held-out examples that are kept, and the time in which their weight falls to a third [s].
 const KEPT: usize = 600;
 const MEMORY: f64 = 2.0;
@@ -34,11 +37,12 @@ pub enum Part {
     Neither,
 }
 
-/// The part to which an example belongs of which the window ends at `stamp` and is `span` [s] long.
-pub fn part(stamp: Stamp, span: f64) -> Part {
-    let end = stamp.seconds().rem_euclid(CYCLE);
-    let start = end - span;
-    match (start >= -1e-9, end <= CYCLE - HELD_OUT + 1e-9, start >= CYCLE - HELD_OUT - 1e-9) {
+/// The part to which an example belongs of which the window ends at `stamp` and is `span` [s] long, of samples every `dt` [s].
+pub fn part(stamp: Stamp, span: f64, dt: f64) -> Part {
+    let cycle = CYCLE * (SAMPLES * dt / CYCLE).clamp(1.0, 1e3).log2().ceil().exp2();
+    let end = stamp.seconds().rem_euclid(cycle);
+    let (start, held_out) = (end - span, (1.0 - HELD_OUT) * cycle);
+    match (start >= -1e-9, end <= held_out + 1e-9, start >= held_out - 1e-9) {
         (true, true, _) => Part::Training,
         (_, _, true) => Part::HeldOut,
         _ => Part::Neither,
@@ -178,25 +182,29 @@ mod tests {
 
     #[test]
     fn no_window_reaches_into_both_parts() {
-        let span = 0.05;
-        let mut counts = [0; 3];
-        for millisecond in 0..3000 {
-            let end = f64::from(millisecond) * 1e-3;
-            let overlaps = |from: f64, to: f64| {
-                (-1..4).any(|cycle| {
-                    let start = f64::from(cycle) * CYCLE;
-                    end - span < start + to - 1e-6 && end > start + from + 1e-6
-                })
-            };
-            let (training, held_out) = (overlaps(0.0, CYCLE - HELD_OUT), overlaps(CYCLE - HELD_OUT, CYCLE));
-            match part(Stamp::from_seconds(end), span) {
-                Part::Training => assert!(!held_out, "{end}"),
-                Part::HeldOut => assert!(!training, "{end}"),
-                Part::Neither => {}
+        // at 500 Hz; a base's at 50 Hz, of which the windows are longer
+        for (span, dt, length) in [(0.05, 0.002, 1.0), (0.16, 0.0201, 2.0)] {
+            let mut counts = [0; 3];
+            for millisecond in 0..6000 {
+                let end = f64::from(millisecond) * 1e-3;
+                let overlaps = |from: f64, to: f64| {
+                    (-1..7).any(|cycle| {
+                        let start = f64::from(cycle) * length;
+                        end - span < start + to - 1e-6 && end > start + from + 1e-6
+                    })
+                };
+                let border = 0.75 * length;
+                let (training, held_out) = (overlaps(0.0, border), overlaps(border, length));
+                let part = part(Stamp::from_seconds(end), span, dt);
+                match part {
+                    Part::Training => assert!(!held_out, "{end}"),
+                    Part::HeldOut => assert!(!training, "{end}"),
+                    Part::Neither => {}
+                }
+                counts[part as usize] += 1;
             }
-            counts[part(Stamp::from_seconds(end), span) as usize] += 1;
+            assert!(counts[0] > 4000 && counts[1] > 1000 && counts[2] > 200, "{counts:?}");
         }
-        assert!(counts[0] > 2000 && counts[1] > 550 && counts[2] > 100, "{counts:?}");
     }
 
     #[test]

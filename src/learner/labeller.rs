@@ -107,6 +107,11 @@ impl Labeller {
         self.half_window = wanted.clamp(shortest, HALF_WINDOW[1].max(shortest));
     }
 
+    /// Examples a second, as long as samples keep coming.
+    pub fn rate(&self) -> f64 {
+        1.0 / self.dt.max(INTERVAL)
+    }
+
     /// How far back an example reaches [s].
     pub fn span(&self) -> f64 {
         2.0 * self.half_window + self.delay + self.dt + self.feedback_lag

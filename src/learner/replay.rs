@@ -56,14 +56,20 @@ impl<T> Replay<T> {
         }
     }
 
+    /// From now on for so many items.
+    pub fn resize(&mut self, recent_capacity: usize, mean_age: f64, reservoir_capacity: usize) {
+        self.recent_capacity = recent_capacity.max(1);
+        self.mean_age = mean_age;
+        self.reservoir_capacity = reservoir_capacity;
+    }
+
     pub fn len(&self) -> usize {
         self.recent.len() + self.reservoir.len()
     }
 
     pub fn push(&mut self, item: T, rng: &mut Pcg64Mcg) {
-        if self.recent.len() == self.recent_capacity
-            && let Some(oldest) = self.recent.pop_front()
-        {
+        while self.recent.len() >= self.recent_capacity {
+            let Some(oldest) = self.recent.pop_front() else { break };
             self.keep(oldest, rng);
         }
         self.recent.push_back(item);
@@ -146,6 +152,15 @@ mod tests {
         assert!(kept.len() == 1000 && (mean - 25_000.0).abs() < 3.0 * 50_000.0 / (12.0f64 * 1000.0).sqrt());
         let old = (0..10_000).filter(|_| *replay.draw(0.3, &mut rng).unwrap() < 50_000).count();
         assert!((2_800..3_200).contains(&old), "{old} of 10000 from the reservoir");
+    }
+
+    #[test]
+    fn a_smaller_ring_keeps_the_newest_and_hands_on_the_rest() {
+        let (mut replay, mut rng) = filled(10, 5.0, 100, 10);
+        replay.resize(4, 2.0, 100);
+        replay.push(10, &mut rng);
+        assert_eq!(replay.newest(9).copied().collect::<Vec<_>>(), [7, 8, 9, 10]);
+        assert_eq!(replay.reservoir, [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Trains the residual network and decides when its weights may be sent.
 
 use crate::controller::features::FEATURES_PER_JOINT;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::config::{LearnerConfig, Rule};
 use crate::learner::delay::{DelayEstimate, DelayWatch};
 use crate::learner::gate::{ChangeDetector, Gate, Part, Scores, part, stack};
@@ -14,7 +14,7 @@ use crate::nn::checkpoint::{Card, JointRange, ModelKind, Tensors, to_bytes};
 use crate::nn::loss::mean_squared_error;
 use crate::nn::mlp::MlpConfig;
 use crate::robot::Robot;
-use crate::state::Stamp;
+use crate::state::{Space, Stamp};
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
@@ -45,8 +45,7 @@ const WARM_UP: usize = 100;
 /// Recent motions on which the change of the output is measured, and how many examples they are drawn from.
 const PROBES: usize = 64;
 const PROBED: usize = 256;
-/// Examples a second of motion, and segments.
-const EXAMPLE_RATE: f64 = 250.0;
+/// Segments a second of motion.
 const SEGMENT_RATE: f64 = 20.0;
 /// Time of motion for which the reservoir has room [s].
 const RESERVOIR: f64 = 20.0;
@@ -94,19 +93,21 @@ impl Learner {
     pub fn new(config: LearnerConfig, robot: &Robot) -> Result<Self> {
         config.validate()?;
         let robot = robot.clone().commanded_by(config.command_interface);
+        if robot.space == Space::PlanarBase && config.rule == Rule::Distal {
+            let expected =
+                "another one for a base: that rule looks at positions, and a base is learned at no place";
+            return Err(Error::mismatch("rule", "distal", expected));
+        }
         let joints = robot.degrees_of_freedom();
         let mlp =
             MlpConfig { inputs: FEATURES_PER_JOINT * joints, hidden: config.hidden.clone(), outputs: joints };
         let averaged = AVERAGED * config.steps_per_second;
         let network = Network::new(mlp, config.seed, config.learning_rate, config.gradient_norm, averaged)?;
         let output_scale = robot.output_scale();
-        let replay = |rate: f64| {
-            let count = |seconds: f64| (seconds * rate) as usize;
-            (count(config.memory), config.mean_age * rate, count(RESERVOIR))
-        };
-        let (examples, segments) = (replay(EXAMPLE_RATE), replay(SEGMENT_RATE));
+        let labeller = Labeller::new(output_scale.clone(), config.command_delay, config.feedback_lag);
+        let (examples, segments) = (sizes(&config, labeller.rate()), sizes(&config, SEGMENT_RATE));
         Ok(Self {
-            labeller: Labeller::new(output_scale.clone(), config.command_delay, config.feedback_lag),
+            labeller,
             recorder: Recorder::new(output_scale.clone()),
             plant: Plant::new(joints, config.seed)?,
             replay: Replay::new(examples.0, examples.1, examples.2),
@@ -151,7 +152,10 @@ impl Learner {
         {
             self.segments.push(segment, &mut self.rng);
         }
-        self.delay_watch.observe(&sample);
+        // the delay is found in positions, which samples of a base do not tell
+        if self.robot.space == Space::Joints {
+            self.delay_watch.observe(&sample);
+        }
         let Some(example) = self.labeller.push(sample) else { return };
         if self.rests(&example) {
             self.resting += 1;
@@ -159,8 +163,12 @@ impl Learner {
                 return;
             }
         }
-        match part(example.stamp, self.labeller.span()) {
-            Part::Training => self.replay.push(example, &mut self.rng),
+        match part(example.stamp, self.labeller.span(), self.labeller.dt()) {
+            Part::Training => {
+                let (recent, mean_age, reservoir) = sizes(&self.config, self.labeller.rate());
+                self.replay.resize(recent, mean_age, reservoir);
+                self.replay.push(example, &mut self.rng);
+            }
             Part::HeldOut => self.gate.push(example),
             Part::Neither => {}
         }
@@ -313,6 +321,12 @@ impl Learner {
             share *= 0.9 * allowed / change;
         }
     }
+}
+
+/// How many items of a `rate` [1/s] are kept of the recent past, their mean age when they are drawn, and of all before.
+fn sizes(config: &LearnerConfig, rate: f64) -> (usize, f64, usize) {
+    let count = |seconds: f64| (seconds * rate) as usize;
+    (count(config.memory), config.mean_age * rate, count(RESERVOIR))
 }
 
 /// What the residual should have been at the reference, as far as the feedback tells.

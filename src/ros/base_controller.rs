@@ -4,20 +4,27 @@
 //! whichever spoke last. When there is nothing to do any more, zero is sent for a second, and then nothing, so that others
 //! may drive.
 
-use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Twist, TwistFormat, TwistModel};
+use crate::base::{
+    BaseControllerConfig, BaseDescription, BaseLoop, BaseVerdict, Twist, TwistFormat, TwistModel,
+};
+use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::reference::Reference;
+use crate::robot::Robot;
+use crate::ros::convert::fill_sample;
 use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
+use crate::ros::weights::{NOTHING_EARLIER, Notice, WeightExchange};
 use crate::state::Stamp;
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::nav_msgs::msg::{self as nav_msgs, Odometry};
 use r2r::std_msgs::msg::{Float64, String as Text};
 use r2r::std_srvs::srv::{SetBool, Trigger};
+use r2r::trajectory_msgs::msg::JointTrajectory;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,7 +34,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MISSED: f64 = 2.0;
 
 impl Validate for BaseControllerConfig {
-    const LIVE: &'static [&'static str] = &["assistance", "authority"];
+    const LIVE: &'static [&'static str] = &["assistance", "authority", "learning"];
 
     fn validate(&self) -> Result<()> {
         self.check()
@@ -40,7 +47,13 @@ pub fn run() -> Result<()> {
     let mut control = BaseLoop::new(shell.config())?;
     let model = load_model(control.config())?;
     model.iter().for_each(|model| control.restore(model));
-    BaseControllerNode::new(shell, control, model)?.run()
+    let robot = BaseDescription::of(control.config()).robot();
+    let network = &control.config().network_file;
+    if !network.is_empty() {
+        let network = ResidualModel::load(Path::new(network), &robot)?;
+        control.network().accept(Box::new(network));
+    }
+    BaseControllerNode::new(shell, control, model, robot)?.run()
 }
 
 /// What a head begins with, if anything.
@@ -48,6 +61,16 @@ fn load_model(config: &BaseControllerConfig) -> Result<Option<TwistModel>> {
     let is_wanted = config.head.enabled && !config.model_file.is_empty();
     let load = || TwistModel::load(Path::new(&config.model_file), &TwistFormat::of(config));
     is_wanted.then(load).transpose()
+}
+
+/// Where a learner's weights are kept; with `accept_weights` and no `network_file` the newest are brought back first.
+fn network_shelf(config: &BaseControllerConfig) -> Shelf {
+    Shelf {
+        folder: config.models_folder.clone(),
+        name: "base_network",
+        capacity: config.kept_models,
+        resume: config.accept_weights && config.network_file.is_empty(),
+    }
 }
 
 /// Keeps what a head has learned; without a `model_file` the newest is brought back first.
@@ -71,10 +94,17 @@ struct BaseControllerNode {
     asked: TwistInput,
     services: Services,
     models: Librarian<TwistModel>,
+    weights: WeightExchange,
+    /// The parameter `learning` as last set.
+    learning_parameter: bool,
     /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
     saving: Requests,
     rolling_back: Requests,
     model_info: Publisher<Text>,
+    /// Latched: kept as long as the node.
+    _description: Publisher<Text>,
+    sample: Publisher<JointTrajectory>,
+    sample_message: JointTrajectory,
     twists: TwistOutput,
     authority: Publisher<Float64>,
     twist: Twist,
@@ -102,6 +132,7 @@ impl BaseControllerNode {
         mut shell: Shell<BaseControllerConfig>,
         control: BaseLoop,
         model: Option<TwistModel>,
+        robot: Robot,
     ) -> Result<Self> {
         let config = control.config();
         let stamped = config.enable_stamped_cmd_vel;
@@ -110,6 +141,15 @@ impl BaseControllerNode {
         if let Some(TwistModel { card, .. }) = &model {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
+        }
+        let description = shell.publisher("~/description", latched_qos())?;
+        description.publish(&Text { data: BaseDescription::of(config).to_text() })?;
+        let sample_message = JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() };
+        let shelf = network_shelf(config);
+        let weights = WeightExchange::new(&mut shell, "base_learner", "~/network_info", shelf, robot)?;
+        if let Some(card) = control.card() {
+            shell.info(&format!("has the network of {}, revision {}", config.network_file, card.revision));
+            weights.begin_with(card, &config.network_file, "network_file")?;
         }
         shell.info(&format!("controls {base_frame_id} in {odom_frame_id} at {update_rate} Hz"));
         Ok(Self {
@@ -124,9 +164,14 @@ impl BaseControllerNode {
                 enable_learning: shell.service("~/enable_learning")?,
             },
             models: librarian(config),
+            weights,
+            learning_parameter: config.learning,
             saving: Requests::default(),
             rolling_back: Requests::default(),
             model_info,
+            _description: description,
+            sample: shell.publisher("~/learning_sample", reliable_qos(10))?,
+            sample_message,
             twists: TwistOutput::new(&mut shell.node, "cmd_vel", stamped, base_frame_id)?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
             twist: [0.0; 3],
@@ -158,6 +203,7 @@ impl BaseControllerNode {
             self.save();
         }
         self.models.close();
+        self.weights.close();
         self.shell.info("stopped; the last twist is zero");
         // The twist leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
@@ -216,10 +262,11 @@ impl BaseControllerNode {
 
     fn tick(&mut self) -> Result<()> {
         let (started, now) = (Instant::now(), self.now());
-        self.control.tick(now, self.reader.state(), &mut self.twist);
+        let retired = self.control.tick(now, self.reader.state(), &mut self.twist);
         self.tick_time.record(started.elapsed());
         self.last_tick = Some(started);
-        self.last_stamp = self.reader.state().map(|state| state.stamp);
+        let stamp = self.reader.state().map(|state| state.stamp);
+        let is_new = std::mem::replace(&mut self.last_stamp, stamp) != stamp;
         let busy = !matches!(self.control.verdict(), BaseVerdict::Idle | BaseVerdict::Stopped(_));
         if busy || self.twist != [0.0; 3] {
             self.active = Some(started);
@@ -227,7 +274,23 @@ impl BaseControllerNode {
         if self.active.is_some_and(|active| active.elapsed() < FAREWELL) {
             self.twists.publish(now, &self.twist)?;
         }
+        if is_new {
+            self.publish_sample()?;
+        }
+        retired.into_iter().for_each(|model| self.weights.free(model));
         Ok(())
+    }
+
+    /// Tells the learner of the tick, and under which verdict it was; what may be learned from is called tracking.
+    fn publish_sample(&mut self) -> Result<()> {
+        let Some(sample) = self.control.sample() else { return Ok(()) };
+        let verdict = match self.control.verdict() {
+            _ if self.control.teaches() => "tracking".into(),
+            verdict if verdict.is_undisturbed() => "adapting".into(),
+            verdict => verdict.to_string(),
+        };
+        fill_sample(sample, &verdict, &mut self.sample_message);
+        Ok(self.sample.publish(&self.sample_message)?)
     }
 
     fn read_slow_inputs(&mut self) -> Result<()> {
@@ -241,8 +304,30 @@ impl BaseControllerNode {
         while let Some(event) = self.models.event() {
             self.hear_librarian(event)?;
         }
+        self.exchange_weights()?;
         if let Some(config) = self.shell.changed_config() {
             self.control.set_authority(config.authority, config.assistance);
+            // Only its own change counts: the service ~/enable_learning may have spoken since.
+            if config.learning != self.learning_parameter {
+                self.learning_parameter = config.learning;
+                self.control.set_learning(config.learning);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes new weights to the loop, and answers what was asked for on services.
+    fn exchange_weights(&mut self) -> Result<()> {
+        for notice in self.weights.exchange(self.now(), self.control.network(), &self.shell)? {
+            match notice {
+                Notice::Saved(success, message) => self.saving.answer(success, &message)?,
+                Notice::Earlier(message) => self.rolling_back.answer(true, &message)?,
+                Notice::NothingEarlier(why) => {
+                    self.control.set_authority(0.0, self.control.config().assistance);
+                    self.shell.warn(&format!("{why}; {NOTHING_EARLIER}"));
+                    self.rolling_back.answer(false, NOTHING_EARLIER)?;
+                }
+            }
         }
         Ok(())
     }
@@ -254,19 +339,23 @@ impl BaseControllerNode {
             request.respond(Trigger::Response { success: true, message: "stopping".into() })?;
         }
         while let Some(request) = self.services.save_model.take() {
-            if self.save() {
-                self.saving.push(request);
-                continue;
-            }
-            let message = "there is no head that learns: set head.enabled".into();
-            request.respond(Trigger::Response { success: false, message })?;
+            // the head's part and the network's
+            let awaited = 1 + usize::from(self.save());
+            self.saving.push(request, awaited);
+            self.weights.save();
         }
         while let Some(request) = self.services.rollback_model.take() {
-            self.rolling_back.push(request);
-            self.models.roll_back("as asked on ~/rollback_model".into());
+            let why = "as asked on ~/rollback_model";
+            let has_network = self.control.card().is_some();
+            self.rolling_back.push(request, 1);
+            match has_network {
+                true => self.weights.roll_back(why.into()),
+                false => self.models.roll_back(why.into()),
+            }
         }
         while let Some(request) = self.services.enable_learning.take() {
             let enabled = request.message.data;
+            self.control.set_learning(enabled);
             self.control.freeze_head(!enabled);
             let message: &str = if enabled { "learning" } else { "everything that was learned is frozen" };
             self.shell.info(message);
@@ -287,7 +376,7 @@ impl BaseControllerNode {
 
     fn hear_librarian(&mut self, event: Event<TwistModel>) -> Result<()> {
         match event {
-            // nobody sends weights to a base
+            // nobody sends what a head has learned
             Event::Checked(_) => {}
             Event::Saved(result) => {
                 let (success, message) = told(result);

@@ -7,31 +7,27 @@
 
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, TickTrigger, Verdict};
-use crate::controller::{Head, HeadReport, ResidualModel};
+use crate::controller::{Head, HeadReport};
 use crate::error::Result;
 use crate::measurement::{JointStateReader, Rejection};
 use crate::reference::Reference;
-use crate::robot::Robot;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
 use crate::ros::direct::{DirectSubscription, Waiting};
-use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
+use crate::ros::librarian::{Requests, Shelf};
 use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
-use crate::ros::shell::{
-    Aside, Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos, with_reliability,
-};
+use crate::ros::shell::{Aside, Every, Shell, Subscription, reliable_qos, sensor_qos, with_reliability};
 use crate::ros::timing::Timing;
+use crate::ros::weights::{NOTHING_EARLIER, Notice, WeightExchange};
 use crate::state::Stamp;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::sensor_msgs::msg::JointState;
-use r2r::std_msgs::msg::{Float64, Float64MultiArray, String as Text, UInt8MultiArray};
+use r2r::std_msgs::msg::{Float64, Float64MultiArray};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
 use r2r::{Publisher, QosProfile};
 use std::time::{Duration, Instant};
 
-/// After weights were given back, a learner's are not taken for this time: its next ones are much like the last [s].
-const PAUSE: f64 = 5.0;
 /// Signals, weights and reports are looked at no less often than this, whether messages come or not [s].
 const LONGEST_WAIT: f64 = 0.01;
 /// A tick later than this many periods after the one before counts as a missed deadline.
@@ -60,14 +56,10 @@ struct ControllerNode {
     reader: JointStateReader,
     inputs: Inputs,
     outputs: Outputs,
-    weights: Librarian<ResidualModel>,
+    weights: WeightExchange,
     /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
     saving: Requests,
     rolling_back: Requests,
-    /// An earlier model and why, to be taken when the last one is faded in.
-    earlier: Option<(Box<ResidualModel>, String)>,
-    /// No weights of a learner are taken before this.
-    paused_until: Option<Stamp>,
     command: Command,
     /// The parameter `learning` as last set.
     learning_parameter: bool,
@@ -92,8 +84,6 @@ struct ControllerNode {
 struct Inputs {
     joint_trajectory: Subscription<JointTrajectory>,
     prediction: Subscription<JointTrajectory>,
-    weights: Subscription<UInt8MultiArray>,
-    learner_progress: Subscription<Float64MultiArray>,
     hold: Subscription<r2r::ServiceRequest<Trigger::Service>>,
     save_model: Subscription<r2r::ServiceRequest<Trigger::Service>>,
     rollback_model: Subscription<r2r::ServiceRequest<Trigger::Service>>,
@@ -104,7 +94,6 @@ struct Outputs {
     commands: Publisher<Float64MultiArray>,
     sample: Publisher<JointTrajectory>,
     authority: Publisher<Float64>,
-    model_info: Publisher<Text>,
     command_message: Float64MultiArray,
     sample_message: JointTrajectory,
 }
@@ -116,8 +105,6 @@ impl ControllerNode {
         let inputs = Inputs {
             joint_trajectory: shell.subscribe("~/joint_trajectory", reliable_qos(1))?,
             prediction: shell.subscribe("predictor/predicted_trajectory", sensor_qos())?,
-            weights: shell.subscribe("learner/weights", reliable_qos(1))?,
-            learner_progress: shell.subscribe("learner/loss", sensor_qos())?,
             hold: shell.service("~/hold")?,
             save_model: shell.service("~/save_model")?,
             rollback_model: shell.service("~/rollback_model")?,
@@ -130,10 +117,11 @@ impl ControllerNode {
             )?,
             sample: shell.publisher("~/learning_sample", reliable_qos(10))?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
-            model_info: shell.publisher("~/model_info", latched_qos())?,
             command_message: Float64MultiArray::default(),
             sample_message: JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() },
         };
+        let weights =
+            WeightExchange::new(&mut shell, "learner", "~/model_info", shelf(config), robot.clone())?;
         let pace = match config.tick {
             TickTrigger::Timer => format!("at {} Hz", config.update_rate),
             TickTrigger::JointStates => "once for each message of joint states".into(),
@@ -141,9 +129,8 @@ impl ControllerNode {
         shell.info(&format!("controls {:?} {pace}", robot.joints));
         if let Some(card) = control.residual().card() {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
-            outputs.model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
+            weights.begin_with(card, &config.model_file, "model_file")?;
         }
-        let weights = librarian(config, robot.clone());
         let shell = shell.spin_aside()?;
         // What takes the priority and the CPUs over are the threads that are started afterwards: those of the middleware
         // that bring joint states shall have the priority, but not wait for a CPU that this thread may keep busy.
@@ -158,8 +145,6 @@ impl ControllerNode {
             weights,
             saving: Requests::default(),
             rolling_back: Requests::default(),
-            earlier: None,
-            paused_until: None,
             command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
             learning_parameter: config.learning,
             control,
@@ -368,9 +353,6 @@ impl ControllerNode {
                 None => self.shell.warn("prediction not used: other joints, or not finite"),
             }
         }
-        if self.inputs.learner_progress.newest().is_some() {
-            self.control.hear_learner(now);
-        }
         if let Some(message) = self.inputs.joint_trajectory.newest() {
             self.follow(&message);
         }
@@ -410,11 +392,11 @@ impl ControllerNode {
             request.respond(Trigger::Response { success: true, message: "holding".into() })?;
         }
         while let Some(request) = self.inputs.save_model.take() {
-            self.saving.push(request);
+            self.saving.push(request, 1);
             self.weights.save();
         }
         while let Some(request) = self.inputs.rollback_model.take() {
-            self.rolling_back.push(request);
+            self.rolling_back.push(request, 1);
             self.weights.roll_back("as asked on ~/rollback_model".into());
         }
         while let Some(request) = self.inputs.enable_learning.take() {
@@ -428,65 +410,18 @@ impl ControllerNode {
         Ok(())
     }
 
-    /// Passes new weights to the librarian, and what comes from it to the loop.
+    /// Passes new weights to the loop, and answers what was asked for on services.
     fn exchange_weights(&mut self, now: Stamp) -> Result<()> {
-        if let Some(reason) = self.control.network().take_rollback() {
-            self.shell.warn(&format!("weights are given back: {reason}"));
-            self.weights.roll_back(reason.to_string());
-        }
-        let paused = self.paused_until.is_some_and(|until| now < until && until.since(now) <= PAUSE);
-        if let Some(message) = self.inputs.weights.newest() {
-            self.control.hear_learner(now);
-            if self.control.wants_model() && !paused {
-                self.weights.check(message.data);
+        for notice in self.weights.exchange(now, self.control.network(), &self.shell)? {
+            match notice {
+                Notice::Saved(success, message) => self.saving.answer(success, &message)?,
+                Notice::Earlier(message) => self.rolling_back.answer(true, &message)?,
+                Notice::NothingEarlier(why) => {
+                    self.control.set_authority(0.0, self.control.config().assistance);
+                    self.shell.warn(&format!("{why}; {NOTHING_EARLIER}"));
+                    self.rolling_back.answer(false, NOTHING_EARLIER)?;
+                }
             }
-        }
-        while let Some(event) = self.weights.event() {
-            self.hear_librarian(event, now)?;
-        }
-        if self.control.residual().is_settled()
-            && let Some((model, why)) = self.earlier.take()
-        {
-            self.shell.info(&why);
-            self.control.accept_model(model);
-        }
-        Ok(())
-    }
-
-    fn hear_librarian(&mut self, event: Event<ResidualModel>, now: Stamp) -> Result<()> {
-        match event {
-            Event::Checked(Ok(model)) if self.control.wants_model() => {
-                self.outputs.model_info.publish(&describe_model(
-                    &model.card,
-                    "learner/weights",
-                    "better than the last",
-                ))?;
-                self.control.accept_model(model);
-                self.weights.in_use();
-            }
-            // Others have come in between; the learner soon sends better ones.
-            Event::Checked(Ok(model)) => self.weights.free(model),
-            Event::Checked(Err(error)) => self.shell.warn(&format!("weights refused: {error}")),
-            Event::Saved(result) => {
-                let (success, message) = told(result);
-                self.shell.info(&message);
-                self.saving.answer(success, &message)?;
-            }
-            Event::Earlier { model, origin, why } => {
-                self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
-                let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
-                self.outputs.model_info.publish(&describe_model(&model.card, &origin, &why))?;
-                self.earlier = Some((model, message.clone()));
-                self.rolling_back.answer(true, &message)?;
-            }
-            Event::NothingEarlier(why) => {
-                let message =
-                    "no earlier weights are kept: on the baseline until the parameter authority is set";
-                self.control.set_authority(0.0, self.control.config().assistance);
-                self.shell.warn(&format!("{why}; {message}"));
-                self.rolling_back.answer(false, message)?;
-            }
-            Event::Warning(text) => self.shell.warn(&text),
         }
         Ok(())
     }
@@ -598,13 +533,12 @@ fn joint_states_qos(config: &ControllerConfig) -> QosProfile {
     with_reliability(sensor_qos().keep_last(depth), config.qos.joint_states)
 }
 
-/// Keeps a learner's weights; with `accept_weights` and no `model_file` the newest are brought back first.
-fn librarian(config: &ControllerConfig, robot: Robot) -> Librarian<ResidualModel> {
-    let shelf = Shelf {
+/// Where a learner's weights are kept; with `accept_weights` and no `model_file` the newest are brought back first.
+fn shelf(config: &ControllerConfig) -> Shelf {
+    Shelf {
         folder: config.models_folder.clone(),
         name: "controller",
         capacity: config.kept_models,
         resume: config.accept_weights && config.model_file.is_empty(),
-    };
-    Librarian::spawn(shelf, move |bytes, origin| ResidualModel::from_bytes(bytes, origin, &robot))
+    }
 }

@@ -32,9 +32,19 @@ pub fn run() -> Result<()> {
     let mut shell = Shell::<LearnerConfig>::new("learner")?;
     let Some(description) = shell.robot_description()? else { return Ok(()) };
     let robot = Robot::from_urdf(&description)?;
-    let learner = Learner::new(shell.config(), &robot)?;
-    let mut samples: Subscription<JointTrajectory> =
-        shell.subscribe("controller/learning_sample", reliable_qos(10))?;
+    let config = shell.config();
+    learn(shell, config, &robot, "controller/learning_sample")
+}
+
+/// Learns for `robot` from the samples on a topic until SIGINT or SIGTERM.
+pub fn learn(
+    mut shell: Shell<LearnerConfig>,
+    config: LearnerConfig,
+    robot: &Robot,
+    topic: &str,
+) -> Result<()> {
+    let learner = Learner::new(config.clone(), robot)?;
+    let mut samples: Subscription<JointTrajectory> = shell.subscribe(topic, reliable_qos(10))?;
     let mut freeze: Subscription<r2r::ServiceRequest<SetBool::Service>> = shell.service("~/freeze")?;
     let frozen = Arc::new(AtomicBool::new(false));
     let trainer = Trainer {
@@ -44,8 +54,7 @@ pub fn run() -> Result<()> {
         frozen: frozen.clone(),
         learner,
     };
-    let config = shell.config();
-    shell.info(&format!("learns for {:?} by the rule {:?}", robot.joints, shell.config().rule));
+    shell.info(&format!("learns for {:?} by the rule {:?}", robot.joints, config.rule));
     let (to_trainer, inbox) = mpsc::channel();
     let (to_node, progress) = mpsc::channel();
     let (to_warn, refusals) = mpsc::channel();

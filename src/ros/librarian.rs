@@ -150,17 +150,32 @@ impl<M: Send + 'static> Librarian<M> {
 
 /// Requests of a service that are answered when what they ask for is done.
 #[derive(Default)]
-pub struct Requests(Vec<r2r::ServiceRequest<Trigger::Service>>);
+pub struct Requests(Vec<Request>);
+
+struct Request {
+    request: r2r::ServiceRequest<Trigger::Service>,
+    /// Answers that are still to come, and those that have.
+    awaited: usize,
+    success: bool,
+    messages: Vec<String>,
+}
 
 impl Requests {
-    pub fn push(&mut self, request: r2r::ServiceRequest<Trigger::Service>) {
-        self.0.push(request);
+    /// One that is done when `awaited` answers have come, and well done when one of them says so.
+    pub fn push(&mut self, request: r2r::ServiceRequest<Trigger::Service>, awaited: usize) {
+        self.0.push(Request { request, awaited, success: false, messages: Vec::new() });
     }
 
-    /// Answers all of them alike.
+    /// An answer to all of them.
     pub fn answer(&mut self, success: bool, message: &str) -> Result<()> {
-        for request in self.0.drain(..) {
-            request.respond(Trigger::Response { success, message: message.into() })?;
+        for request in &mut self.0 {
+            request.awaited = request.awaited.saturating_sub(1);
+            request.success |= success;
+            request.messages.push(message.into());
+        }
+        let is_done = |request: &mut Request| request.awaited == 0;
+        for Request { request, success, messages, .. } in self.0.extract_if(.., is_done) {
+            request.respond(Trigger::Response { success, message: messages.join("; ") })?;
         }
         Ok(())
     }

@@ -192,12 +192,16 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
         if let Some(description) = self.urdf_file()? {
             return Ok(Some(description));
         }
-        let mut description: Subscription<r2r::std_msgs::msg::String> =
-            self.subscribe("robot_description", latched_qos())?;
-        self.info("waiting for the topic robot_description");
+        self.wait_for_text("robot_description")
+    }
+
+    /// What a latched topic says. `None` when the node was stopped first.
+    pub fn wait_for_text(&mut self, topic: &str) -> Result<Option<String>> {
+        let mut text: Subscription<r2r::std_msgs::msg::String> = self.subscribe(topic, latched_qos())?;
+        self.info(&format!("waiting for the topic {topic}"));
         while !self.stopped() {
             self.node.spin_once(Duration::from_millis(20));
-            if let Some(message) = description.newest() {
+            if let Some(message) = text.newest() {
                 return Ok(Some(message.data));
             }
         }

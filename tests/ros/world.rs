@@ -274,6 +274,7 @@ fn domain(index: u32) -> u32 {
 fn executable(name: &str) -> &'static str {
     match name {
         "base_controller" => env!("CARGO_BIN_EXE_base_controller"),
+        "base_learner" => env!("CARGO_BIN_EXE_base_learner"),
         "base_predictor" => env!("CARGO_BIN_EXE_base_predictor"),
         "base_simulator" => env!("CARGO_BIN_EXE_base_simulator"),
         "controller" => env!("CARGO_BIN_EXE_controller"),

@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::base::{BaseFault, Drive, TwistHeadConfig, pose_error};
+use crate::learner::{Learner, LearnerConfig};
+use crate::nn::checkpoint::{ModelKind, Tensors, to_bytes};
+use crate::nn::mlp::MlpConfig;
 use crate::state::Space;
+use candle_core::{Device, Tensor};
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_millis(20);
@@ -299,4 +303,170 @@ fn senseless_settings_are_named() {
     };
     assert!(refusal(slow(true)).contains("head.bandwidth"));
     assert!(BaseLoop::new(slow(false)).is_ok(), "a head that is off is not asked");
+}
+
+fn learning(authority: f64) -> BaseControllerConfig {
+    BaseControllerConfig { learning: true, accept_weights: true, authority, ..Default::default() }
+}
+
+fn robot() -> crate::robot::Robot {
+    BaseDescription::of(&BaseControllerConfig::default()).robot()
+}
+
+/// A network that always gives `twist`, of which the gate foresaw nothing.
+fn constant_network(twist: Twist) -> Box<ResidualModel> {
+    let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+    let scale = robot().output_scale();
+    let bias = [0, 1, 2].map(|axis| (twist[axis] / scale[axis]) as f32);
+    let scale = [0, 1, 2].map(|axis| scale[axis] as f32);
+    let tensors = Tensors::from([
+        ("layers.0.weight".into(), tensor(&[0.0; 24], &[2, 12])),
+        ("layers.0.bias".into(), tensor(&[0.0; 2], &[2])),
+        ("layers.1.weight".into(), tensor(&[0.0; 6], &[3, 2])),
+        ("layers.1.bias".into(), tensor(&bias, &[3])),
+        ("output_scale".into(), tensor(&scale, &[3])),
+    ]);
+    let network = MlpConfig { inputs: 12, hidden: vec![2], outputs: 3 };
+    let mut card = Card::new(ModelKind::Controller, &robot(), 0.02, &network).unwrap();
+    card.evaluation = ["held_out_loss", "held_out_loss_of_parent"].map(|loss| (loss.to_owned(), 1.0)).into();
+    let bytes = to_bytes(&card, &tensors).unwrap();
+    Box::new(ResidualModel::from_bytes(&bytes, "test", &robot()).unwrap())
+}
+
+/// Ticks for `seconds` beside a learner that is heard, asked for what changes all the time; rms of what the base is short of it,
+/// as shares of its greatest velocities.
+fn drive_asked(
+    control: &mut BaseLoop,
+    base: &mut Base,
+    seconds: f64,
+    mut each: impl FnMut(&mut BaseLoop),
+) -> f64 {
+    let (mut sum, ticks) = (0.0, (seconds / PERIOD.as_secs_f64()) as usize);
+    for _ in 0..ticks {
+        let (time, mut twist) = (base.state.stamp.seconds(), [0.0; 3]);
+        let asked = [0.25 + 0.1 * (0.7 * time).sin(), 0.0, 0.5 * (1.1 * time).sin()];
+        control.ask(base.state.stamp, asked);
+        control.network().hear_learner(base.state.stamp);
+        drop(control.tick(base.state.stamp, Some(&base.state), &mut twist));
+        each(control);
+        base.step(&twist);
+        for (axis, greatest) in [(0, 0.5), (2, 2.5)] {
+            sum += ((asked[axis] - base.state.velocity[axis]) / greatest).powi(2);
+        }
+    }
+    (sum / (2 * ticks) as f64).sqrt()
+}
+
+#[test]
+fn a_learner_finds_what_the_base_lacks_with_and_without_a_head() {
+    let plain = drive_asked(&mut base_loop(learning(1.0)), &mut Base::new(0.7), 10.0, |_| {});
+    let config = LearnerConfig {
+        command_interface: robot().command_interface,
+        hidden: vec![16],
+        ..Default::default()
+    };
+    let mut learner = Learner::new(config, &robot()).unwrap();
+    let (mut control, mut base, mut ticks) = (base_loop(learning(1.0)), Base::new(0.7), 0);
+    let mut each = |control: &mut BaseLoop| {
+        if let Some(sample) = control.sample().filter(|_| control.teaches()) {
+            assert_eq!(sample.position, [0.0; 3], "a correction must not depend on the place");
+            let of_y = [&sample.velocity, &sample.effort, &sample.feedforward_effort].map(|twist| twist[1]);
+            assert_eq!(of_y, [0.0; 3], "it cannot move sideways");
+            learner.observe(sample.clone());
+        }
+        (0..4).for_each(|_| learner.step().unwrap());
+        ticks += 1;
+        if ticks % 10 == 0
+            && control.network().wants_model()
+            && let Some(weights) = learner.update().unwrap()
+        {
+            let model = ResidualModel::from_bytes(&weights.bytes, "learner", &robot()).unwrap();
+            control.network().accept(Box::new(model));
+        }
+    };
+    drive_asked(&mut control, &mut base, 30.0, &mut each);
+    let learned = drive_asked(&mut control, &mut base, 10.0, &mut each);
+    assert!(plain > 0.05 && learned < 0.35 * plain, "{learned} of {plain}");
+    let [own, of_baseline] = control.network().errors();
+    assert!(
+        own < 0.5 * of_baseline && (of_baseline / plain - 1.0).abs() < 0.6,
+        "{own} {of_baseline} {plain}"
+    );
+    assert!(control.card().is_some_and(|card| card.revision > 0));
+}
+
+#[test]
+fn a_network_acts_within_its_limit_and_fades_in_and_not_without_its_learner() {
+    let (mut control, mut base) = (base_loop(learning(0.5)), Base::new(1.0));
+    drive_asked(&mut control, &mut base, 1.0, |control| assert_eq!(*control.correction(), [0.0; 3]));
+    assert_eq!(control.authority(), 0.0, "there is nothing that could act");
+    assert!(control.network().wants_model());
+    control.network().accept(constant_network([0.1, 5.0, 5.0]));
+    assert!(!control.network().wants_model(), "not while one is being faded in");
+    let mut last = 0.0;
+    drive_asked(&mut control, &mut base, 3.0, |control| {
+        let correction = control.correction()[0];
+        assert!((0.0..=0.0101 + 1e-9).contains(&(correction - last)), "{last} {correction}");
+        last = correction;
+    });
+    assert_eq!((control.authority(), control.correction()[1]), (0.5, 0.0));
+    assert!((control.correction()[0] - 0.1).abs() < 1e-6 && control.correction()[2] == 0.6, "its limit");
+    // the learner falls silent
+    let mut twist = [0.0; 3];
+    for _ in 0..120 {
+        control.ask(base.state.stamp, [0.2, 0.0, 0.1]);
+        drop(control.tick(base.state.stamp, Some(&base.state), &mut twist));
+        base.step(&twist);
+    }
+    assert!(matches!(control.verdict(), BaseVerdict::Baseline(BaseFault::LearnerLost { .. })));
+    assert_eq!((control.authority(), twist), (0.0, [0.2, 0.0, 0.1]));
+    control.set_learning(false);
+    control.ask(base.state.stamp, [0.2, 0.0, 0.1]);
+    drop(control.tick(base.state.stamp, Some(&base.state), &mut twist));
+    assert!(control.verdict().fault().is_none() && control.authority() > 0.0, "frozen, what is known acts");
+}
+
+#[test]
+fn weights_that_make_the_twist_worse_are_given_back_and_good_ones_are_not() {
+    let reason = |network: Twist| {
+        let (mut control, mut base) = (base_loop(learning(1.0)), Base::new(0.9));
+        drive_asked(&mut control, &mut base, 5.0, |_| {});
+        control.network().accept(constant_network(network));
+        let mut reason = None;
+        drive_asked(&mut control, &mut base, 4.0, |control| {
+            reason = reason.or(control.network().take_rollback());
+        });
+        reason
+    };
+    let reason_of_bad = reason([0.15, 0.0, 0.5]).expect("three times the error");
+    assert!(reason_of_bad.error > 2.0 * reason_of_bad.expected && reason_of_bad.elapsed < 3.0);
+    assert_eq!(reason([0.02, 0.0, 0.0]), None);
+}
+
+#[test]
+fn a_path_keeps_its_time_when_odometry_is_missed() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    control.follow(curve(), None);
+    let mut twist = [0.0; 3];
+    for _ in 0..100 {
+        drop(control.tick(base.state.stamp, Some(&base.state), &mut twist));
+        base.step(&twist);
+    }
+    let time = |control: &BaseLoop| control.path().unwrap().1;
+    let (before, along) = (time(&control), control.error()[0]);
+    // the base drives on for 0.24 s with the last twist; ticks see the odometry that there was
+    let (old, sent) = (base.state.clone(), twist);
+    for tick in 0..12 {
+        if tick % 2 == 0 {
+            let now = base.state.stamp;
+            drop(control.tick(now, Some(&old), &mut twist));
+            assert_eq!((twist, control.verdict()), (sent, control.verdict()), "nothing is known that is new");
+        }
+        base.step(&sent);
+    }
+    drop(control.tick(base.state.stamp, Some(&base.state), &mut twist));
+    let elapsed = time(&control) - before;
+    assert!((elapsed - 0.26).abs() < 1e-6, "0.24 s and a period: {elapsed} s");
+    assert!((control.error()[0] - along).abs() < 0.02, "{along} {}", control.error()[0]);
 }

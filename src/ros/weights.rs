@@ -1,0 +1,171 @@
+//! A learner's weights on their way into a controller's node, that of an arm or of a base: checked by the librarian, taken
+//! between ticks, kept, and given back.
+
+use crate::control_loop::LearnedNetwork;
+use crate::controller::ResidualModel;
+use crate::error::Result;
+use crate::nn::checkpoint::Card;
+use crate::robot::Robot;
+use crate::ros::librarian::{Event, Librarian, Shelf, describe_model, told};
+use crate::ros::parameters::Validate;
+use crate::ros::shell::{Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
+use crate::state::Stamp;
+use r2r::Publisher;
+use r2r::std_msgs::msg::{Float64MultiArray, String as Text, UInt8MultiArray};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// After weights were given back, a learner's are not taken for this time: its next ones are much like the last [s].
+const PAUSE: f64 = 5.0;
+
+/// What is done when weights are to be given back and there are no earlier ones.
+pub const NOTHING_EARLIER: &str =
+    "no earlier weights are kept: on the baseline until the parameter authority is set";
+
+/// What came of requests to keep weights or to go back.
+pub enum Notice {
+    /// Whether they were saved, and where or why not.
+    Saved(bool, String),
+    /// Earlier ones are taken, and which.
+    Earlier(String),
+    /// There are none, and why they were wanted.
+    NothingEarlier(String),
+}
+
+/// See the module.
+pub struct WeightExchange {
+    /// Name of the learner's node.
+    learner: &'static str,
+    weights: Subscription<UInt8MultiArray>,
+    progress: Subscription<Float64MultiArray>,
+    info: Publisher<Text>,
+    librarian: Librarian<ResidualModel>,
+    /// An earlier model and why, to be taken when the last one is faded in.
+    earlier: Option<(Box<ResidualModel>, String)>,
+    /// No weights of a learner are taken before this.
+    paused_until: Option<Stamp>,
+}
+
+impl WeightExchange {
+    /// Of weights for `robot`, kept on `shelf`; what is in use stands on the topic `info`.
+    pub fn new<T>(
+        shell: &mut Shell<T>,
+        learner: &'static str,
+        info: &str,
+        shelf: Shelf,
+        robot: Robot,
+    ) -> Result<Self>
+    where
+        T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static,
+    {
+        let check = move |bytes: &[u8], origin: &str| ResidualModel::from_bytes(bytes, origin, &robot);
+        Ok(Self {
+            learner,
+            weights: shell.subscribe(&format!("{learner}/weights"), reliable_qos(1))?,
+            progress: shell.subscribe(&format!("{learner}/loss"), sensor_qos())?,
+            info: shell.publisher(info, latched_qos())?,
+            librarian: Librarian::spawn(shelf, check),
+            earlier: None,
+            paused_until: None,
+        })
+    }
+
+    /// Says that the network of `file` is in use.
+    pub fn begin_with(&self, card: &Card, file: &str, parameter: &str) -> Result<()> {
+        Ok(self.info.publish(&describe_model(card, file, parameter))?)
+    }
+
+    pub fn save(&self) {
+        self.librarian.save();
+    }
+
+    pub fn roll_back(&self, why: String) {
+        self.librarian.roll_back(why);
+    }
+
+    pub fn free(&self, model: Box<ResidualModel>) {
+        self.librarian.free(model);
+    }
+
+    /// Keeps the weights in use and ends the librarian.
+    pub fn close(&mut self) {
+        self.librarian.close();
+    }
+
+    /// Between two ticks: hears the learner, passes new weights to the librarian and what comes from it to `network`. Gives what
+    /// the node has to answer.
+    pub fn exchange<T, N>(
+        &mut self,
+        now: Stamp,
+        network: &mut LearnedNetwork,
+        shell: &Shell<T, N>,
+    ) -> Result<Vec<Notice>>
+    where
+        T: Validate + Serialize + DeserializeOwned + Clone,
+    {
+        if self.progress.newest().is_some() {
+            network.hear_learner(now);
+        }
+        if let Some(reason) = network.take_rollback() {
+            shell.warn(&format!("weights are given back: {reason}"));
+            self.librarian.roll_back(reason.to_string());
+        }
+        let paused = self.paused_until.is_some_and(|until| now < until && until.since(now) <= PAUSE);
+        if let Some(message) = self.weights.newest() {
+            network.hear_learner(now);
+            if network.wants_model() && !paused {
+                self.librarian.check(message.data);
+            }
+        }
+        let mut notices = Vec::new();
+        while let Some(event) = self.librarian.event() {
+            notices.extend(self.hear_librarian(event, now, network, shell)?);
+        }
+        if network.residual.is_settled()
+            && let Some((model, why)) = self.earlier.take()
+        {
+            shell.info(&why);
+            network.accept(model);
+        }
+        Ok(notices)
+    }
+
+    fn hear_librarian<T, N>(
+        &mut self,
+        event: Event<ResidualModel>,
+        now: Stamp,
+        network: &mut LearnedNetwork,
+        shell: &Shell<T, N>,
+    ) -> Result<Option<Notice>>
+    where
+        T: Validate + Serialize + DeserializeOwned + Clone,
+    {
+        match event {
+            Event::Checked(Ok(model)) if network.wants_model() => {
+                let origin = format!("{}/weights", self.learner);
+                self.info.publish(&describe_model(&model.card, &origin, "better than the last"))?;
+                network.accept(model);
+                self.librarian.in_use();
+            }
+            // Others have come in between; the learner soon sends better ones.
+            Event::Checked(Ok(model)) => self.librarian.free(model),
+            Event::Checked(Err(error)) => shell.warn(&format!("weights refused: {error}")),
+            Event::Saved(result) => {
+                let (success, message) = told(result);
+                shell.info(&message);
+                return Ok(Some(Notice::Saved(success, message)));
+            }
+            Event::Earlier { model, origin, why } => {
+                self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
+                let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
+                self.info.publish(&describe_model(&model.card, &origin, &why))?;
+                self.earlier = Some((model, message.clone()));
+                return Ok(Some(Notice::Earlier(message)));
+            }
+            Event::NothingEarlier(why) => return Ok(Some(Notice::NothingEarlier(why))),
+            Event::Warning(text) => shell.warn(&text),
+        }
+        Ok(None)
+    }
+}
