@@ -1,4 +1,4 @@
-"""Controller and predictor alone, for a base that publishes odom and takes cmd_vel.
+"""Controller, predictor and learner alone, for a base that publishes odom and takes cmd_vel.
 
 The two simulations include this file, so these arguments are theirs too.
 
@@ -10,12 +10,19 @@ cmd_vel_in:=cmd_vel_nav it makes the base do what is asked for there.
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 
+# Its products are small: more threads would wait for each other, and spin.
+ONE_THREAD = {'RAYON_NUM_THREADS': '1', 'CANDLE_NUM_THREADS': '1'}
+
+
 def generate_launch_description():
-    def node(name, more={}):
+    learning = LaunchConfiguration('learning')
+
+    def node(name, more={}, **options):
         return Node(
             package='learned_control',
             executable=name,
@@ -31,7 +38,8 @@ def generate_launch_description():
                 ('odom', LaunchConfiguration('odom')),
             ],
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-            output='screen')
+            output='screen',
+            **options)
 
     return LaunchDescription([
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of all nodes and topics'),
@@ -46,8 +54,10 @@ def generate_launch_description():
             description='Take the time from /clock'),
         DeclareLaunchArgument(
             'learning', default_value='false', choices=['true', 'false'],
-            description='Learn in the tick what the base makes of its twists'),
+            description='Learn in the tick what the base makes of its twists, start the learner and let the controller take its weights'),
         DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
-        node('base_controller', {'head.enabled': LaunchConfiguration('learning')}),
+        node('base_controller', {'learning': learning, 'accept_weights': learning, 'head.enabled': learning}),
         node('base_predictor'),
+        # It may wait; the others may not.
+        node('base_learner', condition=IfCondition(learning), prefix='nice -n 10', additional_env=ONE_THREAD),
     ])

@@ -14,6 +14,7 @@ mod base_loop;
 mod config;
 mod correction;
 mod description;
+mod earned;
 mod limits;
 mod path;
 mod profile;

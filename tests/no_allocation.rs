@@ -4,11 +4,11 @@ mod common;
 #[path = "common/counting_allocator.rs"]
 mod counting_allocator;
 
-use common::{ABSURD, arm, command, config, overflowing_weights, state_at, weights};
+use common::{ABSURD, arm, command, config, overflowing_weights, state_at, weights, weights_for};
 use counting_allocator::allocations;
 use learned_control::base::{
-    BaseControllerConfig, BaseFault, BaseLoop, BaseVerdict, Drive, ReferencePath, TwistCorrection,
-    WantedTwist,
+    BaseControllerConfig, BaseDescription, BaseFault, BaseLoop, BaseVerdict, Drive, ReferencePath,
+    TwistCorrection, WantedTwist,
 };
 use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
 use learned_control::controller::{HeadConfig, ObserverConfig, ResidualModel};
@@ -136,6 +136,50 @@ impl TwistCorrection for Correction {
             out[2] = f64::NAN;
         }
     }
+}
+
+/// A base with a head and a network that is faded in, learned on and replaced; its learner falls silent.
+#[test]
+fn a_tick_of_a_base_with_a_network_does_not_allocate() {
+    let mut config = BaseControllerConfig {
+        learning: true,
+        accept_weights: true,
+        learner_timeout: 1.0,
+        ..Default::default()
+    };
+    let robot = BaseDescription::of(&config).robot();
+    config.head.enabled = true;
+    let model = |scale: f32| {
+        Box::new(ResidualModel::from_bytes(&weights_for(&robot, scale), "test", &robot).unwrap())
+    };
+    let mut models = [0.5, 0.2].map(model).into_iter();
+    let mut control = BaseLoop::new(config).unwrap();
+    let mut state = State::zeros(3);
+    let (mut twist, mut retired) = ([0.0; 3], Vec::with_capacity(2));
+    let (mut lost, mut taught, mut corrected) = (false, false, false);
+    let counted = allocations(|| {
+        for tick in 0..2000 {
+            let time = 0.02 * f64::from(tick);
+            state.stamp = Stamp(i64::from(tick) * 20_000_000);
+            state.velocity.iter_mut().zip(&twist).for_each(|(velocity, twist)| *velocity = 0.8 * twist);
+            control.ask(state.stamp, [0.3 + 0.1 * time.sin(), 0.0, 0.5 * (1.3 * time).sin()]);
+            if tick < 1500 {
+                control.network().hear_learner(state.stamp);
+            }
+            if (tick == 100 || tick == 600)
+                && control.network().wants_model()
+                && let Some(model) = models.next()
+            {
+                control.network().accept(model);
+            }
+            retired.extend(control.tick(state.stamp, Some(&state), &mut twist));
+            lost |= matches!(control.verdict(), BaseVerdict::Baseline(BaseFault::LearnerLost { .. }));
+            taught |= control.teaches() && control.sample().is_some();
+            corrected |= control.authority() == 1.0 && control.correction()[2] != 0.0;
+        }
+    });
+    assert_eq!((counted, retired.len()), (0, 1));
+    assert!(lost && taught && corrected, "not all kinds of ticks were made: {lost} {taught} {corrected}");
 }
 
 /// Ticks of a base of every kind: along a path to its end, with a correction that breaks, as a block, with stale odometry.

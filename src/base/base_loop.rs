@@ -3,6 +3,7 @@
 use super::config::{BaseConstraints, BaseControllerConfig};
 use super::correction::{TwistCorrection, WantedTwist};
 use super::description::{BaseDescription, possible};
+use super::earned::EarnedShares;
 use super::path::ReferencePath;
 use super::tracker::Tracker;
 use super::twist::{Pose, Twist, pose_of};
@@ -77,9 +78,11 @@ pub struct BaseLoop {
     motion: ReferencePoint,
     correction_twist: Twist,
     authority: Authority,
-    /// The baseline's twist of the last tick, and what the learned part added to it.
+    /// The baseline's twist of the last tick, what the learned part added to it, and what a network alone had to say.
     baseline_twist: Twist,
     added: Twist,
+    network_twist: Twist,
+    earned: EarnedShares,
     sample: Sample,
     teaches: bool,
     sent: Twist,
@@ -108,6 +111,8 @@ impl BaseLoop {
             correction_twist: [0.0; 3],
             baseline_twist: [0.0; 3],
             added: [0.0; 3],
+            network_twist: [0.0; 3],
+            earned: EarnedShares::new(BaseDescription::of(&config).greatest),
             sample: Sample::zeros(3),
             teaches: false,
             authority: Authority::new(config.authority * config.assistance.share()),
@@ -161,10 +166,15 @@ impl BaseLoop {
         }
     }
 
-    /// The learner's network: whether it is wanted, in use, missed or to be given back. Its errors are those of the twist, as
-    /// shares of the greatest velocities.
+    /// The learner's network: whether it is wanted, in use, missed or to be given back.
     pub fn network(&mut self) -> &mut LearnedNetwork {
         &mut self.network
+    }
+
+    /// What the base has been short of the baseline's twist in the last moments, and what it would have been by the baseline
+    /// alone, rms over axes as shares of the greatest velocities.
+    pub fn twist_errors(&self) -> [f64; 2] {
+        self.network.errors()
     }
 
     /// The card of the newest network.
@@ -330,7 +340,8 @@ impl BaseLoop {
             correction.observe(state, &self.sent, dt, undisturbed, network);
         }
         if undisturbed && self.verdict.is_undisturbed() {
-            self.network.watch(self.squares(state), dt);
+            let short = [0, 1, 2].map(|axis| self.baseline_twist[axis] - state.velocity[axis]);
+            self.watch(short, dt);
         }
         let retired = self.network.residual.advance(dt);
         self.waits = self.advance(now, state, pose, elapsed);
@@ -434,11 +445,17 @@ impl BaseLoop {
         self.motion.acceleration.copy_from_slice(&possible(&self.greatest, &acting.acceleration));
         self.network.residual.evaluate(&self.motion, &mut self.correction_twist);
         self.correction_twist = possible(&self.greatest, &self.correction_twist);
+        let mut clipped = false;
         if let Some(correction) = &mut self.correction {
             let task = &self.task;
             correction.correct(&|ahead| task.wanted(ahead), &mut self.correction_twist);
+        } else {
+            clipped = self.network.residual.clip(&mut self.correction_twist);
+            self.network_twist = self.correction_twist;
+            let shares = self.earned.shares();
+            self.correction_twist.iter_mut().zip(shares).for_each(|(twist, share)| *twist *= share);
         }
-        let clipped = self.network.residual.clip(&mut self.correction_twist);
+        clipped |= self.network.residual.clip(&mut self.correction_twist);
         if let Some(axis) = first_non_finite(&self.correction_twist) {
             self.correction_twist = [0.0; 3];
             self.authority.drop_to_zero();
@@ -447,19 +464,20 @@ impl BaseLoop {
         (lost.or_else(|| self.tolerance_violation()), clipped)
     }
 
-    /// Mean squares over axes of what `state` was short of the twist that the baseline had asked for, as shares of the greatest
-    /// velocities: as it is, and as it would be without what the learned part had added. The baseline's twist is what the law or
-    /// the asking controller wants of the base at that moment; of the path's error the feedback hides most, and slowly.
-    fn squares(&self, state: &State) -> [f64; 2] {
+    /// Takes what the base was `short` of the twist that the baseline had asked for: as it is, and as it would be without what the
+    /// learned part had added. The baseline's twist is what the law or the asking controller wants of the base at that moment; of
+    /// the path's error the feedback hides most, and the rest shows late.
+    fn watch(&mut self, short: Twist, dt: f64) {
+        let alone = [0, 1, 2].map(|axis| short[axis] + self.added[axis]);
         let (mut squares, mut axes) = ([0.0; 2], 0.0);
         for (axis, greatest) in self.greatest.iter().enumerate().filter(|(_, greatest)| **greatest > 0.0) {
-            let error = self.baseline_twist[axis] - state.velocity[axis];
-            for (sum, error) in squares.iter_mut().zip([error, error + self.added[axis]]) {
+            for (sum, error) in squares.iter_mut().zip([short[axis], alone[axis]]) {
                 *sum += (error / greatest).powi(2);
             }
             axes += 1.0;
         }
-        squares.map(|sum| sum / f64::max(axes, 1.0))
+        self.network.watch(squares.map(|sum| sum / f64::max(axes, 1.0)), dt);
+        self.earned.observe(&alone, &self.network_twist, dt);
     }
 
     /// What a learner is told of this tick. The known twist is that for the measured motion, as of drives that take velocities.

@@ -446,12 +446,16 @@ impl BaseControllerNode {
         };
         let tick = self.tick_time.percentiles();
         let [along, across, heading] = *self.control.error();
+        let [twist_error, baseline_twist_error] = self.control.twist_errors();
         let values = [
             ("authority", format!("{:.3}", self.control.authority())),
             ("correction", format!("{:.4?}", self.control.correction())),
             ("error_along_m", format!("{along:.4}")),
             ("error_across_m", format!("{across:.4}")),
             ("error_heading_rad", format!("{heading:.4}")),
+            ("twist_error", format!("{twist_error:.4}")),
+            ("baseline_twist_error", format!("{baseline_twist_error:.4}")),
+            ("network_revision", self.control.card().map_or(0, |card| card.revision).to_string()),
             ("rejected_odometry", self.rejections.to_string()),
             ("tick_p50_us", format!("{:.1}", tick.p50)),
             ("tick_p99_us", format!("{:.1}", tick.p99)),

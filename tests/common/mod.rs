@@ -82,20 +82,21 @@ pub fn overflowing_weights() -> Vec<u8> {
 pub const ABSURD: f64 = 1e6;
 
 fn weights_of_layers(robot: &Robot, first: f32, second: f32) -> Vec<u8> {
-    let hidden = 16;
+    let (hidden, joints) = (16, robot.degrees_of_freedom());
+    let output_scale: Vec<f32> = robot.output_scale().into_iter().map(|scale| scale as f32).collect();
     let tensor = |scale: f32, shape: &[usize]| {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|k| scale * (k as f32 + 1.0).sin()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     };
     let tensors = Tensors::from([
-        ("layers.0.weight".into(), tensor(first, &[hidden, 4 * JOINTS])),
+        ("layers.0.weight".into(), tensor(first, &[hidden, 4 * joints])),
         ("layers.0.bias".into(), tensor(first, &[hidden])),
-        ("layers.1.weight".into(), tensor(second, &[JOINTS, hidden])),
-        ("layers.1.bias".into(), tensor(second, &[JOINTS])),
-        ("output_scale".into(), Tensor::new(&[14f32, 14.0, 9.0, 9.0, 4.5, 3.0, 2.0], &Device::Cpu).unwrap()),
+        ("layers.1.weight".into(), tensor(second, &[joints, hidden])),
+        ("layers.1.bias".into(), tensor(second, &[joints])),
+        ("output_scale".into(), Tensor::new(output_scale, &Device::Cpu).unwrap()),
     ]);
-    let network = MlpConfig { inputs: 4 * JOINTS, hidden: vec![hidden], outputs: JOINTS };
+    let network = MlpConfig { inputs: 4 * joints, hidden: vec![hidden], outputs: joints };
     let card = Card::new(ModelKind::Controller, robot, 0.002, &network).unwrap();
     to_bytes(&Card { revision: 1, ..card }, &tensors).unwrap()
 }

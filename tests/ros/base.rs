@@ -161,6 +161,55 @@ fn where_the_base_will_be_is_a_path_with_stamps() {
 }
 
 #[test]
+fn a_base_takes_the_weights_of_its_learner_keeps_them_and_misses_it() {
+    const NETWORK_INFO: &str = "/base_controller/network_info";
+    let folder = tempfile::tempdir().unwrap();
+    let learning =
+        format!("-p learning:=true -p accept_weights:=true -p models_folder:={}", folder.path().display());
+    let mut world = World::new(88);
+    let file = format!("--params-file {}", root().join("config/base.yaml").display());
+    let urdf = root().join("urdf/base.urdf");
+    let wheels = "-p scenario.wheel_scale:=[0.8,1.0]";
+    world.start("base_simulator", &format!("{file} -p urdf:={} {wheels}", urdf.display()));
+    world.start("base_controller", &format!("{file} -p use_sim_time:=true {learning}"));
+    world.line("base_controller", 0, &["at rest"]);
+    world.start("base_learner", &format!("{file} -p use_sim_time:=true"));
+    world.line("base_learner", 0, &["learns for", "yaw"]);
+    world.advertise("/cmd_vel_in", TWIST);
+    world.ask(json!({"do": "subscribe", "topic": NETWORK_INFO, "type": "std_msgs/msg/String", "keep": 1, "latched": true}));
+    let start = Instant::now();
+    let info = loop {
+        let time = start.elapsed().as_secs_f64();
+        let (x, turn) = (0.3 + 0.1 * (0.7 * time).sin(), 0.8 * (1.1 * time).sin());
+        world.publish("/cmd_vel_in", json!({"twist": {"linear": {"x": x}, "angular": {"z": turn}}}));
+        if let Some(message) = world.take(NETWORK_INFO).pop() {
+            break serde_json::from_str::<Value>(message["data"].as_str().unwrap()).unwrap();
+        }
+        assert!(time < 60.0, "no weights within a minute: {}", world.log("base_controller"));
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((&info["origin"], &info["kind"]), (&json!("base_learner/weights"), &json!("controller")));
+    assert_eq!((&info["joints"], &info["space"]), (&json!(["x", "y", "yaw"]), &json!("planar_base")));
+    let saved = world
+        .ask(json!({"do": "call", "service": "/base_controller/save_model", "type": "std_srvs/srv/Trigger"}));
+    assert!(saved["message"].as_str().unwrap().contains("base_network_000001"), "{saved}");
+    world.signal("base_learner", Signal::SIGKILL);
+    let from = world.log("base_controller").len();
+    let start = Instant::now();
+    while !world.log("base_controller")[from..].contains("no sign of life from the learner") {
+        world.publish("/cmd_vel_in", json!({"twist": {"linear": {"x": 0.2}, "angular": {"z": 0.1}}}));
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", world.log("base_controller"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    world.signal("base_controller", Signal::SIGTERM);
+    assert!(world.end_of("base_controller").success());
+    // without a learner what is in use is what was kept
+    let kept = learning.replace("learning:=true", "learning:=false");
+    world.start("base_controller", &format!("{file} -p use_sim_time:=true {kept}"));
+    world.line("base_controller", 0, &["weights of", "base_network_0000", "the newest that were kept"]);
+}
+
+#[test]
 fn a_car_and_a_base_for_all_directions_do_what_is_asked() {
     for (index, config, asked) in
         [(85, "base_ackermann.yaml", [0.5, 0.0, 0.25]), (86, "base_omnidirectional.yaml", [0.2, -0.3, 0.4])]
