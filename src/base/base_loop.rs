@@ -78,8 +78,7 @@ pub struct BaseLoop {
     motion: ReferencePoint,
     correction_twist: Twist,
     authority: Authority,
-    /// The baseline's twist of the last tick, what the learned part added to it, and what a network alone had to say.
-    baseline_twist: Twist,
+    /// What the learned part added to the baseline's twist in the last tick, and what a network alone had to say.
     added: Twist,
     network_twist: Twist,
     earned: EarnedShares,
@@ -109,7 +108,6 @@ impl BaseLoop {
             reference: ReferencePoint::zeros(3),
             motion: ReferencePoint::zeros(3),
             correction_twist: [0.0; 3],
-            baseline_twist: [0.0; 3],
             added: [0.0; 3],
             network_twist: [0.0; 3],
             earned: EarnedShares::new(BaseDescription::of(&config).greatest),
@@ -339,9 +337,9 @@ impl BaseLoop {
             let network = self.network.residual.current();
             correction.observe(state, &self.sent, dt, undisturbed, network);
         }
-        if undisturbed && self.verdict.is_undisturbed() {
-            let short = [0, 1, 2].map(|axis| self.baseline_twist[axis] - state.velocity[axis]);
-            self.watch(short, dt);
+        if undisturbed {
+            let lost = [0, 1, 2].map(|axis| self.sent[axis] - state.velocity[axis]);
+            self.watch(lost, dt);
         }
         let retired = self.network.residual.advance(dt);
         self.waits = self.advance(now, state, pose, elapsed);
@@ -377,8 +375,7 @@ impl BaseLoop {
             None if limited || clipped || self.waits => BaseVerdict::Limited,
             None => BaseVerdict::Tracking,
         };
-        self.baseline_twist = baseline;
-        self.record(state, out);
+        self.record(state, &baseline, out);
     }
 
     /// Moves on along the path; says whether the path waits for the base. At the end of the path there is nothing more
@@ -464,29 +461,31 @@ impl BaseLoop {
         (lost.or_else(|| self.tolerance_violation()), clipped)
     }
 
-    /// Takes what the base was `short` of the twist that the baseline had asked for: as it is, and as it would be without what the
-    /// learned part had added. The baseline's twist is what the law or the asking controller wants of the base at that moment; of
-    /// the path's error the feedback hides most, and the rest shows late.
-    fn watch(&mut self, short: Twist, dt: f64) {
-        let alone = [0, 1, 2].map(|axis| short[axis] + self.added[axis]);
+    /// Takes what the base has `lost` of the twist that it was sent: by the baseline alone it would have been short of so much.
+    /// What the learned part had added of it is not missing of the baseline's twist, which is what the law or the asking controller
+    /// wants of the base at that moment; of the path's error the feedback hides most, and the rest shows late.
+    fn watch(&mut self, lost: Twist, dt: f64) {
+        self.earned.observe(&lost, &self.network_twist, dt);
+        if !self.verdict.is_undisturbed() {
+            return;
+        }
         let (mut squares, mut axes) = ([0.0; 2], 0.0);
         for (axis, greatest) in self.greatest.iter().enumerate().filter(|(_, greatest)| **greatest > 0.0) {
-            for (sum, error) in squares.iter_mut().zip([short[axis], alone[axis]]) {
+            for (sum, error) in squares.iter_mut().zip([lost[axis] - self.added[axis], lost[axis]]) {
                 *sum += (error / greatest).powi(2);
             }
             axes += 1.0;
         }
         self.network.watch(squares.map(|sum| sum / f64::max(axes, 1.0)), dt);
-        self.earned.observe(&alone, &self.network_twist, dt);
     }
 
     /// What a learner is told of this tick. The known twist is that for the measured motion, as of drives that take velocities.
-    fn record(&mut self, state: &State, out: &Twist) {
+    fn record(&mut self, state: &State, baseline: &Twist, out: &Twist) {
         let wanted = self.task.wanted(0.0);
         let corrected = self.correction.as_ref().map_or([0.0; 3], |correction| correction.known());
         let achieved = [0, 1, 2].map(|axis| state.velocity[axis]);
         let known = [0, 1, 2].map(|axis| achieved[axis] + corrected[axis]);
-        let feedback = [0, 1, 2].map(|axis| self.baseline_twist[axis] - wanted.velocity[axis]);
+        let feedback = [0, 1, 2].map(|axis| baseline[axis] - wanted.velocity[axis]);
         let [achieved, sent, velocity, acceleration, known, feedback] =
             [&achieved, out, &wanted.velocity, &wanted.acceleration, &known, &feedback]
                 .map(|twist| possible(&self.greatest, twist));

@@ -1,5 +1,5 @@
-//! The share that a network has earned where no head weighs it: as far as it has lately been right about what the base is short
-//! of the baseline's twist.
+//! The share that a network has earned where no head weighs it: as far as it has lately been right about what the base loses of
+//! the twist that it is sent.
 
 use super::twist::Twist;
 use crate::controller::regression::Regression;
@@ -21,13 +21,13 @@ impl EarnedShares {
         Self { axes: std::array::from_fn(|_| Regression::new(0, LEAST_ERROR * LEAST_ERROR)), greatest }
     }
 
-    /// For `dt` [s] the base alone would have been `short` of the baseline's twist, and the network's twist was `network`.
-    pub fn observe(&mut self, short: &Twist, network: &Twist, dt: f64) {
+    /// For `dt` [s] the base has `lost` so much of the twist that it was sent, where the network would have added `network`.
+    pub fn observe(&mut self, lost: &Twist, network: &Twist, dt: f64) {
         for (axis, evidence) in
             self.axes.iter_mut().enumerate().filter(|(axis, _)| self.greatest[*axis] > 0.0)
         {
             let [before, after] =
-                [short[axis], short[axis] - network[axis]].map(|error| error / self.greatest[axis]);
+                [lost[axis], lost[axis] - network[axis]].map(|error| error / self.greatest[axis]);
             if before.is_finite() && after.is_finite() {
                 evidence.weigh([before, before, after], dt);
             }
