@@ -99,7 +99,7 @@ impl BaseControllerKind {
 
 /// The base's controller of any kind.
 enum Contender {
-    Loop(Box<BaseLoop>, Option<PacedLearner>),
+    Loop(Box<BaseLoop>, Option<Box<PacedLearner>>),
     Mppi(Box<MppiLoop>),
 }
 
@@ -131,7 +131,7 @@ impl Contender {
         let robot = BaseDescription::of(control.config()).robot();
         let learner = LearnerConfig { command_interface: robot.command_interface, seed, ..learner.clone() };
         let paced = PacedLearner::new(learner, &robot, control.config().update_rate)?;
-        Ok(Self::Loop(control, Some(paced)))
+        Ok(Self::Loop(control, Some(Box::new(paced))))
     }
 
     /// The twist for the newest odometry, the time on the path, and whether a limit acted.
