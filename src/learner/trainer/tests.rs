@@ -217,6 +217,17 @@ fn nothing_is_sent_before_there_is_something_to_tell() {
 }
 
 #[test]
+fn a_base_is_not_learned_by_the_rule_that_looks_at_positions() {
+    let base = Robot { space: Space::PlanarBase, ..Robot::of_joints(&["x", "y", "yaw"].map(String::from)) };
+    let refusal = |rule| match Learner::new(LearnerConfig { rule, ..Default::default() }, &base) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    assert!(refusal(Rule::Distal).contains("distal"));
+    assert_eq!(refusal(Rule::InverseModel), "");
+}
+
+#[test]
 fn absurd_samples_do_not_stop_the_learning() {
     let mut learner = learner(LearnerConfig { memory: 1.0, mean_age: 0.5, ..Default::default() });
     teach(&mut learner, 0..800);
