@@ -179,7 +179,8 @@ fn what_is_made_for_efforts_is_refused() {
     let error = refusal(ControllerConfig { gains: gains.collect(), ..velocity.clone() });
     assert!(error.contains("gains.joint1.p") && error.contains("600"), "{error}");
     let observer = ObserverConfig { bandwidth: 60.0, ..Default::default() };
-    assert!(refusal(ControllerConfig { observer, ..velocity }).contains("observer.bandwidth"));
+    let error = refusal(ControllerConfig { observer, ..config(Mode::Position) });
+    assert!(error.contains("observer.bandwidth") && error.contains("position"), "{error}");
     let robot = arm().0.commanded_by(Mode::Velocity);
     let error = ResidualModel::from_bytes(&weights(1.0), "test", &robot).map(drop).unwrap_err().to_string();
     assert!(error.contains("command_interface") && error.contains("effort"), "{error}");

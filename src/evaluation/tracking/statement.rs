@@ -86,7 +86,7 @@ impl Of<'_> {
             self.ratio(out, Kind::Learned, Kind::PdGravity, judged, 0.40);
             self.ratio(out, Kind::Learned, Kind::PidGravity, judged, 0.40);
             self.ratio(out, Kind::Full, Kind::PdGravity, judged, 0.40);
-            self.ratio(out, Kind::Full, Kind::DisturbanceObserver, judged, 0.5);
+            self.ratio(out, Kind::Full, Kind::DisturbanceObserver, judged, 1.0);
             self.ratio(out, Kind::Full, Kind::DisturbanceObserver, Window::FIRST, 1.0);
         }
         if self.scenario == ScenarioKind::Nominal {

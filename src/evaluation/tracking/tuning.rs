@@ -110,7 +110,7 @@ impl Tuning {
             Condition::Velocity => Self {
                 drives: with(40.0, 0.0),
                 integral_drives: with(40.0, 256.0),
-                drive_observer: DriveObserver { p: 48.0, bandwidth: 80.0, lag: 0.03 },
+                drive_observer: DriveObserver { p: 48.0, bandwidth: 130.0, lag: 0.03 },
                 ..usual
             },
             Condition::Position => Self { integral_drives: with(0.9, 24.0), ..usual },
