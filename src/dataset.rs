@@ -206,9 +206,7 @@ pub(crate) mod tests {
         assert_eq!((summary.duplicates, summary.out_of_order, summary.not_finite), (1, 1, 1));
         assert_eq!((summary.incomplete, summary.clock_set_back), (1, 1));
         assert!(!summary.log_time && !summary.differentiated);
-        assert!(
-            summary.to_string().starts_with("kept 5 of 9, 1 not finite, 1 without all joints, 1 duplicates")
-        );
+        assert!(summary.to_string().starts_with("kept 5 of 9, 1 not finite, 1 incomplete, 1 duplicates"));
     }
 
     #[test]
@@ -232,6 +230,41 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn velocities_that_are_missing_now_and_then_are_made_as_the_nodes_make_them() {
+        let mut rows: Vec<Row> = (0..5).map(|step| row(100 * step, 0.1 * (step * step) as f64)).collect();
+        (rows[0].velocity, rows[2].velocity, rows[3].velocity) = (vec![], vec![f64::NAN], vec![]);
+        let recording = assemble(rows).unwrap();
+        let velocities: Vec<f64> = recording.states.iter().map(|state| state.velocity[0]).collect();
+        velocities
+            .iter()
+            .zip([1.0, 1.0, 3.0, 5.0, 1.0])
+            .for_each(|(v, expected)| assert!((v - expected).abs() < 1e-9, "{velocities:?}"));
+        let summary = recording.summary;
+        assert_eq!((summary.kept, summary.incomplete, summary.not_finite), (5, 0, 0));
+        assert!(
+            summary.differentiated && summary.to_string().contains("3 of 5 velocities are missing"),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn joints_that_no_model_can_have_are_refused() {
+        let refused = |names: [&str; 2], position: [f64; 2]| {
+            let row =
+                |step: i64| Row { position: position.into(), velocity: vec![0.0; 2], ..row(10 * step, 0.0) };
+            let names = names.map(String::from).into();
+            let rows = (0..3).map(row).collect();
+            let read = cleaning::assemble(Path::new("x"), names, Space::Joints, rows, Summary::default());
+            read.map(drop).unwrap_err().to_string()
+        };
+        let error = refused(["a", "wheel"], [1.0, f64::NAN]);
+        assert!(error.contains("wheel is never finite; choose the others with --joints a: "), "{error}");
+        assert!(error.contains("(3 times), the first: position NaN, velocity 0 of 'wheel'"), "{error}");
+        assert_eq!(refused(["a", "a"], [1.0; 2]), "x: joint 'a' is there twice; choose with --joints");
+        assert!(refused(["a", ""], [1.0; 2]).contains("has no name"));
+    }
+
+    #[test]
     fn gaps_split_episodes() {
         let times = (0..10).chain(100..110).chain([500]);
         let recording = assemble(times.map(|step| row(10 * step, step as f64)).collect()).unwrap();
@@ -246,7 +279,9 @@ pub(crate) mod tests {
     #[test]
     fn too_little_is_refused_with_the_account() {
         let error = assemble(vec![row(0, f64::NAN), row(1, 0.0)]).unwrap_err().to_string();
-        assert_eq!(error, "x: nothing is left to use of it: kept 1 of 2, 1 not finite");
+        let expected = "x: nothing is left to use of it: kept 1 of 2, 1 not finite\n  - measurement not finite: position NaN, \
+                        velocity 1 of 'a'";
+        assert_eq!(error, expected);
         assert!(Recording::read(Path::new("/none.csv"), &Selection::default()).is_err());
         let error = Recording::read(Path::new("/none.bag"), &Selection::default()).unwrap_err().to_string();
         assert_eq!(error, "/none.bag: there is no such file");

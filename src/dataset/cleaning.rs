@@ -1,5 +1,6 @@
 //! From what a reader found to states that can be used: in order, finite, with positions and velocities.
 
+use super::rosbag::losses::Losses;
 use super::{Recording, Row, Summary, data};
 use crate::error::Result;
 use crate::predictor::resampler::GAP_STEPS;
@@ -28,6 +29,7 @@ pub(crate) fn assemble(
     rows: Vec<Row>,
     mut summary: Summary,
 ) -> Result<(Recording, Beside)> {
+    check_names(path, &names)?;
     let zero_stamps = rows.iter().filter(|row| row.header == Stamp(0)).count();
     summary.log_time = zero_stamps * 2 > rows.len() && rows.iter().all(|row| row.log.is_some());
     let typical = median(rows.iter().map(|row| row.header.0 as f64).filter(|stamp| *stamp != 0.0));
@@ -46,6 +48,8 @@ pub(crate) fn assemble(
     let has_effort = rows.iter().any(|row| row.effort.iter().any(|effort| effort.is_finite()));
     let mut states: Vec<State> = Vec::with_capacity(rows.len());
     let mut efforts = Vec::new();
+    let mut made = Made::default();
+    let mut unusable = Unusable(vec![true; names.len()]);
     let mut beside = Beside { logged: Vec::new(), commands: Vec::new() };
     let strays: Vec<bool> = (0..rows.len())
         .map(|index| {
@@ -58,9 +62,21 @@ pub(crate) fn assemble(
             continue;
         }
         let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
-        let velocity = if is_without_velocity { vec![0.0; names.len()] } else { row.velocity };
-        let state = State { stamp, position: row.position, velocity };
+        let mut state = State { stamp, position: row.position, velocity: row.velocity };
+        let missing = match space {
+            Space::Joints => make_velocities(&mut state, states.last()),
+            Space::PlanarBase if is_without_velocity => {
+                state.velocity = vec![0.0; names.len()];
+                Vec::new()
+            }
+            Space::PlanarBase => Vec::new(),
+        };
+        unusable.look(&state, &names, &mut summary.losses);
         if summary.admits(&state, states.last(), names.len()) {
+            made.count += missing.len();
+            if states.is_empty() {
+                made.of_first = missing;
+            }
             states.push(state);
             beside.logged.push(row.log);
             beside.commands.push(row.command);
@@ -71,17 +87,89 @@ pub(crate) fn assemble(
     }
     summary.kept = states.len();
     if states.len() < 2 {
-        return Err(data(path, format!("nothing is left to use of it: {summary}")));
+        let advice = unusable.advice(&names);
+        return Err(data(path, format!("nothing is left to use of it{advice}: {summary}")));
     }
     summary.time(&states);
     match space {
-        Space::Joints => complete_joints(&mut states, is_without_velocity, &mut summary),
+        Space::Joints => complete_joints(&mut states, &made, &mut summary),
         Space::PlanarBase => complete_base(&mut states, &mut summary),
     }
     let efforts = has_effort.then_some(efforts);
     let origin = path.to_path_buf();
     let recording = Recording { origin, joints: names, space, states, efforts, commands: None, summary };
     Ok((recording, beside))
+}
+
+/// Refuses what no model could be given for its names.
+fn check_names(path: &Path, names: &[String]) -> Result<()> {
+    if names.iter().any(String::is_empty) {
+        return Err(data(path, "one of its joints has no name; choose with --joints"));
+    }
+    match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        Some((_, name)) => Err(data(path, format!("joint '{name}' is there twice; choose with --joints"))),
+        None => Ok(()),
+    }
+}
+
+/// Velocities of joints that were made of their positions.
+#[derive(Default)]
+struct Made {
+    count: usize,
+    /// The joints whose velocity the first state lacks, for want of one before it.
+    of_first: Vec<usize>,
+}
+
+/// Makes each velocity that is missing (short, or not finite) of the way from `last`, as the nodes do, or zero without one
+/// before it; the joints whose it was.
+fn make_velocities(state: &mut State, last: Option<&State>) -> Vec<usize> {
+    let State { stamp, position, velocity } = state;
+    velocity.resize(position.len(), f64::NAN);
+    let missing: Vec<usize> = (0..position.len()).filter(|joint| !velocity[*joint].is_finite()).collect();
+    let before = last.map(|last| (last, stamp.since(last.stamp))).filter(|(_, time)| *time > 0.0);
+    for joint in &missing {
+        velocity[*joint] =
+            before.map_or(0.0, |(last, time)| (position[*joint] - last.position[*joint]) / time);
+    }
+    missing
+}
+
+/// Of each coordinate, whether it never had a position and a velocity that can be used.
+struct Unusable(Vec<bool>);
+
+impl Unusable {
+    /// Notes in `losses` what is wrong with a state that is not finite.
+    fn look(&mut self, state: &State, names: &[String], losses: &mut Losses) {
+        let State { position, velocity, .. } = state;
+        let values = position.iter().zip(velocity);
+        for (is_unusable, (position, velocity)) in self.0.iter_mut().zip(values) {
+            *is_unusable &= !(position.is_finite() && velocity.is_finite());
+        }
+        let mut of_names = names.iter().zip(position.iter().zip(velocity));
+        let found =
+            of_names.find(|(_, (position, velocity))| !(position.is_finite() && velocity.is_finite()));
+        if let Some((name, (position, velocity))) = found {
+            let detail = format!("position {position}, velocity {velocity} of '{name}'");
+            losses.add("measurement not finite", detail);
+        }
+    }
+
+    /// What to do about those that never could be used, if others could.
+    fn advice(&self, names: &[String]) -> String {
+        let of = |is_unusable: bool| {
+            let names = names.iter().zip(&self.0).filter(|(_, unusable)| **unusable == is_unusable);
+            names.map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+        };
+        let (unusable, usable) = (of(true), of(false));
+        match unusable.is_empty() || usable.is_empty() {
+            true => String::new(),
+            false => format!(
+                ", for {} is never finite; choose the others with --joints {}",
+                unusable.join(", "),
+                usable.join(",")
+            ),
+        }
+    }
 }
 
 /// One effort a joint, or NaN for all of them where one is missing: half a row would shift the others in time.
@@ -120,21 +208,29 @@ fn moves(states: &[State], coordinates: &[usize]) -> bool {
     coordinates.iter().any(|coordinate| range(states, |state| state.position[*coordinate]) > MOVED)
 }
 
-fn complete_joints(states: &mut [State], is_without_velocity: bool, summary: &mut Summary) {
+fn complete_joints(states: &mut [State], made: &Made, summary: &mut Summary) {
     let all: Vec<usize> = (0..states[0].position.len()).collect();
-    if is_without_velocity {
+    if made.count == states.len() * all.len() {
         summary.notes.push("there are no velocities; made by differences of the positions".into());
+    } else if made.count > 0 {
+        let of = states.len() * all.len();
+        let note =
+            format!("{} of {of} velocities are missing; made by differences of the positions", made.count);
+        summary.notes.push(note);
     } else if !has_velocity(states, &all) && moves(states, &all) {
         summary.notes.push("the velocities are all zero; made by differences of the positions".into());
+        each_step(states, |before, after, time| {
+            for joint in 0..after.velocity.len() {
+                after.velocity[joint] = (after.position[joint] - before.position[joint]) / time;
+            }
+        });
     } else {
         return;
     }
     summary.differentiated = true;
-    each_step(states, |before, after, time| {
-        for ((velocity, now), then) in after.velocity.iter_mut().zip(&after.position).zip(&before.position) {
-            *velocity = (now - then) / time;
-        }
-    });
+    if let [first, second, ..] = states {
+        made.of_first.iter().for_each(|joint| first.velocity[*joint] = second.velocity[*joint]);
+    }
 }
 
 /// Hands on each state with the one before it (none in the future is used, as on a running robot) and the time

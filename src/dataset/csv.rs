@@ -16,6 +16,9 @@ use std::str::FromStr;
 /// A line that is longer than this is no row of a table, bytes.
 const LONGEST_LINE: usize = 1 << 20;
 
+/// A time that is later than this is not in seconds, s: that of a [`Stamp`] ends there, in the year 2262.
+const LATEST: f64 = 9.22e9;
+
 /// Which columns are to be read as what, by name: `time=t,joint1=q1:qd1:tau1` (position, velocity and effort; the last
 /// two may be missing) or, for a base, `time=t,x=x_m,y=y_m,yaw=heading` with `vx`, `vy`, `wz` if there are such.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,7 +236,14 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         }
         match row(&columns, commands.as_ref(), &record) {
             Some(row) => rows.push(row),
-            None => summary.not_finite += 1,
+            None => {
+                summary.not_finite += 1;
+                let (cell, name) = (record.get(columns.time).unwrap_or_default(), header[columns.time]);
+                let cell = String::from_utf8_lossy(cell);
+                let detail =
+                    format!("row {}: '{cell}' in column '{name}' is no time in seconds", summary.read);
+                summary.losses.add("row without a time", detail);
+            }
         }
     }
     let (mut recording, beside) = assemble(path, columns.joint_names(), columns.space, rows, summary)?;
@@ -327,7 +337,7 @@ fn next(table: &mut ::csv::Reader<impl Read>, record: &mut ByteRecord, losses: &
 fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, record: &ByteRecord) -> Option<Row> {
     let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<f64>().ok();
     let cell = |index: usize| record.get(index).and_then(number).unwrap_or(f64::NAN);
-    let stamp = |index: usize| Some(cell(index)).filter(|time| time.is_finite()).map(Stamp::from_seconds);
+    let stamp = |index: usize| Some(cell(index)).filter(|time| time.abs() <= LATEST).map(Stamp::from_seconds);
     let all = |of: fn(&JointColumns) -> Option<usize>| -> Option<Vec<f64>> {
         columns.joints.iter().map(|joint| of(joint).map(cell)).collect()
     };
@@ -336,7 +346,7 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, record: &ByteReco
         columns.joints.iter().map(|joint| of(joint).map_or(0.0, cell)).collect()
     };
     let velocity = match columns.space {
-        Space::Joints => all(|joint| joint.velocity).unwrap_or_default(),
+        Space::Joints => columns.joints.iter().map(|joint| joint.velocity.map_or(f64::NAN, cell)).collect(),
         Space::PlanarBase => or_zero(|joint| joint.velocity),
     };
     Some(Row {
@@ -409,6 +419,27 @@ mod tests {
         assert!(refused("t_s,a_pos\n0,1,2\n", None).contains("row 1 has 3 cells, the header 2"));
         assert!(refused("t_s,x,y,yaw\n0,1,2,3\n", Some(&["a"])).contains("there is a base in it"));
         assert!(refused("", None).contains("no column of time"));
+    }
+
+    #[test]
+    fn a_time_that_is_none_in_seconds_is_named() {
+        let refused = |text: &str| read_text(text, None).unwrap_err().to_string();
+        let error = refused("t_s,a_pos\n\"0,1\",1\n\"0,2\",2\n");
+        assert!(
+            error.contains("(2 times), the first: row 1: '0,1' in column 't_s' is no time in seconds"),
+            "{error}"
+        );
+        let error = refused("time,a_pos\n1700000000000000000,1\n1700000000010000000,2\n");
+        assert!(error.contains("'1700000000000000000' in column 'time' is no time in seconds"), "{error}");
+    }
+
+    #[test]
+    fn a_joint_without_a_column_of_velocity_leaves_the_others_theirs() {
+        let recording = read_text("t_s,a_pos,a_vel,b_pos\n0,1,7,1\n0.5,1,7,2\n1,1,7,4\n", None).unwrap();
+        let velocities: Vec<&[f64]> = recording.states.iter().map(|state| &state.velocity[..]).collect();
+        assert_eq!(velocities, [[7.0, 2.0], [7.0, 2.0], [7.0, 4.0]]);
+        let said = "3 of 6 velocities are missing; made by differences of the positions";
+        assert!(recording.summary.to_string().contains(said), "{}", recording.summary);
     }
 
     fn read_columns(text: &str, columns: &str) -> Result<Recording> {

@@ -94,11 +94,12 @@ fn indices_of(joints: &[String], names: &[String]) -> Option<Vec<usize>> {
 fn row(message: &Measured, indices: &[usize]) -> Option<Row> {
     let values =
         |all: &[f64]| indices.iter().map(|index| all.get(*index).copied()).collect::<Option<Vec<f64>>>();
+    let velocity = |index: &usize| message.velocity.get(*index).copied().unwrap_or(f64::NAN);
     Some(Row {
         header: message.header,
         log: Some(message.log),
         position: values(&message.position)?,
-        velocity: values(&message.velocity).unwrap_or_default(),
+        velocity: indices.iter().map(velocity).collect(),
         effort: values(&message.effort).unwrap_or_default(),
         command: Vec::new(),
     })

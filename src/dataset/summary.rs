@@ -42,7 +42,7 @@ pub struct Summary {
     pub gaps: usize,
     /// s
     pub longest_gap: f64,
-    /// Some or all velocities were missing; they were made by differences of the positions.
+    /// Velocities were missing; they were made by differences of the positions.
     pub differentiated: bool,
     /// Some or all positions were missing; they were made by integration of the velocities.
     pub integrated: bool,
@@ -130,7 +130,7 @@ impl fmt::Display for Summary {
         }
         let counts = [
             (self.not_finite, "not finite"),
-            (self.incomplete, "without all joints"),
+            (self.incomplete, "incomplete"),
             (self.undecodable, "not decodable"),
             (self.zero_stamps, "with a zero stamp"),
             (self.duplicates, "duplicates"),
