@@ -13,6 +13,7 @@ pub use labels::{Labelled, label};
 
 use super::descent::{Descent, Identity, Objective};
 use super::regression::{self, RegressionConfig, Rows};
+use super::saved;
 use crate::controller::Feedforward;
 use crate::error::{Error, Result};
 use crate::files::hexadecimal;
@@ -171,7 +172,13 @@ pub fn resume_controller(
             first.features.ncols(),
         ));
     }
-    let resume = (Identity { settings: format!("{config:?}"), data: fingerprint(episodes) }, saved);
+    let resume = (
+        Identity {
+            settings: serde_json::to_value(config).map_err(saved::refused)?,
+            data: fingerprint(episodes),
+        },
+        saved,
+    );
     match config.rule {
         TrainingRule::InverseModel => inverse_model(config, episodes, resume, on_progress),
         TrainingRule::Meta => Meta::new(config, episodes)?.train(resume, on_progress),

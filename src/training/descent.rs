@@ -4,7 +4,7 @@
 use super::Progress;
 use super::optimizer::ScheduledAdamW;
 use super::regression::RegressionConfig;
-use super::saved::Saved;
+use super::saved::{Saved, check_settings};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
 use crate::nn::mlp::{Mlp, MlpConfig};
@@ -32,7 +32,7 @@ pub trait Objective {
 /// By what a saved training is known to be the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
-    pub settings: String,
+    pub settings: serde_json::Value,
     /// SHA-256 of what is trained on.
     pub data: String,
 }
@@ -135,13 +135,7 @@ impl Descent {
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let (saved, notes): (Saved, Notes) = Saved::read(bytes)?;
         let (found, expected) = (&notes.identity, &self.identity);
-        if found.settings != expected.settings {
-            return Err(Error::mismatch(
-                "settings of the saved training",
-                &found.settings,
-                &expected.settings,
-            ));
-        }
+        check_settings(&found.settings, &expected.settings)?;
         if found.data != expected.data {
             return Err(Error::mismatch("data of the saved training (SHA-256)", &found.data, &expected.data));
         }

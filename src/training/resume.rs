@@ -1,7 +1,7 @@
 //! An interrupted training of the predictor: weights, moments of the optimizer, random numbers, the streams under way and
 //! what was reached.
 
-use super::saved::Saved;
+use super::saved::{Saved, check_settings};
 use super::{Report, Run, Standing, TrainingConfig};
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
@@ -84,10 +84,7 @@ pub fn restore(
     report: &mut Report,
 ) -> Result<()> {
     let (saved, notes): (Saved, Notes) = Saved::read(saved)?;
-    if notes.config != *run.config {
-        let found = format!("{:?}", notes.config);
-        return Err(Error::mismatch("settings of the saved training", found, format!("{:?}", run.config)));
-    }
+    check_settings(&notes.config, run.config)?;
     if notes.data != data {
         return Err(Error::mismatch("data of the saved training (SHA-256)", notes.data, data));
     }

@@ -9,7 +9,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use safetensors::SafeTensors;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, HashMap};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const KEY: &str = "learned_control_training";
 const ORIGIN: &str = "saved training";
@@ -20,6 +21,40 @@ pub struct Saved(HashMap<String, Tensor>);
 
 pub fn refused(problem: impl ToString) -> Error {
     Error::Model { origin: ORIGIN.into(), problem: problem.to_string() }
+}
+
+/// Refuses a training that was saved with other settings, and names those that differ.
+pub fn check_settings(saved: &impl Serialize, asked: &impl Serialize) -> Result<()> {
+    let [saved, asked] = [serde_json::to_value(saved), serde_json::to_value(asked)];
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    differ("", &saved.map_err(refused)?, &asked.map_err(refused)?, &mut |name, saved, asked| {
+        found.push(format!("{name} {saved}"));
+        expected.push(format!("{name} {asked}"));
+    });
+    match found.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Error::mismatch("settings of the saved training", found.join(", "), expected.join(", ")))
+        }
+    }
+}
+
+/// Tells `say` the name, as `predictor.steps`, and both values of each setting that differs.
+fn differ(name: &str, saved: &Value, asked: &Value, say: &mut impl FnMut(&str, &Value, &Value)) {
+    match (saved, asked) {
+        (Value::Object(saved), Value::Object(asked)) => {
+            let names: BTreeSet<&String> = saved.keys().chain(asked.keys()).collect();
+            for key in names {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                let of = |settings: &serde_json::Map<String, Value>| {
+                    settings.get(key).cloned().unwrap_or_default()
+                };
+                differ(&name, &of(saved), &of(asked), say);
+            }
+        }
+        _ if saved != asked => say(name, saved, asked),
+        _ => (),
+    }
 }
 
 impl Saved {

@@ -82,7 +82,8 @@ fn a_resumed_training_gives_the_same_bits() {
         let go_on = |_: &Progress, _: &Standing| Ok(ControlFlow::Break(()));
         resume_predictor(config, &names(2), episodes, Some(saved), go_on).unwrap_err().to_string()
     };
-    assert!(refused(&small(230), &episode, &saved).contains("settings of the saved training"));
+    let error = refused(&small(230), &episode, &saved);
+    assert_eq!(error, "settings of the saved training: found steps 220, expected steps 230");
     let other = [multi_sine(2, 21.0, 0.02)];
     assert!(refused(&small(220), &other, &saved).contains("data of the saved training"));
     for length in (0..saved.len()).step_by(997) {
