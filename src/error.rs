@@ -37,8 +37,8 @@ pub enum Error {
     Model { origin: String, problem: String },
 
     // --- libraries ---
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {cause}")]
+    Io { path: PathBuf, cause: std::io::Error },
     #[error("neural network: {0}")]
     Candle(#[from] candle_core::Error),
     #[error("chart '{title}': {problem}")]
@@ -53,7 +53,7 @@ impl Error {
     /// An I/O error with the path it concerns, for `map_err`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |cause| Self::Io { path, cause }
     }
 
     pub fn mismatch(what: impl Into<String>, found: impl ToString, expected: impl ToString) -> Self {

@@ -22,7 +22,7 @@ use crate::state::State;
 use crate::trajectory::{Horizon, Trajectory};
 pub use constant_velocity::ConstantVelocity;
 pub use lstm::LstmPredictor;
-pub use model::{PredictorConfig, PredictorModel};
+pub use model::{MAX_STEPS, PredictorConfig, PredictorModel};
 pub use parameters::PredictorParameters;
 pub use skill::RealisedError;
 

@@ -56,6 +56,28 @@ fn it_ends_quietly_when_nobody_reads() {
 }
 
 #[test]
+fn what_cannot_be_done_is_said_with_what_to_do() {
+    let folder = folder();
+    let refused = |line: &str| call(folder.path(), line).unwrap_err();
+    let error = refused("train motion.csv --horizon 0.001");
+    assert!(error.contains("is 0 steps of 0.01 s, expected 1 to 1000; choose --horizon or --dt"), "{error}");
+    let error = refused("train motion.csv --config none.yaml");
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
+    std::fs::write(folder.path().join("empty.mcap"), "").unwrap();
+    assert!(refused("train empty.mcap").contains("empty.mcap: the file is empty"));
+
+    let mut table = String::from("t_s,x,y,yaw");
+    for tick in 0..200 {
+        let yaw = 0.05 * f64::from(tick);
+        write!(table, "\n{},{},{},{yaw}", 0.1 * f64::from(tick), yaw.sin(), 1.0 - yaw.cos()).unwrap();
+    }
+    std::fs::write(folder.path().join("base.csv"), table).unwrap();
+    call(folder.path(), "train base.csv --horizon 1 --steps 1 --out base").unwrap();
+    let error = refused("replay base.csv --model base/predictor.safetensors --out replayed");
+    assert!(error.contains("model of a base's predictor, which cannot be replayed"), "{error}");
+}
+
+#[test]
 fn a_model_is_trained_inspected_and_replayed() {
     let folder = folder();
     let folder = folder.path();

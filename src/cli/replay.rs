@@ -8,6 +8,7 @@ use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::predictor::PredictorParameters;
 use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Stamps, events};
 use crate::robot::Robot;
+use crate::state::Space;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -148,6 +149,9 @@ impl ReplayArgs {
             }
             (ModelKind::BaseController, _) => {
                 bail!("{file} is the model of a base's controller, which cannot be replayed")
+            }
+            (ModelKind::Predictor, _) if card.space == Space::PlanarBase => {
+                bail!("{file} is the model of a base's predictor, which cannot be replayed")
             }
             (ModelKind::Predictor, _) => {
                 predictor.model_file = file;

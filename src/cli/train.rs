@@ -10,7 +10,7 @@ use crate::control_loop::ControllerConfig;
 use crate::dataset::{self, Recording};
 use crate::error::Error;
 use crate::interrupt;
-use crate::predictor::PredictorParameters;
+use crate::predictor::{MAX_STEPS, PredictorParameters};
 use crate::state::Space;
 use crate::training::TrainingConfig;
 use crate::training::controller::{ControllerTrainingConfig, TrainingRule};
@@ -111,7 +111,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
     let dt = dt.unwrap_or(recordings[0].summary.interval);
-    settings.choose(args, parameters.as_ref(), &recordings[0], dt);
+    settings.choose(args, parameters.as_ref(), &recordings[0], dt)?;
     settings.predictor.predictor.commands = dataset::commands::common(&recordings)?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out))?;
     let interrupted = interrupt::flag()?;
@@ -174,7 +174,7 @@ impl TrainingSettings {
         parameters: Option<&PredictorParameters>,
         recording: &Recording,
         dt: f64,
-    ) {
+    ) -> Result<()> {
         let Self { predictor, controller } = self;
         predictor.seed = args.seed.unwrap_or(predictor.seed);
         predictor.steps = args.steps.unwrap_or(predictor.steps);
@@ -191,8 +191,16 @@ impl TrainingSettings {
             Space::PlanarBase => 5.0,
         };
         let horizon = args.horizon.or(parameters.map(|parameters| parameters.dt * parameters.steps as f64));
-        predictor.predictor.steps = (horizon.unwrap_or(usual) / dt).round() as usize;
+        let horizon = horizon.unwrap_or(usual);
+        let steps = (horizon / dt).round();
+        ensure!(
+            dt.is_nan() || dt <= 0.0 || (1.0..=MAX_STEPS as f64).contains(&steps), // a wrong dt is refused later
+            "a horizon of {horizon} s is {steps} steps of {dt} s, expected 1 to {MAX_STEPS}; choose --horizon or --dt (all times \
+             are in seconds)"
+        );
+        predictor.predictor.steps = steps as usize;
         predictor.predictor.space = recording.space;
+        Ok(())
     }
 }
 

@@ -48,8 +48,11 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection) -> Result<&'
         return Ok(topic);
     }
     let found = bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name));
+    let poses = bag.topics().iter().find(|topic| &*topic.type_name == PoseStamped::TYPE_NAME);
+    let advice =
+        poses.map_or(String::new(), |topic| format!("; for a base by its poses: --topic {}", topic.name));
     let problem = format!(
-        "it has no topic {} with {}, {} or (if named) {}, only {}",
+        "it has no topic {} with {}, {} or (if named) {}, only {}{advice}",
         selection.topic.as_deref().unwrap_or("at all"),
         JointState::TYPE_NAME,
         Odometry::TYPE_NAME,
@@ -183,6 +186,11 @@ mod tests {
         assert_eq!(recording.summary.read, 5191);
         assert!(recording.summary.differentiated && recording.summary.kept > 5000, "{}", recording.summary);
         let error = Recording::read(&data_folder().unwrap().join(vicon), &Selection::default());
-        assert!(error.unwrap_err().to_string().contains("no topic at all with sensor_msgs/msg/JointState"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("no topic at all with sensor_msgs/msg/JointState"), "{error}");
+        assert!(
+            error.ends_with("; for a base by its poses: --topic /vicon/Group466CF/Group466CF/pose"),
+            "{error}"
+        );
     }
 }

@@ -276,6 +276,7 @@ impl Contents {
         let first = compression::first_bytes(path)?;
         let name = named.to_string_lossy().to_lowercase();
         match () {
+            () if first.is_empty() => Err(data(named, "the file is empty: nothing was recorded")),
             () if first.starts_with(::mcap::MAGIC) => Ok(Self::Mcap(mcap::File::open(path)?)),
             () if first.starts_with(b"SQLite format 3\0") => Ok(Self::Sqlite(sqlite::File::open(path)?)),
             () if name.contains(".mcap") => Ok(Self::Mcap(mcap::File::open(path)?)),
@@ -568,7 +569,7 @@ mod tests {
         std::fs::write(&path, "not a database at all, only text").unwrap();
         assert!(refused(&path).contains("not a readable rosbag2 database"));
         std::fs::write(&path, "").unwrap();
-        assert!(refused(&path).contains("no such table"));
+        assert!(refused(&path).contains("the file is empty: nothing was recorded"));
         assert!(
             refused(tempfile::tempdir().unwrap().path()).contains("no .db3 or .mcap file is in the folder")
         );

@@ -20,7 +20,7 @@ use std::time::Duration;
 const FEATURES_NAME: &str = "features";
 const SPREAD_NAME: &str = "spread";
 /// Bounds on what a card may ask for.
-const MAX_STEPS: usize = 1000;
+pub const MAX_STEPS: usize = 1000;
 const MAX_LAG: usize = 1000;
 /// A running predictor remembers about so many numbers until it learns how right it was; 256 joints over 50 steps are
 /// three quarters of it.
