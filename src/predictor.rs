@@ -8,6 +8,7 @@ pub mod commands;
 pub mod constant_acceleration;
 pub mod constant_velocity;
 pub mod features;
+mod interpolation;
 pub mod linear;
 pub mod lstm;
 pub mod mixture;

@@ -4,6 +4,7 @@
 use super::commanded::{self, Commanded};
 use super::commands::Told;
 use super::constant_acceleration::{ACCELERATION_OVER, constant_acceleration};
+use super::interpolation::{Between, NEIGHBOURS, between};
 use super::linear::{LinearPath, knots};
 use super::mixture::{
     ACCELERATION, ADAPTING, EXPERTS_WITH_COMMANDED, Evidence, Experts, LSTM, Made, Mixture, RIDGES, TRAINED,
@@ -20,9 +21,11 @@ use crate::state::{Space, State};
 pub(crate) struct Adaptive {
     space: Space,
     dt: f64,
+    /// Of the horizon.
+    steps: usize,
     knots: Vec<usize>,
-    /// For each step, the knot at or before it and the share of the one after.
-    between: Vec<(usize, f64)>,
+    /// [coordinate][step]
+    between: Vec<Vec<Between>>,
     own: Vec<RecursiveLeastSquares>,
     all: Option<RecursiveLeastSquares>,
     ridges: [Option<Ridge>; 2],
@@ -67,17 +70,11 @@ impl Adaptive {
             return Err(Error::mismatch("evidence", evidence.len(), coordinates * knots.len()));
         }
         let slots = steps.max(WINDOW - 1) + 1;
-        let between = (1..=steps).map(|step| {
-            let knot = knots.partition_point(|knot| *knot <= step) - 1;
-            let share = knots
-                .get(knot + 1)
-                .map_or(0.0, |next| (step - knots[knot]) as f64 / (next - knots[knot]) as f64);
-            (knot, share)
-        });
         Ok(Some(Self {
             space: model.config.space,
             dt: model.dt,
-            between: between.collect(),
+            steps,
+            between: model.spread.iter().map(|spread| between(&knots, spread)).collect(),
             own,
             all,
             ridges: ridges.clone(),
@@ -150,7 +147,7 @@ impl Adaptive {
             let sample = commanded::Sample { state: sample, is_first, features, outcomes, history, adapt };
             commanded.observe(self.slot, &sample, told);
             let of_slot = outcomes.len();
-            let (count, steps) = (self.knots.len(), self.between.len());
+            let (count, steps) = (self.knots.len(), self.steps);
             let variance = |index: usize| {
                 f64::from(heads[index / count * 2 * steps + steps + self.knots[index % count] - 1]).exp()
             };
@@ -272,7 +269,7 @@ impl Adaptive {
             self.mixture.weigh();
         }
         let count = self.knots.len();
-        let steps = self.between.len();
+        let steps = self.steps;
         let of_slot = self.outcomes.len();
         for (index, made) in self.made[self.slot * of_slot..][..of_slot].iter_mut().enumerate() {
             let head = &heads[index / count * 2 * steps..][..2 * steps];
@@ -297,10 +294,19 @@ impl Adaptive {
             let linear = weights[..LSTM].iter().zip(&made[knot].experts).map(|(weight, by)| weight * by);
             [linear.sum(), weights[LSTM], ratio]
         };
-        let (means, log_variances) = head.split_at(self.between.len());
-        for (step, (knot, share)) in self.between.iter().enumerate() {
-            let (before, after) = (at(*knot), at((*knot + 1).min(count - 1)));
-            let [linear, lstm, ratio] = std::array::from_fn(|i| before[i] + share * (after[i] - before[i]));
+        let (means, log_variances) = head.split_at(self.steps);
+        let mut around = [[0.0; 3]; NEIGHBOURS];
+        let mut first = None;
+        for (step, between) in self.between[coordinate].iter().enumerate() {
+            if first.replace(between.first) != Some(between.first) {
+                around = std::array::from_fn(|place| at((between.first + place).min(count - 1)));
+            }
+            let [before, after] =
+                [between.place, between.place + 1].map(|place| around[place.min(NEIGHBOURS - 1)]);
+            let [lstm, ratio] =
+                [1, 2].map(|part: usize| before[part] + between.share * (after[part] - before[part]));
+            let linear: f64 =
+                between.weights.iter().zip(&around).map(|(weight, [linear, ..])| weight * linear).sum();
             increments[step] = linear + lstm * f64::from(means[step]);
             stddevs[step] = (f64::from(log_variances[step]).exp() * ratio).sqrt();
         }
