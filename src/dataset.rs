@@ -226,7 +226,7 @@ pub(crate) mod tests {
         let recording = assemble(rows.collect()).unwrap();
         assert!(recording.summary.differentiated);
         let velocities: Vec<f64> = recording.states.iter().map(|state| state.velocity[0]).collect();
-        velocities.iter().zip([1.0, 1.0, 3.0]).for_each(|(v, expected)| assert!((v - expected).abs() < 1e-9));
+        velocities.iter().zip([0.0, 1.0, 3.0]).for_each(|(v, expected)| assert!((v - expected).abs() < 1e-9));
     }
 
     #[test]
@@ -237,7 +237,7 @@ pub(crate) mod tests {
         let velocities: Vec<f64> = recording.states.iter().map(|state| state.velocity[0]).collect();
         velocities
             .iter()
-            .zip([1.0, 1.0, 3.0, 5.0, 1.0])
+            .zip([0.0, 1.0, 3.0, 5.0, 1.0])
             .for_each(|(v, expected)| assert!((v - expected).abs() < 1e-9, "{velocities:?}"));
         let summary = recording.summary;
         assert_eq!((summary.kept, summary.incomplete, summary.not_finite), (5, 0, 0));

@@ -2,9 +2,13 @@
 //!
 //! Joints are matched by name. Messages may hold further joints, any order, no velocities, or nonsense; each is
 //! either turned into a state or rejected with the joint and the value that made it unusable.
+//!
+//! A velocity that is missing is the way since the last position over the time between, and so is a zero of a joint that
+//! moves, if nobody measures it, see [`MeasuredVelocities`]. Recordings are read by the same rule, so that a model is
+//! trained on what it runs on.
 
 use crate::robot::Robot;
-use crate::state::{Stamp, State};
+use crate::state::{Space, Stamp, State};
 use std::fmt;
 
 /// Why a message was not used. The state stays what it was and ages until the control loop calls it stale.
@@ -71,6 +75,45 @@ impl fmt::Display for Rejection {
 /// not that the network reordered it: measuring starts anew.
 const CLOCK_RESET: f64 = 1.0;
 
+/// What a joint or a base has to move, rad or m, for its velocity not to be zero all the time.
+pub(crate) const MOVED: f64 = 1e-3;
+
+/// Which velocities are measurements. Drivers that do not measure velocities publish zeros for them, and so do those that
+/// do while the robot rests. So the zeros of a joint are believed until it has moved by more than [`MOVED`] without
+/// having had another velocity, and again from the first other velocity on.
+#[derive(Clone, Debug)]
+pub(crate) struct MeasuredVelocities {
+    /// [joint], whether it has had one other than zero.
+    is_measured: Vec<bool>,
+    /// [joint], least and greatest position.
+    range: Vec<(f64, f64)>,
+}
+
+impl MeasuredVelocities {
+    /// Of a base, whose velocities are in another frame than its positions, zeros are always believed.
+    pub fn new(space: Space, joints: usize) -> Self {
+        Self {
+            is_measured: vec![space == Space::PlanarBase; joints],
+            range: vec![(f64::INFINITY, f64::NEG_INFINITY); joints],
+        }
+    }
+
+    /// What is believed of a `velocity` that was found with a `position`; NaN stands for none.
+    pub fn believed(&self, joint: usize, position: f64, velocity: f64) -> Option<f64> {
+        let is_measured = self.is_measured.get(joint).is_some_and(|is_measured| *is_measured);
+        let (low, high) = self.range.get(joint).copied().unwrap_or((position, position));
+        let is_zero_believed = is_measured || high.max(position) - low.min(position) <= MOVED;
+        (velocity.is_finite() && (velocity != 0.0 || is_zero_believed)).then_some(velocity)
+    }
+
+    /// Learns from what was found in a message that was used.
+    pub fn learn(&mut self, joint: usize, position: f64, velocity: f64) {
+        let (low, high) = self.range[joint];
+        self.range[joint] = (low.min(position), high.max(position));
+        self.is_measured[joint] |= velocity.is_finite() && velocity != 0.0;
+    }
+}
+
 /// Turns joint state messages into states, in the robot's joint order, without allocating once the order is known.
 #[derive(Clone, Debug)]
 pub struct JointStateReader {
@@ -81,6 +124,7 @@ pub struct JointStateReader {
     scratch: State,
     /// Way from the last position to the new one.
     increment: Vec<f64>,
+    measured: MeasuredVelocities,
     started: bool,
 }
 
@@ -93,6 +137,7 @@ impl JointStateReader {
             state: State::zeros(n),
             scratch: State::zeros(n),
             increment: vec![0.0; n],
+            measured: MeasuredVelocities::new(robot.space, n),
             started: false,
         }
     }
@@ -102,8 +147,8 @@ impl JointStateReader {
         self.started.then_some(&self.state)
     }
 
-    /// Reads one message. `velocities` may be empty, shorter than `names`, or hold NaN: such a velocity is the
-    /// difference of the last two positions over their stamps.
+    /// Reads one message. `velocities` may be empty, shorter than `names`, hold NaN, or zeros though nobody measures them:
+    /// such a velocity is the difference of the last two positions over their stamps, and zero in the first message.
     pub fn read(
         &mut self,
         stamp: Stamp,
@@ -127,11 +172,15 @@ impl JointStateReader {
         }
         self.robot.difference(&self.state.position, &self.scratch.position, &mut self.increment);
         for (joint, &index) in self.order.iter().enumerate() {
-            self.scratch.velocity[joint] = match (velocities.get(index), elapsed) {
-                (Some(velocity), _) if velocity.is_finite() => *velocity,
-                (_, Some(elapsed)) => self.increment[joint] / elapsed,
-                (_, None) => 0.0,
+            let velocity = velocities.get(index).copied().unwrap_or(f64::NAN);
+            let position = self.scratch.position[joint];
+            self.scratch.velocity[joint] = match (self.measured.believed(joint, position, velocity), elapsed)
+            {
+                (Some(velocity), _) => velocity,
+                (None, Some(elapsed)) => self.increment[joint] / elapsed,
+                (None, None) => 0.0,
             };
+            self.measured.learn(joint, position, velocity);
         }
         std::mem::swap(&mut self.state, &mut self.scratch);
         self.started = true;
@@ -216,6 +265,34 @@ mod tests {
         assert!(velocity[0] == 0.5 && (velocity[1] - 10.0).abs() < 1e-9, "too short: {velocity:?}");
         let velocity = &reader.read(at(30), &own, &[1.2, 2.0], &[f64::NAN, 0.5]).unwrap().velocity;
         assert!((velocity[0] - 10.0).abs() < 1e-9 && velocity[1] == 0.5, "NaN: {velocity:?}");
+    }
+
+    #[test]
+    fn zeros_of_a_joint_that_moves_are_not_believed_unless_it_has_had_another_velocity() {
+        let mut reader = reader();
+        let own = names(&["shoulder", "elbow"]);
+        let mut velocity = |time, positions: [f64; 2], velocities: [f64; 2]| {
+            reader.read(at(time), &own, &positions, &velocities).unwrap().velocity.clone()
+        };
+        assert_eq!(velocity(0, [1.0, 2.0], [0.0; 2]), [0.0, 0.0]);
+        assert_eq!(velocity(10, [1.0005, 2.0], [0.0; 2]), [0.0, 0.0], "noise of a joint at rest");
+        let moving = velocity(20, [1.0, 2.1], [0.0, -0.0]);
+        assert!(moving[0] == 0.0 && (moving[1] - 10.0).abs() < 1e-9, "{moving:?}");
+        assert_eq!(velocity(30, [1.1, 2.1], [9.0, 0.0]), [9.0, 0.0]);
+        let moving = velocity(40, [1.2, 2.2], [0.0; 2]);
+        assert!(moving[0] == 0.0 && (moving[1] - 10.0).abs() < 1e-9, "{moving:?}");
+        assert_eq!(velocity(50, [1.2, 2.3], [0.0, 8.0]), [0.0, 8.0]);
+        assert_eq!(velocity(60, [1.2, 2.4], [0.0; 2]), [0.0; 2]);
+    }
+
+    #[test]
+    fn a_base_that_does_not_move_sideways_has_no_velocity_sideways() {
+        let coordinates = names(&["x", "y", "yaw"]);
+        let base = Robot { space: Space::PlanarBase, ..Robot::of_joints(&coordinates) };
+        let mut reader = JointStateReader::new(&base);
+        reader.read(at(0), &coordinates, &[0.0, 0.0, 1.5], &[1.0, 0.0, 0.0]).unwrap();
+        let state = reader.read(at(10), &coordinates, &[0.0, 0.01, 1.5], &[1.0, 0.0, 0.0]).unwrap();
+        assert_eq!(state.velocity, [1.0, 0.0, 0.0]);
     }
 
     #[test]

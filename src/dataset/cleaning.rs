@@ -3,6 +3,7 @@
 use super::rosbag::losses::Losses;
 use super::{Recording, Row, Summary, data};
 use crate::error::Result;
+use crate::measurement::{MOVED, MeasuredVelocities};
 use crate::predictor::resampler::GAP_STEPS;
 use crate::state::{Space, Stamp, State};
 use std::f64::consts::TAU;
@@ -10,8 +11,6 @@ use std::path::Path;
 
 /// Stamps beyond this are those of a clock that counts from 1970, not from the start of something.
 const ONE_DAY: Stamp = Stamp(86_400_000_000_000);
-/// What a coordinate has to move, m or rad, for its velocity not to be zero all the time.
-const MOVED: f64 = 1e-3;
 
 /// What is known of each state of a recording beside it.
 pub(crate) struct Beside {
@@ -48,7 +47,7 @@ pub(crate) fn assemble(
     let has_effort = rows.iter().any(|row| row.effort.iter().any(|effort| effort.is_finite()));
     let mut states: Vec<State> = Vec::with_capacity(rows.len());
     let mut efforts = Vec::new();
-    let mut made = Made::default();
+    let mut made = MadeVelocities::new(space, names.len());
     let mut unusable = Unusable(vec![true; names.len()]);
     let mut beside = Beside { logged: Vec::new(), commands: Vec::new() };
     let strays: Vec<bool> = (0..rows.len())
@@ -63,8 +62,8 @@ pub(crate) fn assemble(
         }
         let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
         let mut state = State { stamp, position: row.position, velocity: row.velocity };
-        let missing = match space {
-            Space::Joints => make_velocities(&mut state, states.last()),
+        let found = match space {
+            Space::Joints => made.complete(&mut state, states.last()),
             Space::PlanarBase if is_without_velocity => {
                 state.velocity = vec![0.0; names.len()];
                 Vec::new()
@@ -73,10 +72,7 @@ pub(crate) fn assemble(
         };
         unusable.look(&state, &names, &mut summary.losses);
         if summary.admits(&state, states.last(), names.len()) {
-            made.count += missing.len();
-            if states.is_empty() {
-                made.of_first = missing;
-            }
+            made.count(&state.position, &found);
             states.push(state);
             beside.logged.push(row.log);
             beside.commands.push(row.command);
@@ -92,7 +88,7 @@ pub(crate) fn assemble(
     }
     summary.time(&states);
     match space {
-        Space::Joints => complete_joints(&mut states, &made, &mut summary),
+        Space::Joints => made.note(&states, &names, &mut summary),
         Space::PlanarBase => complete_base(&mut states, &mut summary),
     }
     let efforts = has_effort.then_some(efforts);
@@ -112,26 +108,69 @@ fn check_names(path: &Path, names: &[String]) -> Result<()> {
     }
 }
 
-/// Velocities of joints that were made of their positions.
-#[derive(Default)]
-struct Made {
-    count: usize,
-    /// The joints whose velocity the first state lacks, for want of one before it.
-    of_first: Vec<usize>,
+/// Velocities of joints that are made of their positions, as [`JointStateReader`](crate::measurement::JointStateReader) does.
+struct MadeVelocities {
+    measured: MeasuredVelocities,
+    /// [joint], how many were missing, and how many were zero.
+    missing: Vec<usize>,
+    zeros: Vec<usize>,
 }
 
-/// Makes each velocity that is missing (short, or not finite) of the way from `last`, as the nodes do, or zero without one
-/// before it; the joints whose it was.
-fn make_velocities(state: &mut State, last: Option<&State>) -> Vec<usize> {
-    let State { stamp, position, velocity } = state;
-    velocity.resize(position.len(), f64::NAN);
-    let missing: Vec<usize> = (0..position.len()).filter(|joint| !velocity[*joint].is_finite()).collect();
-    let before = last.map(|last| (last, stamp.since(last.stamp))).filter(|(_, time)| *time > 0.0);
-    for joint in &missing {
-        velocity[*joint] =
-            before.map_or(0.0, |(last, time)| (position[*joint] - last.position[*joint]) / time);
+impl MadeVelocities {
+    fn new(space: Space, joints: usize) -> Self {
+        Self {
+            measured: MeasuredVelocities::new(space, joints),
+            missing: vec![0; joints],
+            zeros: vec![0; joints],
+        }
     }
-    missing
+
+    /// Makes each velocity of `state` that is not believed of the way from `last`, or zero without one before it; those
+    /// that were found.
+    fn complete(&self, state: &mut State, last: Option<&State>) -> Vec<f64> {
+        let State { stamp, position, velocity } = state;
+        velocity.resize(position.len(), f64::NAN);
+        let found = velocity.clone();
+        let before = last.map(|last| (last, stamp.since(last.stamp))).filter(|(_, time)| *time > 0.0);
+        for (joint, velocity) in velocity.iter_mut().enumerate() {
+            let made = || before.map_or(0.0, |(last, time)| (position[joint] - last.position[joint]) / time);
+            *velocity = self.measured.believed(joint, position[joint], *velocity).unwrap_or_else(made);
+        }
+        found
+    }
+
+    /// Learns from and counts the velocities that were `found` of a state that is kept.
+    fn count(&mut self, positions: &[f64], found: &[f64]) {
+        for (joint, (position, velocity)) in positions.iter().zip(found).enumerate() {
+            self.missing[joint] += usize::from(!velocity.is_finite());
+            self.zeros[joint] += usize::from(*velocity == 0.0);
+            self.measured.learn(joint, *position, *velocity);
+        }
+    }
+
+    /// Notes what was missing, and of which joints all velocities were zero though they move.
+    fn note(&self, states: &[State], names: &[String], summary: &mut Summary) {
+        let (missing, of) = (self.missing.iter().sum::<usize>(), states.len() * names.len());
+        if missing == of {
+            summary.notes.push("there are no velocities; made by differences of the positions".into());
+        } else if missing > 0 {
+            let note =
+                format!("{missing} of {of} velocities are missing; made by differences of the positions");
+            summary.notes.push(note);
+        }
+        let is_zero = |joint: &usize| {
+            self.zeros[*joint] + self.missing[*joint] == states.len()
+                && self.zeros[*joint] > 0
+                && moves(states, &[*joint])
+        };
+        let zero: Vec<&str> = (0..names.len()).filter(is_zero).map(|joint| names[joint].as_str()).collect();
+        if !zero.is_empty() {
+            let zero = zero.join(", ");
+            let note = format!("the velocities of {zero} are all zero; made by differences of the positions");
+            summary.notes.push(note);
+        }
+        summary.differentiated = missing > 0 || !zero.is_empty();
+    }
 }
 
 /// Of each coordinate, whether it never had a position and a velocity that can be used.
@@ -206,31 +245,6 @@ fn has_velocity(states: &[State], coordinates: &[usize]) -> bool {
 /// Whether one of `coordinates` moves by more than noise in its last digits.
 fn moves(states: &[State], coordinates: &[usize]) -> bool {
     coordinates.iter().any(|coordinate| range(states, |state| state.position[*coordinate]) > MOVED)
-}
-
-fn complete_joints(states: &mut [State], made: &Made, summary: &mut Summary) {
-    let all: Vec<usize> = (0..states[0].position.len()).collect();
-    if made.count == states.len() * all.len() {
-        summary.notes.push("there are no velocities; made by differences of the positions".into());
-    } else if made.count > 0 {
-        let of = states.len() * all.len();
-        let note =
-            format!("{} of {of} velocities are missing; made by differences of the positions", made.count);
-        summary.notes.push(note);
-    } else if !has_velocity(states, &all) && moves(states, &all) {
-        summary.notes.push("the velocities are all zero; made by differences of the positions".into());
-        each_step(states, |before, after, time| {
-            for joint in 0..after.velocity.len() {
-                after.velocity[joint] = (after.position[joint] - before.position[joint]) / time;
-            }
-        });
-    } else {
-        return;
-    }
-    summary.differentiated = true;
-    if let [first, second, ..] = states {
-        made.of_first.iter().for_each(|joint| first.velocity[*joint] = second.velocity[*joint]);
-    }
 }
 
 /// Hands on each state with the one before it (none in the future is used, as on a running robot) and the time

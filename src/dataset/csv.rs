@@ -437,7 +437,7 @@ mod tests {
     fn a_joint_without_a_column_of_velocity_leaves_the_others_theirs() {
         let recording = read_text("t_s,a_pos,a_vel,b_pos\n0,1,7,1\n0.5,1,7,2\n1,1,7,4\n", None).unwrap();
         let velocities: Vec<&[f64]> = recording.states.iter().map(|state| &state.velocity[..]).collect();
-        assert_eq!(velocities, [[7.0, 2.0], [7.0, 2.0], [7.0, 4.0]]);
+        assert_eq!(velocities, [[7.0, 0.0], [7.0, 2.0], [7.0, 4.0]]);
         let said = "3 of 6 velocities are missing; made by differences of the positions";
         assert!(recording.summary.to_string().contains(said), "{}", recording.summary);
     }

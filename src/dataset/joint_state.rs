@@ -109,8 +109,12 @@ fn row(message: &Measured, indices: &[usize]) -> Option<Row> {
 mod tests {
     use super::*;
     use crate::dataset::Recording;
-    use crate::dataset::messages::{Header, Time, encode};
+    use crate::dataset::messages::{Header, Time, decode, encode};
     use crate::dataset::tests::data_folder;
+    use crate::measurement::JointStateReader;
+    use crate::robot::Robot;
+    use crate::state::State;
+    use crate::vector::root_mean_square;
     use rusqlite::{Connection, params};
 
     fn bytes(seconds: i32, names: &[&str], position: &[f64], velocity: &[f64]) -> Vec<u8> {
@@ -194,6 +198,79 @@ mod tests {
             error.contains("can be decoded; message not decodable (2 times), the first: 2 bytes"),
             "{error}"
         );
+    }
+
+    /// What the nodes make of the messages.
+    fn states_of_the_nodes(joints: &[&str], messages: &[(i64, Vec<u8>)]) -> Vec<State> {
+        let joints: Vec<String> = joints.iter().map(|joint| joint.to_string()).collect();
+        let mut reader = JointStateReader::new(&Robot::of_joints(&joints));
+        let mut read = |(_, cdr): &(i64, Vec<u8>)| {
+            let JointState { header, name, position, velocity, .. } = decode(cdr).unwrap();
+            reader.read(header.stamp.into(), &name, &position, &velocity).ok().cloned()
+        };
+        messages.iter().filter_map(&mut read).collect()
+    }
+
+    #[test]
+    fn velocities_of_a_recording_are_those_of_the_nodes() {
+        let own = ["a", "b"];
+        // both rest, b moves while its velocity is zero, a has one and stops; some are missing or of no use
+        let messages = [
+            (own, [1.0, 2.0], vec![0.0, 0.0]),
+            (own, [1.0, 2.0], vec![0.0, 0.0]),
+            (own, [1.0, 2.5], vec![0.0, 0.0]),
+            (own, [1.5, 3.5], vec![]),
+            (own, [f64::NAN, 3.5], vec![7.0, 7.0]),
+            (["b", "a"], [3.75, 2.0], vec![0.0, 0.5]),
+            (own, [2.0, 4.0], vec![0.0, f64::NAN]),
+            (own, [2.25, 4.0], vec![0.0]),
+            (own, [2.25, 4.5], vec![0.0, 0.0]),
+            (own, [2.25, 4.5], vec![0.0, 0.125]),
+            (own, [2.25, 4.75], vec![0.0, 0.0]),
+        ];
+        let mut messages: Vec<(i64, Vec<u8>)> = (1..)
+            .zip(&messages)
+            .map(|(step, (names, position, velocity))| (step, bytes(step as i32, names, position, velocity)))
+            .collect();
+        messages.push((12, bytes(11, &own, &[9.0, 9.0], &[9.0, 9.0])));
+        messages.push((13, bytes(3, &own, &[1.0, 1.0], &[])));
+        messages.push((14, bytes(4, &own, &[1.0, 1.5], &[0.0, 0.0])));
+        let (_folder, path) = bag(&messages);
+        let recording = Recording::read(&path, &Selection::default()).unwrap();
+        let expected = states_of_the_nodes(&own, &messages);
+        assert_eq!((expected.len(), &expected[2].velocity[..]), (12, &[0.0, 0.5][..]));
+        assert_eq!(recording.states, expected);
+    }
+
+    #[test]
+    fn a_recorded_robot_without_velocities_is_read_as_by_the_nodes() {
+        let Some(folder) = data_folder() else { return };
+        let path = folder.join("bags_unisa/panda_exciting_trajectory.db3");
+        let recorded = Recording::read(&path, &Selection::default()).unwrap();
+        let joints: Vec<&str> = recorded.joints.iter().map(String::as_str).collect();
+        let messages: Vec<(i64, Vec<u8>)> = recorded
+            .states
+            .iter()
+            .map(|State { stamp, position, .. }| {
+                let message = JointState {
+                    header: Header { stamp: (*stamp).into(), frame_id: String::new() },
+                    name: recorded.joints.clone(),
+                    position: position.clone(),
+                    velocity: vec![0.0; position.len()],
+                    effort: vec![],
+                };
+                (stamp.0, encode(&message).unwrap())
+            })
+            .collect();
+        let (_folder, path) = bag(&messages);
+        let recording = Recording::read(&path, &Selection::default()).unwrap();
+        assert!(recording.summary.differentiated && recording.summary.to_string().contains("are all zero"));
+        assert_eq!(recording.states, states_of_the_nodes(&joints, &messages));
+        let speed = |states: &[State]| {
+            root_mean_square(states.iter().map(|state| state.velocity[0]).collect::<Vec<_>>().into_iter())
+        };
+        let ratio = speed(&recording.states) / speed(&recorded.states);
+        assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
     }
 
     #[test]
