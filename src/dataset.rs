@@ -103,15 +103,19 @@ impl Recording {
     /// Reads a `.csv`, a `.csv.gz`, a `.db3`, a `.mcap` (these also with `.zstd`) or the folder of a rosbag2
     /// recording.
     pub fn read(path: &Path, selection: &Selection) -> Result<Self> {
-        let name = path.to_string_lossy().to_lowercase();
-        match () {
-            () if name.ends_with(".csv") || name.ends_with(".csv.gz") => csv::read(path, selection),
-            () if rosbag::is_storage(path) || path.is_dir() => bag::read(path, selection),
-            () if path.exists() => Err(data(
+        check_kind(path)?;
+        let refused = |option: &str, of: &str, instead: &str| {
+            Err(data(path, format!("{option} is for {of}, and this is {instead}; leave it out")))
+        };
+        match (csv::is_table(path), rosbag::is_storage(path) || path.is_dir()) {
+            (true, _) if selection.topic.is_some() => refused("--topic", "a bag", "a table"),
+            (true, _) => csv::read(path, selection),
+            (_, true) if selection.columns.is_some() => refused("--columns", "a table", "a bag"),
+            (_, true) => bag::read(path, selection),
+            _ => Err(data(
                 path,
                 "its kind is not known; expected .csv, .csv.gz, .db3, .mcap or the folder of a bag",
             )),
-            () => Err(data(path, "there is no such file")),
         }
     }
 
@@ -145,6 +149,18 @@ impl Recording {
             return Err(data(&self.origin, problem));
         }
         Ok(episodes)
+    }
+}
+
+/// Refuses what is neither a file nor a folder: a pipe would be waited for without end.
+pub(crate) fn check_kind(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() || metadata.is_dir() => Ok(()),
+        Ok(_) => Err(data(path, "it is a pipe or a device; a recording is a file or a folder")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(data(path, "there is no such file"))
+        }
+        Err(error) => Err(Error::io(path)(error)),
     }
 }
 
@@ -285,5 +301,37 @@ pub(crate) mod tests {
         assert!(Recording::read(Path::new("/none.csv"), &Selection::default()).is_err());
         let error = Recording::read(Path::new("/none.bag"), &Selection::default()).unwrap_err().to_string();
         assert_eq!(error, "/none.bag: there is no such file");
+        let error = Recording::read(Path::new("/dev/null"), &Selection::default()).unwrap_err().to_string();
+        assert_eq!(error, "/dev/null: it is a pipe or a device; a recording is a file or a folder");
+    }
+
+    #[test]
+    fn what_is_asked_of_a_table_is_not_asked_of_a_bag() {
+        let folder = tempfile::tempdir().unwrap();
+        let (table, bag) = (folder.path().join("x.csv"), folder.path().join("x.mcap"));
+        std::fs::write(&table, "t_s,a_pos\n0,1\n1,2\n").unwrap();
+        std::fs::write(&bag, "").unwrap();
+        let refused = |path: &Path, selection| Recording::read(path, &selection).unwrap_err().to_string();
+        let of_topic = Selection { topic: Some("/joint_states".into()), ..Default::default() };
+        let of_columns = Selection { columns: "time=t_s,a=a_pos".parse().ok(), ..Default::default() };
+        assert!(
+            refused(&table, of_topic).ends_with("--topic is for a bag, and this is a table; leave it out")
+        );
+        assert!(refused(&bag, of_columns.clone()).ends_with("this is a bag; leave it out"));
+        assert!(Recording::read(&table, &of_columns).is_ok());
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["x.csv", "x.csv.gz", "x.mcap", "x.db3", "x"] {
+            let pipe = folder.path().join(name);
+            let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+            assert!(made.success());
+            let error = Recording::read(&pipe, &Selection::default()).unwrap_err().to_string();
+            assert!(error.contains("it is a pipe or a device"), "{error}");
+            let error = rosbag::Bag::open(&pipe).map(drop).unwrap_err().to_string();
+            assert!(error.contains("it is a pipe or a device"), "{error}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
 use crate::dataset::bag::choose_topic;
 use crate::dataset::messages::{self, JointState, Message as _};
 use crate::dataset::rosbag::{Bag, RawMessage};
-use crate::dataset::{Recording, Selection};
+use crate::dataset::{Recording, Selection, csv};
 use crate::error::{Error, Result};
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
@@ -56,7 +56,7 @@ pub fn messages(
     stamps: Stamps,
 ) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
     let selection = Selection { topic: topic.map(str::to_owned), ..Default::default() };
-    if path.to_string_lossy().contains(".csv") {
+    if csv::is_table(path) {
         let Recording { joints, states, .. } = Recording::read(path, &selection)?;
         return Ok(Box::new(states.into_iter().map(move |state| {
             Ok(Ok(Message {

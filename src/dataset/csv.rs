@@ -191,6 +191,12 @@ fn numbered_joint(column: &str) -> Option<&str> {
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
+/// Whether a file is named as a table.
+pub fn is_table(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_lowercase();
+    (name.ends_with(".csv") || name.ends_with(".csv.gz")) && !path.is_dir()
+}
+
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let is_packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
@@ -207,6 +213,12 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         .from_reader(ShortLines { reader, line: 0 });
     let header = table.headers().map_err(|error| data(path, error.to_string()))?.clone();
     let header: Vec<&str> = header.iter().map(|column| column.trim_start_matches('\u{feff}')).collect();
+    if let [cell] = header[..]
+        && cell.contains([';', '\t'])
+    {
+        let problem = format!("cells are to be separated by commas, with points in decimals; found '{cell}'");
+        return Err(data(path, problem));
+    }
     let columns = match &selection.columns {
         Some(asked) => ColumnMap::named(&header, asked),
         None => ColumnMap::detect(&header),
@@ -413,6 +425,9 @@ mod tests {
     fn tables_of_something_else_are_refused() {
         let refused = |text: &str, joints| read_text(text, joints).unwrap_err().to_string();
         assert!(refused("a_pos\n1\n", None).contains("no column of time"));
+        for text in ["t_s;a_pos\n0;1\n", "t_s\ta_pos\n0\t1\n"] {
+            assert!(refused(text, None).contains("to be separated by commas"), "{}", refused(text, None));
+        }
         let expected = "no columns <joint>_pos or q1, q2, ..., nor x, y, yaw of a base; choose with --columns among t_s, x";
         assert!(refused("t_s,x\n0,1\n", None).contains(expected));
         assert!(refused("t_s,a_pos\n0,1\n", Some(&["c"])).contains("no joint 'c' among a"));

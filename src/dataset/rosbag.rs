@@ -7,7 +7,7 @@ mod mcap;
 pub mod metadata;
 mod sqlite;
 
-use super::data;
+use super::{check_kind, data};
 use crate::error::{Error, Result};
 use crate::state::Stamp;
 use losses::Losses;
@@ -76,6 +76,7 @@ enum Reader {
 impl Bag {
     /// `path` is a file of either storage or the folder of a recording.
     pub fn open(path: &Path) -> Result<Self> {
+        check_kind(path)?;
         let mut losses = Losses::default();
         let (paths, metadata) = match path.is_dir() {
             true => files_of_folder(path, &mut losses)?,

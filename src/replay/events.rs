@@ -5,7 +5,7 @@ use crate::dataset::bag::choose_topic;
 use crate::dataset::commands::trajectory;
 use crate::dataset::messages::{self, Float64MultiArray, JointState, JointTrajectory, Message as _};
 use crate::dataset::rosbag::{Bag, RawMessage};
-use crate::dataset::{CommandSelection, CommandSource, Recording, Selection, data};
+use crate::dataset::{CommandSelection, CommandSource, Recording, Selection, csv, data};
 use crate::error::Result;
 use crate::predictor::command_reader::CommandReader;
 use crate::predictor::commands::Instruction;
@@ -79,7 +79,7 @@ pub fn events(
         return Ok(Box::new(super::messages(path, topic, stamps)?.map(|message| message.map(Event::Motion))));
     };
     let mut selection = Selection { topic: topic.map(str::to_owned), ..Default::default() };
-    if path.to_string_lossy().contains(".csv") {
+    if csv::is_table(path) {
         selection.commands = Some(commands.clone());
         return Ok(of_table(Recording::read(path, &selection)?));
     }

@@ -109,7 +109,7 @@ fn tables_hold_every_bit_and_are_there_only_when_complete() {
     commands.finish().unwrap();
     drop(predictions);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "an incomplete table was left");
-    let mut table = csv::Reader::from_path(path("commands.csv")).unwrap();
+    let mut table = ::csv::Reader::from_path(path("commands.csv")).unwrap();
     assert_eq!(table.headers().unwrap().get(7), Some("joint7_effort"));
     for (row, expected) in table.records().zip(&expected) {
         let row = row.unwrap();

@@ -4,7 +4,7 @@
 //! sensor_msgs/JointState on joint_states.
 
 use crate::dataset::rosbag::{Bag, RawMessage};
-use crate::dataset::{Recording, Selection};
+use crate::dataset::{Recording, Selection, csv};
 use crate::error::{Error, Result};
 use crate::ros::convert::fill_joint_state;
 use crate::ros::shell::reliable_qos;
@@ -46,7 +46,7 @@ pub fn run(args: &PlayArgs) -> Result<()> {
     let stop = crate::interrupt::flag()?;
     let node = Node::create(r2r::Context::create()?, "play", "")?;
     let mut player = Player { node, stop, rate: args.rate, start: None, late: Duration::ZERO };
-    let is_table = args.recording.to_string_lossy().contains(".csv");
+    let is_table = csv::is_table(&args.recording);
     let played = if is_table { player.play_table(args) } else { player.play_bag(args) }?;
     println!("played {played} messages; at most {:.1} ms late", player.late.as_secs_f64() * 1e3);
     // The last messages leave on threads of the middleware.
