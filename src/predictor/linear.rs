@@ -15,7 +15,7 @@ use candle_core::{DType, Device, Tensor};
 pub const MAX_REGRESSORS: usize = 320;
 
 /// With more coordinates than this there is no ridge regression on all of them: it would cost too much.
-const MAX_RIDGE: usize = 16;
+const MAX_RIDGE: usize = 32;
 
 /// Penalty on the weights of the regressions on own and on all coordinates, in units of one sample whose regressors
 /// are all at their scale: hardly any for the few weights of the first, some for the many of the second.
