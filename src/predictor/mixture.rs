@@ -68,6 +68,10 @@ const FIRST_SAMPLES: f64 = 20.0;
 /// sooner than how far each expert is to be believed.
 const LATELY: f64 = 20.0;
 
+/// Standard errors by which a share may be too small by chance before the longer times ahead follow it: the least of
+/// many that are uncertain is smaller than any of them deserves.
+const CHANCE: f64 = 0.5;
+
 /// Sums over the outcomes of one coordinate and knot: Σ p·pᵀ and Σ p·y of the experts' predictions p and the
 /// outcome y, Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has to be
 /// corrected.
@@ -156,7 +160,7 @@ struct Trust {
     /// Σ p·y and Σ p² of what was predicted, p, and the outcome y; lately.
     agreement: f64,
     square: f64,
-    /// The share of p that is believed: the one that would have been best lately, drawn to all of it, and no more than
+    /// The share of p that is believed: the one that would have been best lately, drawn to all of it, and hardly more than
     /// that of any shorter time ahead.
     share: f64,
 }
@@ -170,9 +174,18 @@ impl Trust {
         self.square = self.square * keep + predicted * predicted;
     }
 
-    fn limit(&mut self, doubt: f64, limit: f64) {
-        let share = (self.agreement + doubt) / (self.square + doubt);
-        self.share = if share.is_finite() { share.clamp(0.0, limit) } else { limit };
+    /// Finds the share, at most `limit`; gives the limit of the longer times ahead. `noise` is the mean square of the error
+    /// that is left, times the outcomes that tell as much as one.
+    fn limit(&mut self, noise: f64, doubt: f64, limit: f64) -> f64 {
+        let known = self.square + doubt * noise;
+        let best = (self.agreement + doubt * noise) / known;
+        let at_most = best + CHANCE * (noise / known).sqrt();
+        if !at_most.is_finite() {
+            self.share = limit;
+            return limit;
+        }
+        self.share = best.clamp(0.0, limit);
+        at_most.clamp(0.0, limit)
     }
 }
 
@@ -256,8 +269,7 @@ impl<const N: usize> Mixture<N> {
         for (evidence, trust) in self.evidence.chunks(knots).zip(self.trust.chunks_mut(knots)) {
             let mut limit = 1.0;
             for ((evidence, trust), steps) in evidence.iter().zip(trust).zip(&self.knots) {
-                trust.limit(doubt(N) * *steps as f64 * evidence.left(*steps), limit);
-                limit = trust.share;
+                limit = trust.limit(*steps as f64 * evidence.left(*steps), doubt(N), limit);
             }
         }
     }
