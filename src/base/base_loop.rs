@@ -22,6 +22,10 @@ use crate::state::{Stamp, State};
 /// How long what is asked for is averaged for its derivative, s.
 const ASKED_MEMORY: f64 = 0.1;
 
+/// A base that is so far [m] from the end of a path without stamps when its time is over has so long [s] to get there.
+const ARRIVED: f64 = 0.05;
+const ARRIVAL: f64 = 2.0;
+
 /// What the base is to do.
 enum Task {
     Idle,
@@ -379,7 +383,7 @@ impl BaseLoop {
     }
 
     /// Moves on along the path; says whether the path waits for the base. At the end of the path there is nothing more
-    /// to do.
+    /// to do, but that the base of one without stamps may have a moment to come up.
     fn advance(&mut self, now: Stamp, state: &State, pose: &Pose, dt: f64) -> bool {
         let BaseConstraints { behind, .. } = self.config.constraints;
         let Task::Path { path, begin, time } = &mut self.task else { return false };
@@ -396,7 +400,9 @@ impl BaseLoop {
         }
         // what is sent acts from now on, and the odometry is of some time ago
         let late = now.since(state.stamp).max(0.0);
-        if *time + late >= path.duration() {
+        let over = *time + late - path.duration();
+        let arrives = begin.is_none() && over < ARRIVAL && self.tracker.error()[0].abs() > ARRIVED;
+        if over >= 0.0 && !arrives {
             self.replace(Task::Idle);
         }
         waits

@@ -102,6 +102,14 @@ fn a_path_is_driven_to_its_end_within_limits_and_the_base_then_rests() {
 }
 
 #[test]
+fn a_base_that_lags_may_come_up_at_the_end_of_a_path() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let (_, left) = drive_curve(&mut control, &mut Base::new(0.5));
+    assert!(left[0].abs() <= ARRIVED, "{left:?}");
+    assert_eq!(control.verdict(), BaseVerdict::Idle);
+}
+
+#[test]
 fn no_authority_is_the_baseline_bit_for_bit() {
     let with = |correction: bool, config: BaseControllerConfig| {
         let mut control = base_loop(config);
