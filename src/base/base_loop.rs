@@ -102,11 +102,12 @@ impl BaseLoop {
         let head = config.head.enabled.then(|| {
             Box::new(TwistHead::new(config.head, TwistFormat::of(&config))) as Box<dyn TwistCorrection>
         });
+        let greatest = BaseDescription::of(&config).greatest;
         Ok(Self {
             tracker: Tracker::new(config.tracker, config.drive),
             correction: head,
             network: LearnedNetwork::new(config.correction_limit.to_vec(), config.network()),
-            greatest: BaseDescription::of(&config).greatest,
+            greatest,
             task: Task::Idle,
             done: None,
             reference: ReferencePoint::zeros(3),
@@ -114,7 +115,7 @@ impl BaseLoop {
             correction_twist: [0.0; 3],
             added: [0.0; 3],
             network_twist: [0.0; 3],
-            earned: EarnedShares::new(BaseDescription::of(&config).greatest),
+            earned: EarnedShares::new(greatest),
             sample: Sample::zeros(3),
             teaches: false,
             authority: Authority::new(config.authority * config.assistance.share()),
@@ -448,17 +449,16 @@ impl BaseLoop {
         self.motion.acceleration.copy_from_slice(&possible(&self.greatest, &acting.acceleration));
         self.network.residual.evaluate(&self.motion, &mut self.correction_twist);
         self.correction_twist = possible(&self.greatest, &self.correction_twist);
-        let mut clipped = false;
         if let Some(correction) = &mut self.correction {
             let task = &self.task;
             correction.correct(&|ahead| task.wanted(ahead), &mut self.correction_twist);
-        } else {
-            clipped = self.network.residual.clip(&mut self.correction_twist);
+        }
+        let clipped = self.network.residual.clip(&mut self.correction_twist);
+        if self.correction.is_none() {
             self.network_twist = self.correction_twist;
             let shares = self.earned.shares();
             self.correction_twist.iter_mut().zip(shares).for_each(|(twist, share)| *twist *= share);
         }
-        clipped |= self.network.residual.clip(&mut self.correction_twist);
         if let Some(axis) = first_non_finite(&self.correction_twist) {
             self.correction_twist = [0.0; 3];
             self.authority.drop_to_zero();

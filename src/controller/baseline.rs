@@ -130,12 +130,7 @@ impl Baseline {
         let out = &mut self.feedforward;
         let ReferencePoint { position, velocity, acceleration } = reference;
         match (self.mode, self.kind) {
-            (Mode::Velocity, _) => {
-                let lag = self.dynamics.drive_lag();
-                for ((out, velocity), acceleration) in out.iter_mut().zip(velocity).zip(acceleration) {
-                    *out = velocity + lag * acceleration;
-                }
-            }
+            (Mode::Velocity, _) => self.dynamics.drive_command(velocity, acceleration, out),
             (Mode::Position, _) => out.copy_from_slice(position),
             (Mode::Effort, Feedforward::None) => out.fill(0.0),
             (Mode::Effort, Feedforward::Gravity) => self.dynamics.gravity(&state.position, out),

@@ -80,7 +80,7 @@ pub struct HeadReport {
 #[derive(Clone, Debug)]
 enum Model {
     RigidBody(Box<RigidBody>),
-    Drives(Drives),
+    Drives(Box<Drives>),
     /// The baseline's feedforward, and nothing.
     Feedforward,
 }
@@ -157,7 +157,7 @@ impl Head {
         let model = match robot.command_interface {
             _ if !config.rigid_body => Model::Feedforward,
             Mode::Effort => Model::RigidBody(Box::new(RigidBody::new(robot, dynamics))),
-            Mode::Velocity | Mode::Position => Model::Drives(Drives::new(robot, dynamics.drive_lag())),
+            Mode::Velocity | Mode::Position => Model::Drives(Box::new(Drives::new(robot, dynamics))),
         };
         let size = model.size();
         let least = |limit: &f64| (LEAST_ERROR * limit).powi(2);

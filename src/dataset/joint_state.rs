@@ -266,9 +266,7 @@ mod tests {
         let recording = Recording::read(&path, &Selection::default()).unwrap();
         assert!(recording.summary.differentiated && recording.summary.to_string().contains("are all zero"));
         assert_eq!(recording.states, states_of_the_nodes(&joints, &messages));
-        let speed = |states: &[State]| {
-            root_mean_square(states.iter().map(|state| state.velocity[0]).collect::<Vec<_>>().into_iter())
-        };
+        let speed = |states: &[State]| root_mean_square(states.iter().map(|state| state.velocity[0]));
         let ratio = speed(&recording.states) / speed(&recorded.states);
         assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
     }

@@ -126,6 +126,13 @@ impl Dynamics {
         self.drive_lag
     }
 
+    /// Writes the velocities v + τ a to command for a motion, as far as the drives' lag τ is known, [joint].
+    pub fn drive_command(&self, velocity: &[f64], acceleration: &[f64], out: &mut [f64]) {
+        for ((out, velocity), acceleration) in out.iter_mut().zip(velocity).zip(acceleration) {
+            *out = velocity + self.drive_lag * acceleration;
+        }
+    }
+
     /// Adds a point mass, kg, that is fixed to `link` at `position`, m in the link's frame.
     pub fn add_point_mass(&mut self, link: &str, mass: f64, position: Vector3<f64>) -> Result<()> {
         let carrier = *self.links.get(link).ok_or_else(|| Error::Urdf {

@@ -17,7 +17,7 @@ use crate::ros::parameters::Validate;
 use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
-use crate::ros::weights::{NOTHING_EARLIER, Notice, WeightExchange};
+use crate::ros::weights::WeightExchange;
 use crate::state::Stamp;
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
@@ -267,8 +267,7 @@ impl BaseControllerNode {
         self.last_tick = Some(started);
         let stamp = self.reader.state().map(|state| state.stamp);
         let is_new = std::mem::replace(&mut self.last_stamp, stamp) != stamp;
-        let busy = !matches!(self.control.verdict(), BaseVerdict::Idle | BaseVerdict::Stopped(_));
-        if busy || self.twist != [0.0; 3] {
+        if self.control.verdict().drives() || self.twist != [0.0; 3] {
             self.active = Some(started);
         }
         if self.active.is_some_and(|active| active.elapsed() < FAREWELL) {
@@ -318,16 +317,9 @@ impl BaseControllerNode {
 
     /// Passes new weights to the loop, and answers what was asked for on services.
     fn exchange_weights(&mut self) -> Result<()> {
-        for notice in self.weights.exchange(self.now(), self.control.network(), &self.shell)? {
-            match notice {
-                Notice::Saved(success, message) => self.saving.answer(success, &message)?,
-                Notice::Earlier(message) => self.rolling_back.answer(true, &message)?,
-                Notice::NothingEarlier(why) => {
-                    self.control.set_authority(0.0, self.control.config().assistance);
-                    self.shell.warn(&format!("{why}; {NOTHING_EARLIER}"));
-                    self.rolling_back.answer(false, NOTHING_EARLIER)?;
-                }
-            }
+        let (now, requests) = (self.now(), [&mut self.saving, &mut self.rolling_back]);
+        if !self.weights.exchange(now, self.control.network(), &self.shell, requests)? {
+            self.control.set_authority(0.0, self.control.config().assistance);
         }
         Ok(())
     }

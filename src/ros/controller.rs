@@ -18,7 +18,7 @@ use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
 use crate::ros::shell::{Aside, Every, Shell, Subscription, reliable_qos, sensor_qos, with_reliability};
 use crate::ros::timing::Timing;
-use crate::ros::weights::{NOTHING_EARLIER, Notice, WeightExchange};
+use crate::ros::weights::WeightExchange;
 use crate::state::Stamp;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::sensor_msgs::msg::JointState;
@@ -412,16 +412,9 @@ impl ControllerNode {
 
     /// Passes new weights to the loop, and answers what was asked for on services.
     fn exchange_weights(&mut self, now: Stamp) -> Result<()> {
-        for notice in self.weights.exchange(now, self.control.network(), &self.shell)? {
-            match notice {
-                Notice::Saved(success, message) => self.saving.answer(success, &message)?,
-                Notice::Earlier(message) => self.rolling_back.answer(true, &message)?,
-                Notice::NothingEarlier(why) => {
-                    self.control.set_authority(0.0, self.control.config().assistance);
-                    self.shell.warn(&format!("{why}; {NOTHING_EARLIER}"));
-                    self.rolling_back.answer(false, NOTHING_EARLIER)?;
-                }
-            }
+        let requests = [&mut self.saving, &mut self.rolling_back];
+        if !self.weights.exchange(now, self.control.network(), &self.shell, requests)? {
+            self.control.set_authority(0.0, self.control.config().assistance);
         }
         Ok(())
     }

@@ -236,7 +236,9 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone, N> Shell<T, N> {
     pub fn changed_config(&self) -> Option<T> {
         self.parameters_changed.swap(false, Ordering::Acquire).then(|| self.config())
     }
+}
 
+impl<T, N> Shell<T, N> {
     /// Whether SIGINT or SIGTERM has come.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)

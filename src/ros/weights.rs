@@ -6,7 +6,7 @@ use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::nn::checkpoint::Card;
 use crate::robot::Robot;
-use crate::ros::librarian::{Event, Librarian, Shelf, describe_model, told};
+use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
 use crate::ros::shell::{Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::state::Stamp;
@@ -18,20 +18,6 @@ use std::time::Duration;
 
 /// After weights were given back, a learner's are not taken for this time: its next ones are much like the last [s].
 const PAUSE: f64 = 5.0;
-
-/// What is done when weights are to be given back and there are no earlier ones.
-pub const NOTHING_EARLIER: &str =
-    "no earlier weights are kept: on the baseline until the parameter authority is set";
-
-/// What came of requests to keep weights or to go back.
-pub enum Notice {
-    /// Whether they were saved, and where or why not.
-    Saved(bool, String),
-    /// Earlier ones are taken, and which.
-    Earlier(String),
-    /// There are none, and why they were wanted.
-    NothingEarlier(String),
-}
 
 /// See the module.
 pub struct WeightExchange {
@@ -93,17 +79,16 @@ impl WeightExchange {
         self.librarian.close();
     }
 
-    /// Between two ticks: hears the learner, passes new weights to the librarian and what comes from it to `network`. Gives what
-    /// the node has to answer.
+    /// Between two ticks: hears the learner, passes new weights to the librarian and what comes from it to `network`, and answers
+    /// requests to save weights and to go back. False when weights had to be given back and no earlier ones are kept: then the
+    /// baseline alone shall act.
     pub fn exchange<T, N>(
         &mut self,
         now: Stamp,
         network: &mut LearnedNetwork,
         shell: &Shell<T, N>,
-    ) -> Result<Vec<Notice>>
-    where
-        T: Validate + Serialize + DeserializeOwned + Clone,
-    {
+        requests: [&mut Requests; 2],
+    ) -> Result<bool> {
         if self.progress.newest().is_some() {
             network.hear_learner(now);
         }
@@ -118,9 +103,40 @@ impl WeightExchange {
                 self.librarian.check(message.data);
             }
         }
-        let mut notices = Vec::new();
+        let [saving, rolling_back] = requests;
+        let mut has_some = true;
         while let Some(event) = self.librarian.event() {
-            notices.extend(self.hear_librarian(event, now, network, shell)?);
+            match event {
+                Event::Checked(Ok(model)) if network.wants_model() => {
+                    let origin = format!("{}/weights", self.learner);
+                    self.info.publish(&describe_model(&model.card, &origin, "better than the last"))?;
+                    network.accept(model);
+                    self.librarian.in_use();
+                }
+                // Others have come in between; the learner soon sends better ones.
+                Event::Checked(Ok(model)) => self.librarian.free(model),
+                Event::Checked(Err(error)) => shell.warn(&format!("weights refused: {error}")),
+                Event::Saved(result) => {
+                    let (success, message) = told(result);
+                    shell.info(&message);
+                    saving.answer(success, &message)?;
+                }
+                Event::Earlier { model, origin, why } => {
+                    self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
+                    let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
+                    self.info.publish(&describe_model(&model.card, &origin, &why))?;
+                    self.earlier = Some((model, message.clone()));
+                    rolling_back.answer(true, &message)?;
+                }
+                Event::NothingEarlier(why) => {
+                    has_some = false;
+                    let message =
+                        "no earlier weights are kept: on the baseline until the parameter authority is set";
+                    shell.warn(&format!("{why}; {message}"));
+                    rolling_back.answer(false, message)?;
+                }
+                Event::Warning(text) => shell.warn(&text),
+            }
         }
         if network.residual.is_settled()
             && let Some((model, why)) = self.earlier.take()
@@ -128,44 +144,6 @@ impl WeightExchange {
             shell.info(&why);
             network.accept(model);
         }
-        Ok(notices)
-    }
-
-    fn hear_librarian<T, N>(
-        &mut self,
-        event: Event<ResidualModel>,
-        now: Stamp,
-        network: &mut LearnedNetwork,
-        shell: &Shell<T, N>,
-    ) -> Result<Option<Notice>>
-    where
-        T: Validate + Serialize + DeserializeOwned + Clone,
-    {
-        match event {
-            Event::Checked(Ok(model)) if network.wants_model() => {
-                let origin = format!("{}/weights", self.learner);
-                self.info.publish(&describe_model(&model.card, &origin, "better than the last"))?;
-                network.accept(model);
-                self.librarian.in_use();
-            }
-            // Others have come in between; the learner soon sends better ones.
-            Event::Checked(Ok(model)) => self.librarian.free(model),
-            Event::Checked(Err(error)) => shell.warn(&format!("weights refused: {error}")),
-            Event::Saved(result) => {
-                let (success, message) = told(result);
-                shell.info(&message);
-                return Ok(Some(Notice::Saved(success, message)));
-            }
-            Event::Earlier { model, origin, why } => {
-                self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
-                let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
-                self.info.publish(&describe_model(&model.card, &origin, &why))?;
-                self.earlier = Some((model, message.clone()));
-                return Ok(Some(Notice::Earlier(message)));
-            }
-            Event::NothingEarlier(why) => return Ok(Some(Notice::NothingEarlier(why))),
-            Event::Warning(text) => shell.warn(&text),
-        }
-        Ok(None)
+        Ok(has_some)
     }
 }

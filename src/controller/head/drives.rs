@@ -12,7 +12,7 @@
 
 use crate::command::Mode;
 use crate::reference::MotionPoint;
-use crate::robot::{Limits, Robot};
+use crate::robot::{Dynamics, Limits, Robot};
 
 /// Velocity, acceleration, jerk, what is lost by direction, offset, dead band.
 const TERMS: usize = 6;
@@ -33,14 +33,14 @@ const OFFSET: f64 = 0.01;
 pub struct Drives {
     mode: Mode,
     velocity_limit: Vec<f64>,
-    /// That is known, s.
-    lag: f64,
+    /// Knows the lag.
+    dynamics: Dynamics,
 }
 
 impl Drives {
-    /// Of drives that take velocities and are known to follow with `lag` [s], or that take positions.
-    pub fn new(robot: &Robot, lag: f64) -> Self {
-        Self { mode: robot.command_interface, velocity_limit: robot.limits.velocity.clone(), lag }
+    /// Of drives that take velocities and are known to follow with the lag of `dynamics`, or that take positions.
+    pub fn new(robot: &Robot, dynamics: Dynamics) -> Self {
+        Self { mode: robot.command_interface, velocity_limit: robot.limits.velocity.clone(), dynamics }
     }
 
     /// Regressors of one joint.
@@ -53,15 +53,13 @@ impl Drives {
     pub fn write(&self, motion: &MotionPoint, regressors: &mut [f64], described: &mut [f64]) {
         let point = &motion.point;
         // what a velocity is short of shows in a position after the time that the position loop takes
-        let (ideal, time) = match self.mode {
-            Mode::Position => (&point.position, Limits::POSITION_LOOP),
-            _ => (&point.velocity, 1.0),
+        let time = if self.mode == Mode::Position {
+            described.copy_from_slice(&point.position);
+            Limits::POSITION_LOOP
+        } else {
+            self.dynamics.drive_command(&point.velocity, &point.acceleration, described);
+            1.0
         };
-        described.copy_from_slice(ideal);
-        if self.mode == Mode::Velocity {
-            let known = described.iter_mut().zip(&point.acceleration);
-            known.for_each(|(command, acceleration)| *command += self.lag * acceleration);
-        }
         // the lag behind a position is that of the loop itself
         let gain = if self.mode == Mode::Position { 1.0 } else { GAIN };
         for (joint, terms) in regressors.chunks_exact_mut(TERMS).enumerate() {
