@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn it_follows_a_swing_far_better_than_straight_lines() {
-        // one in 50 steps
-        let [cubic, linear] = errors(50, &[1.0; 50], |time| (std::f64::consts::TAU * time / 50.0).sin());
+        // two in 50 steps
+        let [cubic, linear] = errors(50, &[1.0; 50], |time| (std::f64::consts::TAU * time / 25.0).sin());
         assert!(cubic < 0.35 * linear && linear > 0.1, "{cubic} {linear}");
     }
 }

@@ -51,13 +51,22 @@ const fn doubt(experts: usize) -> f64 {
     experts as f64
 }
 /// The error that is left is taken as that of constant velocity in training for so many samples a step ahead.
-const FIRST_STEPS: f64 = 1.0;
+const FIRST_STEPS: f64 = 0.1;
+/// Weights that fit what they were made from leave less of it than of what comes: more by a share of their number to that
+/// of independent outcomes (Akaike, Fitting autoregressive models for prediction, 1969), but no more than so many times.
+const MAX_INFLATION: f64 = 10.0;
 /// An outcome that is further off than so many usual errors (a knock, an emergency stop, a glitch) pulls no more than
 /// one so far off.
 const CLIP: f64 = 5.0;
-/// Sweeps over the weights: to find the first ones, and with each sample, going on from those before.
-const FIRST_SWEEPS: usize = 200;
-const SWEEPS: usize = 4;
+/// Knots whose weights are found anew with each sample, in turn; and rounds over all of them to begin with, for the error
+/// that is left depends on the weights and they on it.
+const AT_ONCE: usize = 4;
+const FIRST_ROUNDS: usize = 5;
+/// Exchanges that bring nothing before experts are exchanged one at a time, and exchanges in all.
+const PATIENCE: usize = 3;
+const MAX_EXCHANGES: usize = 64;
+/// An expert is given a weight where the slope is lower than such a share of the aim.
+const TOLERANCE: f64 = 1e-12;
 /// Bounds of the correction of the variance.
 const RATIO: (f64, f64) = (1e-3, 1e3);
 /// A squared error counts for no more than so many variances.
@@ -68,18 +77,21 @@ const FIRST_SAMPLES: f64 = 20.0;
 /// sooner than how far each expert is to be believed.
 const LATELY: f64 = 20.0;
 
-/// Standard errors by which a share may be too small by chance before the longer times ahead follow it: the least of
-/// many that are uncertain is smaller than any of them deserves.
-const CHANCE: f64 = 0.5;
+/// Doubt that what the weights make of the experts is wrong lately, in samples per step ahead as the other.
+const TRUST_DOUBT: f64 = 3.0;
+/// What a share lacks is laid to chance up to so many standard errors before the longer times ahead follow it: the least
+/// of many that are uncertain is smaller than any of them deserves.
+const CHANCE: f64 = 1.25;
 
-/// Sums over the outcomes of one coordinate and knot: Σ p·pᵀ and Σ p·y of the experts' predictions p and the
-/// outcome y, Σ (y - w·p)² of the weights w as they were, how many there were, and how far the variance has to be
-/// corrected.
+/// Sums over the outcomes of one coordinate and knot: Σ p·pᵀ, Σ p·y and Σ y² of the experts' predictions p and the
+/// outcome y, how many there were, and how far the variance has to be corrected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence<const N: usize = EXPERTS> {
     pub products: Matrix<N>,
     pub outcome: Vector<N>,
-    pub error: f64,
+    pub square: f64,
+    /// Of the squared errors of the weights as they were, what was beyond the clip and is not in the sums.
+    pub clipped: f64,
     pub count: f64,
     /// Mean of error² / predicted variance.
     pub ratio: f64,
@@ -87,16 +99,23 @@ pub struct Evidence<const N: usize = EXPERTS> {
 
 impl<const N: usize> Default for Evidence<N> {
     fn default() -> Self {
-        Self { products: Matrix::zeros(), outcome: Vector::zeros(), error: 0.0, count: 0.0, ratio: 1.0 }
+        Self {
+            products: Matrix::zeros(),
+            outcome: Vector::zeros(),
+            square: 0.0,
+            clipped: 0.0,
+            count: 0.0,
+            ratio: 1.0,
+        }
     }
 }
 
 impl<const N: usize> Evidence<N> {
     /// Numbers in [`Self::to_values`].
-    pub const SIZE: usize = N * N + N + 3;
+    pub const SIZE: usize = N * N + N + 4;
 
     pub fn to_values(self) -> Vec<f64> {
-        let rest = [self.error, self.count, self.ratio];
+        let rest = [self.square, self.clipped, self.count, self.ratio];
         [self.products.as_slice(), self.outcome.as_slice(), &rest].concat()
     }
 
@@ -107,29 +126,33 @@ impl<const N: usize> Evidence<N> {
         Self {
             products: Matrix::from_column_slice(products),
             outcome: Vector::from_column_slice(outcome),
-            error: rest[0].max(0.0),
-            count: rest[1].max(0.0),
-            ratio: rest[2].clamp(RATIO.0, RATIO.1),
+            square: rest[0].max(0.0),
+            clipped: rest[1].max(0.0),
+            count: rest[2].max(0.0),
+            ratio: rest[3].clamp(RATIO.0, RATIO.1),
         }
     }
 
-    /// Mean square of the error that is left, `steps` ahead.
-    fn left(&self, steps: usize) -> f64 {
+    /// Mean square of the error that is left with `weights`, `steps` ahead.
+    fn left(&self, weights: &Vector<N>, steps: usize) -> f64 {
+        let fitted = (self.products * weights - self.outcome * 2.0).dot(weights);
+        let error = (self.square + fitted).max(0.0) + self.clipped;
+        let inflation = 1.0 + doubt(N) * steps as f64 / self.count.max(1.0);
         let first = FIRST_STEPS * steps as f64;
-        (self.error + first) / (self.count + first)
+        (error * inflation.min(MAX_INFLATION) + first) / (self.count + first)
     }
 
-    fn add(&mut self, made: &Made<N>, outcome: f64, steps: usize, memory: f64) {
+    fn add(&mut self, made: &Made<N>, outcome: f64, left: f64, steps: usize, memory: f64) {
         let keep = 1.0 - 1.0 / memory;
         let experts = Vector::<N>::from_column_slice(&made.experts);
-        let square = (outcome - made.whole).powi(2);
         let surprise = (outcome - made.weighed).powi(2);
-        let share = (CLIP * CLIP * self.left(steps) / surprise.max(f64::MIN_POSITIVE)).min(1.0);
+        let share = (CLIP * CLIP * left / surprise.max(f64::MIN_POSITIVE)).min(1.0);
         self.products = self.products * keep + experts * experts.transpose() * share;
         self.outcome = self.outcome * keep + experts * (outcome * share);
-        self.error = self.error * keep + square;
+        self.square = self.square * keep + outcome * outcome * share;
+        self.clipped = self.clipped * keep + surprise * (1.0 - share);
         self.count = self.count * keep + 1.0;
-        let deviation = square / made.variance.max(f64::MIN_POSITIVE);
+        let deviation = (outcome - made.whole).powi(2) / made.variance.max(f64::MIN_POSITIVE);
         let deviation = deviation.min(MAX_DEVIATION * self.ratio);
         let over = self.count.min(LATELY * steps as f64) + FIRST_SAMPLES;
         self.ratio += (deviation - self.ratio) / over;
@@ -160,8 +183,8 @@ struct Trust {
     /// Σ p·y and Σ p² of what was predicted, p, and the outcome y; lately.
     agreement: f64,
     square: f64,
-    /// The share of p that is believed: the one that would have been best lately, drawn to all of it, and hardly more than
-    /// that of any shorter time ahead.
+    /// The share of p that is believed: the one that would have been best lately, drawn to all of it, and no more than that
+    /// of any shorter time ahead, as far as that one lacks more than it would by chance.
     share: f64,
 }
 
@@ -176,16 +199,15 @@ impl Trust {
 
     /// Finds the share, at most `limit`; gives the limit of the longer times ahead. `noise` is the mean square of the error
     /// that is left, times the outcomes that tell as much as one.
-    fn limit(&mut self, noise: f64, doubt: f64, limit: f64) -> f64 {
-        let known = self.square + doubt * noise;
-        let best = (self.agreement + doubt * noise) / known;
-        let at_most = best + CHANCE * (noise / known).sqrt();
-        if !at_most.is_finite() {
-            self.share = limit;
-            return limit;
-        }
-        self.share = best.clamp(0.0, limit);
-        at_most.clamp(0.0, limit)
+    fn limit(&mut self, noise: f64, limit: f64) -> f64 {
+        let known = self.square + TRUST_DOUBT * noise;
+        let best = (self.agreement + TRUST_DOUBT * noise) / known;
+        let by_chance = CHANCE * CHANCE * noise / known;
+        let lacks = 1.0 - best;
+        let certain = (1.0 - by_chance / (lacks * lacks)).max(0.0); // as Wiener's filter
+        let longer = if lacks > 0.0 { (1.0 - lacks * certain).clamp(0.0, limit) } else { limit };
+        self.share = if best.is_finite() { best.clamp(0.0, limit) } else { limit };
+        if longer.is_finite() { longer } else { limit }
     }
 }
 
@@ -202,8 +224,12 @@ pub struct Mixture<const N: usize = EXPERTS> {
     common: Vec<Vector<N>>,
     /// [coordinate][knot]
     weights: Vec<Vector<N>>,
+    /// Mean square of the error that is left with them, [coordinate][knot].
+    left: Vec<f64>,
     /// [coordinate][knot]
     trust: Vec<Trust>,
+    /// Of those whose weights are found next.
+    knot: usize,
 }
 
 impl<const N: usize> Mixture<N> {
@@ -216,10 +242,12 @@ impl<const N: usize> Mixture<N> {
             seed: evidence.clone(),
             common: vec![Vector::zeros(); knots.len()],
             weights: vec![Vector::zeros(); evidence.len()],
+            left: vec![1.0; evidence.len()],
             trust: vec![Trust::FULL; evidence.len()],
             evidence,
+            knot: 0,
         };
-        mixture.sweep(FIRST_SWEEPS);
+        mixture.reset();
         mixture
     }
 
@@ -227,7 +255,11 @@ impl<const N: usize> Mixture<N> {
         self.evidence.copy_from_slice(&self.seed);
         self.common.iter_mut().chain(&mut self.weights).for_each(|weights| weights.fill(0.0));
         self.trust.fill(Trust::FULL);
-        self.sweep(FIRST_SWEEPS);
+        self.knot = 0;
+        (0..self.left.len()).for_each(|index| self.find_left(index));
+        for _ in 0..FIRST_ROUNDS {
+            (0..self.knots.len()).for_each(|knot| self.find_weights(knot));
+        }
     }
 
     pub fn evidence(&self) -> &[Evidence<N>] {
@@ -253,47 +285,53 @@ impl<const N: usize> Mixture<N> {
         if values.into_iter().all(|value| value.is_finite()) {
             let steps = self.knots[index % self.knots.len()];
             self.trust[index].add(made.weighed, outcome, steps);
-            self.evidence[index].add(made, outcome, steps, self.memory);
+            self.evidence[index].add(made, outcome, self.left[index], steps, self.memory);
+            self.find_left(index);
         }
     }
 
-    /// Finds the weights anew: least squares over all coordinates, each in units of the error that is left of it, drawn
+    /// Finds the weights of some knots anew: least squares over all coordinates, each in units of the error that is left of it, drawn
     /// to zero; then for each coordinate, drawn to those of all. No weight is negative (Breiman, Stacked regressions,
     /// Machine Learning 24, 1996): experts that say nearly the same are not played off against each other, which would
     /// be wrong by far as soon as they differ. Then finds how far what they make of the experts is believed at the
     /// moment: when the robot stops or darts off as never before, the shorter times ahead tell at once, and what has
     /// been wrong over those is not believed over the longer ones.
     pub fn weigh(&mut self) {
-        self.sweep(SWEEPS);
         let knots = self.knots.len();
-        for (evidence, trust) in self.evidence.chunks(knots).zip(self.trust.chunks_mut(knots)) {
+        for _ in 0..AT_ONCE.min(knots) {
+            self.find_weights(self.knot);
+            self.knot = (self.knot + 1) % knots;
+        }
+        for (trust, left) in self.trust.chunks_mut(knots).zip(self.left.chunks(knots)) {
             let mut limit = 1.0;
-            for ((evidence, trust), steps) in evidence.iter().zip(trust).zip(&self.knots) {
-                limit = trust.limit(*steps as f64 * evidence.left(*steps), doubt(N), limit);
+            for ((trust, left), steps) in trust.iter_mut().zip(left).zip(&self.knots) {
+                limit = trust.limit(*steps as f64 * left, limit);
             }
         }
     }
 
-    fn sweep(&mut self, sweeps: usize) {
-        for (knot, steps) in self.knots.iter().enumerate() {
-            let doubt = doubt(N) * *steps as f64;
-            let (mut products, mut outcome) = (Matrix::zeros(), Vector::zeros());
-            for evidence in self.evidence[knot..].iter().step_by(self.knots.len()) {
-                let left = evidence.left(*steps);
-                products += evidence.products / left;
-                outcome += evidence.outcome / left;
-            }
-            let common = &mut self.common[knot];
-            let problem = Problem { products: &products, outcome: &outcome, doubt, centre: &Vector::zeros() };
-            problem.improve(self.experts, sweeps, common);
-            let of_knot = self.evidence[knot..].iter().step_by(self.knots.len());
-            for (evidence, weights) in of_knot.zip(self.weights[knot..].iter_mut().step_by(self.knots.len()))
-            {
-                let Evidence { products, outcome, .. } = evidence;
-                let doubt = doubt * evidence.left(*steps);
-                Problem { products, outcome, doubt, centre: common }.improve(self.experts, sweeps, weights);
-            }
+    fn find_weights(&mut self, knot: usize) {
+        let (knots, doubt) = (self.knots.len(), doubt(N) * self.knots[knot] as f64);
+        let (mut products, mut outcome) = (Matrix::zeros(), Vector::zeros());
+        let of_knot = (knot..self.evidence.len()).step_by(knots);
+        for index in of_knot.clone() {
+            products += self.evidence[index].products / self.left[index];
+            outcome += self.evidence[index].outcome / self.left[index];
         }
+        let common = &mut self.common[knot];
+        Problem { products: &products, outcome: &outcome, doubt, centre: &Vector::zeros() }
+            .solve(self.experts, common);
+        for index in of_knot {
+            let Evidence { products, outcome, .. } = &self.evidence[index];
+            let (centre, doubt) = (&self.common[knot], doubt * self.left[index]);
+            Problem { products, outcome, doubt, centre }.solve(self.experts, &mut self.weights[index]);
+            self.find_left(index);
+        }
+    }
+
+    fn find_left(&mut self, index: usize) {
+        let steps = self.knots[index % self.knots.len()];
+        self.left[index] = self.evidence[index].left(&self.weights[index], steps);
     }
 }
 
@@ -306,20 +344,52 @@ struct Problem<'a, const N: usize> {
 }
 
 impl<const N: usize> Problem<'_, N> {
-    /// Moves `weights` towards the solution, one after the other (coordinate descent); those of experts that do not take
-    /// part stay as they are.
-    fn improve(&self, experts: Experts, sweeps: usize, weights: &mut Vector<N>) {
+    /// Finds the solution from the experts that have a weight in `weights`: these solve the equations without the bound;
+    /// who would be negative gives its weight up, and who would lower the sum is given one, until nobody is wrong (block
+    /// principal pivoting; Júdice and Pires, Computers and Operations Research 21, 1994). Experts say nearly the same, so
+    /// that going down one coordinate at a time would hardly move. Those that do not take part stay without a weight.
+    fn solve(&self, experts: Experts, weights: &mut Vector<N>) {
         let Self { products, outcome, doubt, centre } = self;
-        for _ in 0..sweeps {
-            for expert in (0..N).filter(|expert| experts.has(*expert)) {
-                let own = products[(expert, expert)];
-                let others = products.column(expert).dot(weights) - own * weights[expert];
-                let slope = outcome[expert] + doubt * centre[expert] - others;
-                let weight = slope / (own + doubt);
-                weights[expert] = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
+        let square = **products + Matrix::from_diagonal_element(*doubt);
+        let aim = *outcome + *centre * *doubt;
+        let mut free: [bool; N] = std::array::from_fn(|expert| experts.has(expert) && weights[expert] > 0.0);
+        let (mut fewest, mut patience) = (N + 1, PATIENCE);
+        for _ in 0..MAX_EXCHANGES {
+            let Some(solution) = solve_for(&free, square, aim) else { return };
+            let slope = square * solution - aim;
+            let wrong: [bool; N] = std::array::from_fn(|expert| match free[expert] {
+                true => solution[expert] < 0.0,
+                false => experts.has(expert) && slope[expert] < -TOLERANCE * aim[expert].abs(),
+            });
+            let count = wrong.iter().filter(|wrong| **wrong).count();
+            if count == 0 {
+                *weights = solution;
+                return;
+            }
+            (fewest, patience) =
+                if count < fewest { (count, PATIENCE) } else { (fewest, patience.saturating_sub(1)) };
+            let last = wrong.iter().rposition(|wrong| *wrong);
+            for expert in (0..N).filter(|expert| wrong[*expert]) {
+                free[expert] ^= patience > 0 || Some(expert) == last;
             }
         }
     }
+}
+
+/// The x with A·x = b in the rows that are `free` and 0 in the others; none where there is no finite one.
+fn solve_for<const N: usize>(
+    free: &[bool; N],
+    mut square: Matrix<N>,
+    mut aim: Vector<N>,
+) -> Option<Vector<N>> {
+    for row in (0..N).filter(|row| !free[*row]) {
+        square.fill_row(row, 0.0);
+        square.fill_column(row, 0.0);
+        square[(row, row)] = 1.0;
+        aim[row] = 0.0;
+    }
+    square.cholesky()?.solve_mut(&mut aim);
+    aim.iter().all(|weight| weight.is_finite()).then_some(aim)
 }
 
 #[cfg(test)]
@@ -388,7 +458,52 @@ mod tests {
             step(&mut alone, experts, [f64::NAN, 0.5 * experts[0]]);
         }
         let (both, alone) = (both.at(1).0[0], alone.at(1).0[0]);
-        assert!(both > alone + 0.05, "{both} {alone}");
+        assert!(both > 1.2 * alone, "{both} {alone}");
+    }
+
+    #[test]
+    fn experts_that_say_nearly_the_same_are_told_apart() {
+        // all but one are wrong by a twentieth
+        let mut all = mixture(Experts::ALL);
+        for time in 0..600 {
+            let truth = (0.7 * time as f64).sin();
+            let mut experts = [truth; EXPERTS];
+            for (expert, said) in experts.iter_mut().enumerate().filter(|(expert, _)| *expert != 3) {
+                *said += 0.05 * ((1.1 + 0.2 * expert as f64) * time as f64).sin();
+            }
+            step(&mut all, experts, [truth; 2]);
+        }
+        assert!(all.at(0).0[3] > 0.9, "{:?}", all.at(0));
+    }
+
+    #[test]
+    fn no_other_weights_that_are_not_negative_are_better() {
+        let mut random = 1u64;
+        let mut uniform = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as f64 / (1u64 << 31) as f64 - 0.5
+        };
+        for run in 0..200 {
+            // of rank 3 to 9, so that most are nearly singular
+            let mut products = Matrix::<EXPERTS>::zeros();
+            for _ in 0..3 + run % 7 {
+                let row = Vector::<EXPERTS>::from_fn(|_, _| uniform());
+                products += row * row.transpose() * 100.0;
+            }
+            let outcome = Vector::<EXPERTS>::from_fn(|_, _| 30.0 * uniform());
+            let centre = Vector::<EXPERTS>::from_fn(|_, _| uniform().max(0.0));
+            let problem = Problem { products: &products, outcome: &outcome, doubt: 0.01, centre: &centre };
+            let mut weights = Vector::zeros();
+            problem.solve(Experts::ALL, &mut weights);
+            let slope = products * weights - outcome + (weights - centre) * 0.01;
+            for (weight, slope) in weights.iter().zip(&slope) {
+                assert!(*weight >= 0.0 && *slope > -1e-6, "{run}: {weights} {slope}");
+                assert!(*weight == 0.0 || slope.abs() < 1e-6, "{run}: {weights} {slope}");
+            }
+            let found = weights;
+            problem.solve(Experts::ALL, &mut weights);
+            assert_eq!(weights, found);
+        }
     }
 
     #[test]
