@@ -27,6 +27,11 @@ pub enum Rejection {
         joint: String,
         value: f64,
     },
+    /// Of a base: [x, y, yaw], none without an orientation, and [vx, vy, wz].
+    Odometry {
+        pose: Option<[f64; 3]>,
+        twist: [f64; 3],
+    },
     /// Zero, where the stamp has to be the time.
     NoStamp,
     /// The same stamp as the newest state.
@@ -59,6 +64,15 @@ impl fmt::Display for Rejection {
             }
             Self::NonFinitePosition { joint, value } => {
                 write!(f, "position of joint '{joint}' is {value}")
+            }
+            Self::Odometry { pose: None, twist } => {
+                write!(
+                    f,
+                    "the pose is not finite or its quaternion is not of length 1; the twist is {twist:?}"
+                )
+            }
+            Self::Odometry { pose: Some(pose), twist } => {
+                write!(f, "the twist is not finite: {twist:?} at {pose:?}")
             }
             Self::Duplicate { stamp } => write!(f, "stamp {:.6} s came twice", stamp.seconds()),
             Self::Late { behind } => {

@@ -5,7 +5,8 @@
 //! may drive.
 
 use crate::base::{
-    BaseControllerConfig, BaseDescription, BaseLoop, BaseVerdict, Twist, TwistFormat, TwistModel,
+    BaseControllerConfig, BaseDescription, BaseLoop, BaseVerdict, OdometryReader, Twist, TwistFormat,
+    TwistModel,
 };
 use crate::controller::ResidualModel;
 use crate::error::Result;
@@ -14,7 +15,7 @@ use crate::robot::Robot;
 use crate::ros::convert::fill_sample;
 use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
 use crate::ros::parameters::Validate;
-use crate::ros::planar::{OdometryReader, TwistInput, TwistOutput, message_to_path};
+use crate::ros::planar::{TwistInput, TwistOutput, message_to_path, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
 use crate::ros::weights::WeightExchange;
@@ -221,11 +222,11 @@ impl BaseControllerNode {
 
     fn read_odometry(&mut self) {
         while let Some(message) = self.odometry.take() {
-            match self.reader.read(&message, self.shell.now()) {
-                Ok(true) => self.arrival = Some(Instant::now()),
+            match read_odometry(&mut self.reader, &message, self.shell.now()) {
+                Ok(_) => self.arrival = Some(Instant::now()),
                 // one that repeats itself is no news
-                Ok(false) => {}
-                Err(reason) => self.reject(&reason),
+                Err(rejection) if rejection.is_harmless() => {}
+                Err(rejection) => self.reject(&rejection.to_string()),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The predictor node of a mobile base: odometry in, where the base will be out, as a path with stamps.
 
-use crate::base::base_robot;
+use crate::base::{OdometryReader, base_robot};
 use crate::error::{Error, Result};
 use crate::predictor::commands::AGE_LIMIT;
 use crate::predictor::parameters::CommandKind;
@@ -8,7 +8,7 @@ use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
 use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_table, stamp_to_time};
 use crate::ros::parameters::Validate;
-use crate::ros::planar::{OdometryReader, pose_to_message};
+use crate::ros::planar::{pose_to_message, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
 use crate::state::Stamp;
 use crate::trajectory::{Horizon, Trajectory};
@@ -155,19 +155,19 @@ impl BasePredictorNode {
 
     fn observe(&mut self) {
         while let Some(message) = self.odometry.take() {
-            match (self.reader.read(&message, self.shell.now()), self.reader.state()) {
-                (Ok(true), Some(state)) => {
+            match read_odometry(&mut self.reader, &message, self.shell.now()) {
+                Ok(state) => {
                     self.predictor.observe(state);
                     self.commands
                         .iter_mut()
                         .for_each(|commands| commands.watch(&self.shell, &self.predictor, state.stamp));
                     self.message.header.frame_id.clone_from(&message.header.frame_id);
                 }
-                (Ok(_), _) => {}
-                (Err(reason), _) => {
+                Err(rejection) if rejection.is_harmless() => {}
+                Err(rejection) => {
                     self.rejected += 1;
                     if self.rejected == 1 {
-                        self.shell.warn(&format!("odometry not used: {reason}"));
+                        self.shell.warn(&format!("odometry not used: {rejection}"));
                     }
                 }
             }

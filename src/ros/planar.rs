@@ -1,9 +1,8 @@
 //! Between messages about a base in the plane and the core's types.
 
-use crate::base::{BaseControllerConfig, Pose, ReferencePath, Twist, base_robot};
+use crate::base::{BaseControllerConfig, OdometryReader, Pose, ReferencePath, Twist, yaw_of};
 use crate::error::{Error, Result};
-use crate::measurement::JointStateReader;
-use crate::robot::{first_non_finite, wrap};
+use crate::measurement::Rejection;
 use crate::ros::convert::{stamp_to_time, time_to_stamp};
 use crate::ros::shell::{Subscription, drained, reliable_qos};
 use crate::state::{Stamp, State};
@@ -11,55 +10,25 @@ use r2r::geometry_msgs::msg::{self as geometry, TwistStamped};
 use r2r::nav_msgs::msg::{Odometry, Path};
 use r2r::{Node, Publisher};
 
-/// Turns odometry into states whose yaw has no jumps.
-pub struct OdometryReader {
-    reader: JointStateReader,
-    coordinates: Vec<String>,
-    yaw: Option<f64>,
+/// Hands a message to `reader`; one without a stamp is of `now`.
+pub fn read_odometry<'a>(
+    reader: &'a mut OdometryReader,
+    message: &Odometry,
+    now: Stamp,
+) -> std::result::Result<&'a State, Rejection> {
+    let stamp = match time_to_stamp(&message.header.stamp) {
+        stamp if stamp == Stamp::default() => now,
+        stamp => stamp,
+    };
+    let twist = message_to_twist(&message.twist.twist);
+    reader.read(stamp, message_to_pose(&message.pose.pose), twist)
 }
 
-impl OdometryReader {
-    pub fn new() -> Self {
-        let robot = base_robot();
-        Self { reader: JointStateReader::new(&robot), coordinates: robot.joints, yaw: None }
-    }
-
-    /// The newest accepted state.
-    pub fn state(&self) -> Option<&State> {
-        self.reader.state()
-    }
-
-    /// Takes in a message; one without a stamp is of `now`. Whether the state is a new one, or why not.
-    pub fn read(&mut self, message: &Odometry, now: Stamp) -> std::result::Result<bool, String> {
-        let stamp = match time_to_stamp(&message.header.stamp) {
-            stamp if stamp == Stamp::default() => now,
-            stamp => stamp,
-        };
-        let twist = message_to_twist(&message.twist.twist);
-        let pose = message_to_pose(&message.pose.pose).filter(|pose| first_non_finite(pose).is_none());
-        let (Some([x, y, yaw]), None) = (pose, first_non_finite(&twist)) else {
-            let pose = &message.pose.pose;
-            return Err(format!("pose or twist is not finite, or no quaternion: {pose:?}, {twist:?}"));
-        };
-        let yaw = self.yaw.map_or(yaw, |last| last + wrap(yaw - last));
-        match self.reader.read(stamp, &self.coordinates, &[x, y, yaw], &twist) {
-            Ok(_) => {
-                self.yaw = Some(yaw);
-                Ok(true)
-            }
-            Err(rejection) if rejection.is_harmless() => Ok(false),
-            Err(rejection) => Err(rejection.to_string()),
-        }
-    }
-}
-
-/// [x, y, yaw] of a pose; what it says of height, roll and pitch is dropped. None when its quaternion is none: not finite,
-/// or far from length 1.
+/// [x, y, yaw] of a pose; what it says of height, roll and pitch is dropped. None when its quaternion is none, see
+/// [`yaw_of`].
 pub fn message_to_pose(pose: &geometry::Pose) -> Option<Pose> {
     let geometry::Quaternion { x, y, z, w } = pose.orientation;
-    let length = (x * x + y * y + z * z + w * w).sqrt();
-    let yaw = (2.0 * (w * z + x * y)).atan2(w * w + x * x - y * y - z * z);
-    ((length - 1.0).abs() < 0.1).then_some([pose.position.x, pose.position.y, yaw])
+    yaw_of([x, y, z, w]).map(|yaw| [pose.position.x, pose.position.y, yaw])
 }
 
 pub fn pose_to_message([x, y, yaw]: &Pose) -> geometry::Pose {
@@ -203,27 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn the_yaw_of_odometry_goes_on_beyond_half_a_turn() {
+    fn odometry_without_a_stamp_is_of_now() {
         let mut reader = OdometryReader::new();
-        let odometry = |seconds: f64, yaw: f64| {
-            let mut message = Odometry::default();
-            message.header.stamp = stamp_to_time(Stamp::from_seconds(seconds));
-            message.pose.pose = pose_to_message(&[1.0, 2.0, yaw]);
-            message
-        };
-        for (second, yaw) in [(1.0, 3.0), (2.0, 3.3), (3.0, 6.2), (4.0, 6.5)] {
-            assert_eq!(reader.read(&odometry(second, yaw), Stamp::default()), Ok(true));
-            let state = reader.state().unwrap();
-            assert!((state.position[2] - yaw).abs() < 1e-9, "{state:?}");
-        }
-        assert_eq!(reader.read(&odometry(4.0, 0.0), Stamp::default()), Ok(false), "again");
-        let mut broken = odometry(5.0, 0.0);
-        broken.twist.twist.linear.x = f64::NAN;
-        assert!(reader.read(&broken, Stamp::default()).unwrap_err().contains("not finite"));
-        broken = odometry(5.0, 0.0);
-        broken.pose.pose.position.y = f64::INFINITY;
-        assert!(reader.read(&broken, Stamp::default()).is_err());
-        assert!((reader.state().unwrap().position[2] - 6.5).abs() < 1e-9);
+        let mut message = Odometry::default();
+        message.pose.pose = pose_to_message(&[1.0, 2.0, 0.5]);
+        message.twist.twist = twist_to_message(&[0.1, 0.0, 0.2]);
+        let state = read_odometry(&mut reader, &message, Stamp(7)).unwrap();
+        assert_eq!((state.stamp, &state.velocity[..]), (Stamp(7), &[0.1, 0.0, 0.2][..]));
+        assert!((state.position[2] - 0.5).abs() < 1e-12);
+        message.header.stamp = stamp_to_time(Stamp::from_seconds(3.0));
+        assert_eq!(read_odometry(&mut reader, &message, Stamp(7)).unwrap().stamp, Stamp::from_seconds(3.0));
+        message.pose.pose.orientation.w = f64::NAN;
+        assert!(read_odometry(&mut reader, &message, Stamp(8)).unwrap_err().to_string().contains("length 1"));
     }
 
     #[test]
