@@ -24,7 +24,7 @@ use crate::trajectory::{Horizon, Trajectory};
 pub use constant_velocity::ConstantVelocity;
 pub use lstm::LstmPredictor;
 pub use model::{MAX_STEPS, PredictorConfig, PredictorModel};
-pub use parameters::PredictorParameters;
+pub use parameters::{BasePredictorParameters, PredictorParameters};
 pub use skill::RealisedError;
 
 /// Sizes are fixed when a predictor is made; after that neither method allocates.

@@ -6,31 +6,33 @@ mod events;
 mod recording;
 mod table;
 
-pub use events::{Event, events};
+pub use events::Event;
 pub use recording::RecordingWriter;
 pub use table::{CommandTable, PredictionTable};
 
+use crate::base::{OdometryReader, yaw_of};
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
 use crate::dataset::bag::choose_topic;
-use crate::dataset::messages::{self, JointState, Message as _};
-use crate::dataset::rosbag::{Bag, RawMessage};
-use crate::dataset::{Recording, Selection, csv};
+use crate::dataset::messages::{self, JointState, Message as _, Odometry};
+use crate::dataset::rosbag::{Bag, RawMessage, Topic};
+use crate::dataset::{BASE, CommandSelection, Recording, Selection, csv};
 use crate::error::{Error, Result};
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
 use crate::predictor::command_reader::CommandReader;
 use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
 use crate::robot::Robot;
-use crate::state::{Stamp, State};
+use crate::state::{Space, Stamp, State};
 use crate::trajectory::Trajectory;
 use std::fmt;
 use std::path::Path;
 
-/// Joint states as a node receives them.
-#[derive(Clone, Debug, PartialEq)]
+/// Joint states as a node receives them; or of a base its odometry: x, y, yaw (NaN where there is none) and vx, vy, wz.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
     pub stamp: Stamp,
+    pub frame: String,
     pub names: Vec<String>,
     pub positions: Vec<f64>,
     pub velocities: Vec<f64>,
@@ -48,50 +50,134 @@ pub enum Stamps {
     Log,
 }
 
-/// The messages of a recording in their order, none left out and nothing cleaned; of a table (.csv, .csv.gz) those that
-/// `learned_control play` would publish.
-pub fn messages(
-    path: &Path,
-    topic: Option<&str>,
-    stamps: Stamps,
-) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
-    let selection = Selection { topic: topic.map(str::to_owned), ..Default::default() };
-    if csv::is_table(path) {
-        let Recording { joints, states, .. } = Recording::read(path, &selection)?;
-        return Ok(Box::new(states.into_iter().map(move |state| {
-            Ok(Ok(Message {
-                stamp: state.stamp,
-                names: joints.clone(),
-                positions: state.position,
-                velocities: state.velocity,
-            }))
-        })));
+/// What is replayed of a recording.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    pub path: &'a Path,
+    /// Whether the motion is that of joints or of a base.
+    pub space: Space,
+    /// The topic of the motion in a bag, the columns of a table.
+    pub topic: Option<&'a str>,
+    pub columns: Option<&'a csv::Columns>,
+    pub stamps: Stamps,
+}
+
+impl<'a> Source<'a> {
+    /// Joint states, on the topic with most of them, with the stamps of their headers.
+    pub fn new(path: &'a Path) -> Self {
+        Self { path, space: Space::Joints, topic: None, columns: None, stamps: Stamps::Header }
     }
-    let bag = Bag::open(path)?;
-    let topic = choose_topic(&bag, &selection)?;
-    if &*topic.type_name != JointState::TYPE_NAME {
-        let problem =
-            format!("topic {} has {}, expected {}", topic.name, topic.type_name, JointState::TYPE_NAME);
-        return Err(Error::Data { file: path.to_path_buf(), problem });
+
+    /// The messages in their order, none left out and nothing cleaned; of a table (.csv, .csv.gz) those that
+    /// `learned_control play` would publish.
+    pub fn messages(&self) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
+        if csv::is_table(self.path) {
+            let Recording { joints, states, .. } = self.table(None)?;
+            let message = move |state| Ok(Ok(of_state(&joints, state)));
+            return Ok(Box::new(states.into_iter().map(message)));
+        }
+        let bag = Bag::open(self.path)?;
+        let topic = self.choose_topic(&bag)?.name.clone();
+        let stamps = self.stamps;
+        let messages = bag.messages(Some(&*topic));
+        Ok(Box::new(messages.map(move |message| message.map(|message| decode(&message, stamps)))))
     }
-    Ok(Box::new(
-        bag.messages(Some(&topic.name)).map(move |message| message.map(|message| decode(&message, stamps))),
-    ))
+
+    fn selection(&self, commands: Option<&CommandSelection>) -> Selection {
+        let topic = self.topic.map(str::to_owned);
+        Selection { topic, joints: None, columns: self.columns.cloned(), commands: commands.cloned() }
+    }
+
+    fn choose_topic<'b>(&self, bag: &'b Bag) -> Result<&'b Topic> {
+        let expected = match self.space {
+            Space::Joints => JointState::TYPE_NAME,
+            Space::PlanarBase => Odometry::TYPE_NAME,
+        };
+        choose_topic(bag, &self.selection(None), &[expected])
+    }
+
+    fn table(&self, commands: Option<&CommandSelection>) -> Result<Recording> {
+        let recording = Recording::read(self.path, &self.selection(commands))?;
+        if recording.space != self.space {
+            let problem = format!("it is of {}, the model of another robot", recording.joints.join(", "));
+            return Err(Error::Data { file: self.path.to_path_buf(), problem });
+        }
+        Ok(recording)
+    }
+}
+
+fn of_state(names: &[String], state: State) -> Message {
+    Message {
+        stamp: state.stamp,
+        frame: String::new(),
+        names: names.to_vec(),
+        positions: state.position,
+        velocities: state.velocity,
+    }
 }
 
 fn decode(message: &RawMessage, stamps: Stamps) -> Decoded {
-    let JointState { header, name, position, velocity, .. } = messages::decode(&message.cdr)?;
-    let stamp = match stamps {
-        Stamps::Header => header.stamp.into(),
-        Stamps::Log => message.stamp,
+    let mut decoded = if &*message.type_name == Odometry::TYPE_NAME {
+        let Odometry { header, pose, twist, .. } = messages::decode(&message.cdr)?;
+        let (place, turned, twist) = (pose.pose.position, pose.pose.orientation, twist.twist);
+        let yaw = yaw_of([turned.x, turned.y, turned.z, turned.w]).unwrap_or(f64::NAN);
+        Message {
+            stamp: header.stamp.into(),
+            frame: header.frame_id,
+            names: BASE.map(String::from).into(),
+            positions: vec![place.x, place.y, yaw],
+            velocities: vec![twist.linear.x, twist.linear.y, twist.angular.z],
+        }
+    } else {
+        let JointState { header, name, position, velocity, .. } = messages::decode(&message.cdr)?;
+        let stamp = header.stamp.into();
+        Message { stamp, frame: header.frame_id, names: name, positions: position, velocities: velocity }
     };
-    Ok(Message { stamp, names: name, positions: position, velocities: velocity })
+    if stamps == Stamps::Log {
+        decoded.stamp = message.stamp;
+    }
+    Ok(decoded)
+}
+
+/// What the nodes make states with.
+enum Reader {
+    Joints(JointStateReader),
+    Base(OdometryReader),
+}
+
+impl Reader {
+    fn new(robot: &Robot) -> Self {
+        match robot.space {
+            Space::Joints => Self::Joints(JointStateReader::new(robot)),
+            Space::PlanarBase => Self::Base(OdometryReader::new()),
+        }
+    }
+
+    fn state(&self) -> Option<&State> {
+        match self {
+            Self::Joints(reader) => reader.state(),
+            Self::Base(reader) => reader.state(),
+        }
+    }
+
+    fn read(&mut self, message: &Message) -> std::result::Result<&State, Rejection> {
+        let Message { stamp, names, positions, velocities, .. } = message;
+        match self {
+            _ if *stamp == Stamp(0) => Err(Rejection::NoStamp),
+            Self::Joints(reader) => reader.read(*stamp, names, positions, velocities),
+            Self::Base(reader) => {
+                let triple = |values: &[f64]| values.try_into().ok();
+                let twist = triple(velocities).unwrap_or([f64::NAN; 3]);
+                reader.read(*stamp, triple(positions), twist)
+            }
+        }
+    }
 }
 
 /// The nodes of one robot: a controller, a predictor, or both.
 pub struct Replay {
     robot: Robot,
-    reader: JointStateReader,
+    reader: Reader,
     controller: Option<Controller>,
     predictor: Option<Foresight>,
     last: Option<Stamp>,
@@ -108,6 +194,8 @@ struct Foresight {
     /// Of a model that knows commands.
     commands: Option<CommandReader>,
     prediction: Trajectory,
+    /// Frame of the last message.
+    frame: String,
     card: Option<Card>,
     /// s
     period: f64,
@@ -146,7 +234,8 @@ pub struct Counts {
 pub struct Output<'a> {
     pub stamp: Stamp,
     pub controller: Option<(&'a ControlLoop, &'a Command)>,
-    pub prediction: Option<&'a Trajectory>,
+    /// With the frame of its positions, where they are places.
+    pub prediction: Option<(&'a Trajectory, &'a str)>,
 }
 
 impl Replay {
@@ -176,7 +265,7 @@ impl Replay {
     }
 
     fn new(robot: Robot, controller: Option<Controller>, predictor: Option<Foresight>) -> Self {
-        let reader = JointStateReader::new(&robot);
+        let reader = Reader::new(&robot);
         Self { robot, reader, controller, predictor, last: None, counts: Counts::default() }
     }
 
@@ -219,7 +308,7 @@ impl Replay {
     /// Takes one message; `None` when the nodes would not use it. A prediction reaches the controller after the tick.
     pub fn observe(&mut self, message: &Decoded) -> Option<Output<'_>> {
         self.counts.messages += 1;
-        let Message { stamp, names, positions, velocities } = match message {
+        let message = match message {
             Ok(message) => message,
             Err(problem) => {
                 self.counts.undecodable += 1;
@@ -227,11 +316,8 @@ impl Replay {
                 return None;
             }
         };
-        let read = match *stamp {
-            Stamp(0) => Err(Rejection::NoStamp),
-            stamp => self.reader.read(stamp, names, positions, velocities),
-        };
-        let state = match read {
+        let stamp = message.stamp;
+        let state = match self.reader.read(message) {
             Ok(state) => state,
             Err(rejection) => {
                 self.counts.reject(&rejection);
@@ -240,31 +326,32 @@ impl Replay {
         };
         let pause = self.last.map_or(0.0, |last| stamp.since(last));
         self.counts.longest_pause = self.counts.longest_pause.max(pause);
-        self.last = Some(*stamp);
+        self.last = Some(stamp);
         self.counts.states += 1;
         if let Some(Controller { control, command }) = &mut self.controller {
             // With weights that are frozen the model that is no longer needed is freed here.
-            drop(control.tick(*stamp, Some(state), command));
+            drop(control.tick(stamp, Some(state), command));
             self.counts.tick(control.verdict());
         }
         let mut is_predicted = false;
         if let Some(foresight) = &mut self.predictor {
             foresight.observe(state, &mut self.counts);
-            is_predicted = foresight.predict(*stamp);
+            foresight.frame.clone_from(&message.frame);
+            is_predicted = foresight.predict(stamp);
             self.counts.predictions += usize::from(is_predicted);
             self.counts.told += usize::from(is_predicted && foresight.predictor.is_told());
             if let (true, Some(Controller { control, .. })) = (is_predicted, &mut self.controller) {
-                control.hear_prediction(*stamp, &foresight.prediction);
+                control.hear_prediction(stamp, &foresight.prediction);
             }
         }
         Some(Output {
-            stamp: *stamp,
+            stamp,
             controller: self.controller.as_ref().map(|controller| (&controller.control, &controller.command)),
             prediction: self
                 .predictor
                 .as_ref()
                 .filter(|_| is_predicted)
-                .map(|foresight| &foresight.prediction),
+                .map(|foresight| (&foresight.prediction, &*foresight.frame)),
         })
     }
 }
@@ -276,6 +363,7 @@ impl Foresight {
             prediction: Trajectory::new(predictor.horizon(), robot.degrees_of_freedom()),
             commands: predictor.commands().map(|config| CommandReader::new(robot, config.clone())),
             predictor,
+            frame: String::new(),
             card,
             period: 1.0 / parameters.publish_rate,
             last: None,

@@ -72,9 +72,46 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
         write!(table, "\n{},{},{},{yaw}", 0.1 * f64::from(tick), yaw.sin(), 1.0 - yaw.cos()).unwrap();
     }
     std::fs::write(folder.path().join("base.csv"), table).unwrap();
-    call(folder.path(), "train base.csv --horizon 1 --steps 1 --out base").unwrap();
-    let error = refused("replay base.csv --model base/predictor.safetensors --out replayed");
-    assert!(error.contains("model of a base's predictor, which cannot be replayed"), "{error}");
+}
+
+#[test]
+fn the_predictor_of_a_base_is_trained_and_replayed() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut table = String::from("time,east,north,heading");
+    for tick in 0..300 {
+        let yaw = 0.05 * f64::from(tick);
+        write!(table, "\n{},{},{},{yaw}", 1.0 + 0.1 * f64::from(tick), yaw.sin(), 1.0 - yaw.cos()).unwrap();
+    }
+    std::fs::write(folder.join("base.csv"), table).unwrap();
+    let columns = "--columns time=time,x=east,y=north,yaw=heading";
+    call(folder, &format!("train base.csv {columns} --horizon 1 --steps 1 --out base")).unwrap();
+    let replay = format!("replay base.csv {columns} --model base/predictor.safetensors");
+    for out in ["one", "two"] {
+        let printed = call(folder, &format!("{replay} --out {out}.csv")).unwrap();
+        assert!(printed.contains("300 messages") && printed.contains("predictions"), "{printed}");
+    }
+    let [one, two] = ["one", "two"]
+        .map(|name| std::fs::read_to_string(folder.join(format!("{name}.predictions.csv"))).unwrap());
+    assert!(one == two && !folder.join("one.csv").exists());
+    assert!(one.starts_with("stamp_ns,step,x_pos,y_pos,yaw_pos,x_vel"), "{}", one.lines().next().unwrap());
+    // a circle that never ends: ten steps ahead it is half a radian further
+    let last: Vec<f64> = one.lines().last().unwrap().split(',').map(|cell| cell.parse().unwrap()).collect();
+    let yaw: f64 = 0.05 * 299.0 + 0.5;
+    for (found, expected) in last[2..5].iter().zip([yaw.sin(), 1.0 - yaw.cos(), yaw]) {
+        assert!((found - expected).abs() < 0.01, "{last:?}");
+    }
+
+    call(folder, &format!("{replay} --out bag")).unwrap();
+    let bag = Bag::open(&folder.join("bag")).unwrap();
+    let topics: Vec<&str> = bag.topics().iter().map(|topic| &*topic.name).collect();
+    assert_eq!(topics, ["/base_predictor/predicted_path", "/base_predictor/prediction_stddev"]);
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/base.yaml");
+    call(folder, &format!("replay base.csv {columns} --config {config} --out plain.csv")).unwrap();
+    let error = call(folder, &format!("replay motion.csv --model base/predictor.safetensors --out x.csv"));
+    assert!(error.unwrap_err().contains("it is of joint1"));
+    let error = call(folder, &format!("{replay} --config arm.yaml --urdf arm.urdf --out x.csv")).unwrap_err();
+    assert!(error.contains("is the model of a base, --config is for an arm"), "{error}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! `learned_control replay`: what controller and predictor would have done on a recording.
 
 use super::CommandArgs;
+use crate::base::base_robot;
 use crate::config;
 use crate::control_loop::ControllerConfig;
+use crate::dataset::csv;
 use crate::error::Error;
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::predictor::PredictorParameters;
-use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Stamps, events};
+use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Source, Stamps};
 use crate::robot::Robot;
 use crate::state::Space;
 use anyhow::{Result, bail, ensure};
@@ -15,21 +17,25 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// Recording: a bag (folder or file), or a table of joint motion (.csv, .csv.gz)
+    /// Recording: a bag (folder or file), or a table (.csv, .csv.gz)
     #[arg(value_name = "BAG")]
     recording: PathBuf,
     /// Model of a controller or of a predictor, in place of the `model_file` in the settings; one of each kind at most
     #[arg(long = "model", value_name = "FILE")]
     models: Vec<PathBuf>,
-    /// Parameter file of the nodes; with one the controller runs
+    /// Parameter file of the nodes; with one of an arm the controller runs
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Robot description; the controller needs it
     #[arg(long, value_name = "FILE")]
     urdf: Option<PathBuf>,
-    /// Topic with sensor_msgs/msg/JointState in a bag [default: the one with most messages]
+    /// Topic with sensor_msgs/msg/JointState, of a base with nav_msgs/msg/Odometry, in a bag [default: the one with most
+    /// messages]
     #[arg(long)]
     topic: Option<String>,
+    /// Columns of a table, as for training: time=t,x=x_m,y=y_m,yaw=heading of a base [default: by their names]
+    #[arg(long, value_name = "NAME=COLUMN,...")]
+    columns: Option<csv::Columns>,
     #[command(flatten)]
     commands: CommandArgs,
     /// Take the time of logging for the stamp of a message, where the headers of a bag have none
@@ -42,12 +48,18 @@ pub struct ReplayArgs {
 }
 
 pub fn run(args: &ReplayArgs) -> Result<()> {
-    let parameters = args.predictor()?;
+    let (parameters, space) = args.predictor()?;
     let commands = args.commands.or_of(&parameters).selection();
-    let mut replay = args.replay(parameters)?;
+    let mut replay = args.replay(parameters, space)?;
     let mut writer = Writer::create(&args.out, &replay)?;
-    let stamps = if args.log_time { Stamps::Log } else { Stamps::Header };
-    for event in events(&args.recording, args.topic.as_deref(), stamps, commands.as_ref())? {
+    let source = Source {
+        space: replay.robot().space,
+        topic: args.topic.as_deref(),
+        columns: args.columns.as_ref(),
+        stamps: if args.log_time { Stamps::Log } else { Stamps::Header },
+        ..Source::new(&args.recording)
+    };
+    for event in source.events(commands.as_ref())? {
         if let Some(output) = replay.take(&event?) {
             writer.write(&output)?;
         }
@@ -74,7 +86,7 @@ impl Writer {
         let joints = &replay.robot().joints;
         let mut writer = Self { recording: None, commands: None, predictions: None };
         if out.extension().is_none_or(|extension| extension != "csv") {
-            writer.recording = Some(RecordingWriter::create(out, joints)?);
+            writer.recording = Some(RecordingWriter::create(out, replay.robot())?);
             return Ok(writer);
         }
         if replay.has_controller() {
@@ -101,26 +113,30 @@ impl Writer {
 }
 
 impl ReplayArgs {
-    /// Its parameters, as far as there is a file with some.
-    fn predictor(&self) -> Result<PredictorParameters> {
-        Ok(self
-            .config
-            .as_deref()
-            .map_or(Ok(Default::default()), |path| config::read_file(path, "predictor"))?)
+    /// Its parameters, as far as there is a file with some, and what that is of.
+    fn predictor(&self) -> Result<(PredictorParameters, Space)> {
+        let none = || Ok((PredictorParameters::default(), Space::Joints));
+        Ok(self.config.as_deref().map_or_else(none, PredictorParameters::of_file)?)
     }
 
-    fn replay(&self, mut predictor: PredictorParameters) -> Result<Replay> {
+    fn replay(&self, mut predictor: PredictorParameters, mut space: Space) -> Result<Replay> {
+        let of_arm = self.config.as_deref().filter(|_| space == Space::Joints);
         let mut controller: Option<ControllerConfig> =
-            self.config.as_deref().map(|path| config::read_file(path, "controller")).transpose()?;
+            of_arm.map(|path| config::read_file(path, "controller")).transpose()?;
         let mut seen = Vec::new();
         for path in &self.models {
             let (card, _) = checkpoint::load(path)?;
             ensure!(!seen.contains(&card.kind), "--model: two models of a {}", card.kind);
             seen.push(card.kind);
             self.use_model(path, &card, &mut controller, &mut predictor)?;
+            space = card.space;
         }
         predictor.validate()?;
         let has_predictor = !predictor.model_file.is_empty();
+        if space == Space::PlanarBase {
+            // without a model it learns on the way, as its node does
+            return Ok(Replay::of_predictor(&predictor, base_robot())?);
+        }
         let Some(config) = controller else {
             ensure!(
                 has_predictor,
@@ -148,14 +164,14 @@ impl ReplayArgs {
                 bail!("{file} is the model of a controller, which needs its gains: give --config")
             }
             (ModelKind::BaseController, _) => {
-                bail!("{file} is the model of a base's controller, which cannot be replayed")
+                bail!("{file} is the model of a base's controller: of a base only the predictor is replayed")
             }
-            (ModelKind::Predictor, _) if card.space == Space::PlanarBase => {
-                bail!("{file} is the model of a base's predictor, which cannot be replayed")
+            (ModelKind::Predictor, Some(_)) if card.space == Space::PlanarBase => {
+                bail!("{file} is the model of a base, --config is for an arm")
             }
             (ModelKind::Predictor, _) => {
                 predictor.model_file = file;
-                if predictor.joints.is_empty() && self.urdf.is_none() {
+                if card.space == Space::Joints && predictor.joints.is_empty() && self.urdf.is_none() {
                     predictor.joints.clone_from(&card.joints);
                 }
             }

@@ -91,7 +91,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         settings.controller.feedforward = controller.known_feedforward();
         settings.controller.rotor_inertia = controller.rotor_inertia;
         command_interface = controller.command_interface;
-        parameters = Some(config::read_file::<PredictorParameters>(path, "predictor")?);
+        parameters = Some(PredictorParameters::of_file(path)?.0);
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
     let joints = args.data.joints.clone().or(named.filter(|names| !names.is_empty()));

@@ -10,7 +10,7 @@ use std::path::Path;
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     let bag = Bag::open(path)?;
-    let topic = choose_topic(&bag, selection)?;
+    let topic = choose_topic(&bag, selection, &[JointState::TYPE_NAME, Odometry::TYPE_NAME, POSE])?;
     let mut summary = Summary {
         topic: topic.name.to_string(),
         type_name: topic.type_name.to_string(),
@@ -34,13 +34,15 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     Ok(recording)
 }
 
-/// The topic that was asked for; else one with joints, else one with odometry; among several the one with most.
-pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection) -> Result<&'a Topic> {
-    let rank = |topic: &&Topic| match &*topic.type_name {
-        JointState::TYPE_NAME => 3,
-        Odometry::TYPE_NAME => 2,
-        PoseStamped::TYPE_NAME if selection.topic.is_some() => 1,
-        _ => 0,
+const POSE: &str = PoseStamped::TYPE_NAME;
+
+/// The topic that was asked for, of one of these types; else one of the first type that there is, poses only if they are
+/// asked for; among several the one with most messages.
+pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&str]) -> Result<&'a Topic> {
+    let rank = |topic: &&Topic| match types.iter().position(|name| **name == *topic.type_name) {
+        Some(_) if &*topic.type_name == POSE && selection.topic.is_none() => 0,
+        Some(place) => types.len() - place,
+        None => 0,
     };
     let is_asked = |topic: &&Topic| selection.topic.as_deref().is_none_or(|name| name == &*topic.name);
     let suitable = bag.topics().iter().filter(is_asked).filter(|topic| rank(topic) > 0);
@@ -48,15 +50,13 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection) -> Result<&'
         return Ok(topic);
     }
     let found = bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name));
-    let poses = bag.topics().iter().find(|topic| &*topic.type_name == PoseStamped::TYPE_NAME);
+    let poses = bag.topics().iter().find(|topic| types.contains(&POSE) && &*topic.type_name == POSE);
     let advice =
         poses.map_or(String::new(), |topic| format!("; for a base by its poses: --topic {}", topic.name));
     let problem = format!(
-        "it has no topic {} with {}, {} or (if named) {}, only {}{advice}",
+        "it has no topic {} with {}, only {}{advice}",
         selection.topic.as_deref().unwrap_or("at all"),
-        JointState::TYPE_NAME,
-        Odometry::TYPE_NAME,
-        PoseStamped::TYPE_NAME,
+        types.join(", ").replace(POSE, &format!("(if named) {POSE}")),
         found.collect::<Vec<_>>().join(", ")
     );
     Err(data(bag.path(), problem))

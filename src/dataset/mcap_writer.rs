@@ -2,7 +2,7 @@
 //! chunks packed by zstd, index and statistics) and metadata.yaml of version 9.
 
 use super::data;
-use super::messages::{Float64MultiArray, JointState, JointTrajectory, Message, Odometry, encode};
+use super::messages::{self, Float64MultiArray, JointState, JointTrajectory, Message, Odometry, encode};
 use crate::error::{Error, Result};
 use crate::state::Stamp;
 use mcap::records::MessageHeader;
@@ -51,6 +51,19 @@ impl Defined for Odometry {
         "geometry_msgs/TwistWithCovariance": "geometry_msgs/Twist twist\nfloat64[36] covariance",
         "geometry_msgs/Twist": "geometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular",
         "geometry_msgs/Vector3": "float64 x\nfloat64 y\nfloat64 z",
+    );
+}
+
+impl Defined for messages::Path {
+    const HASH: &'static str = "RIHS01_1957a5bb3cee5da65c4e52e52b65a93df227efce4c20f8458b36e73066ca334b";
+    const DEFINITION: &'static str = definition!(
+        "std_msgs/Header header\ngeometry_msgs/PoseStamped[] poses",
+        "std_msgs/Header": "builtin_interfaces/Time stamp\nstring frame_id",
+        "builtin_interfaces/Time": "int32 sec\nuint32 nanosec",
+        "geometry_msgs/PoseStamped": "std_msgs/Header header\ngeometry_msgs/Pose pose",
+        "geometry_msgs/Pose": "geometry_msgs/Point position\ngeometry_msgs/Quaternion orientation",
+        "geometry_msgs/Point": "float64 x\nfloat64 y\nfloat64 z",
+        "geometry_msgs/Quaternion": "float64 x 0\nfloat64 y 0\nfloat64 z 0\nfloat64 w 1",
     );
 }
 

@@ -116,6 +116,12 @@ pub struct PoseStamped {
     pub pose: Pose,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Path {
+    pub header: Header,
+    pub poses: Vec<PoseStamped>,
+}
+
 /// m/s and rad/s
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Twist {
@@ -249,6 +255,10 @@ impl Message for JointState {
 
 impl Message for Odometry {
     const TYPE_NAME: &'static str = "nav_msgs/msg/Odometry";
+}
+
+impl Message for Path {
+    const TYPE_NAME: &'static str = "nav_msgs/msg/Path";
 }
 
 impl Message for JointTrajectory {

@@ -3,12 +3,16 @@
 use super::commands::{AGE_LIMIT, CommandConfig, Quantity};
 use super::linear::LinearPath;
 use super::{LstmPredictor, PredictorConfig, PredictorModel};
+use crate::config;
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::robot::Robot;
+use crate::state::Space;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// The node that predicts a base.
+const BASE_NODE: &str = "base_predictor";
 /// Usual acceleration of an arm's joints, which sets the spread of a prediction without a model, rad/s².
 const USUAL_ACCELERATION: f64 = 1.0;
 
@@ -93,7 +97,72 @@ impl Default for PredictorParameters {
     }
 }
 
+/// Parameters of the node of a base: as those of joints, which it does not name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BasePredictorParameters {
+    /// A model from `learned_control train` on odometry; empty: constant twist, and with `adapt` what is learned on the way.
+    pub model_file: String,
+    /// Let what is linear, and the belief in each expert, follow the base's motion.
+    pub adapt: bool,
+    /// Step of the prediction [s]. With a model file it is the model's.
+    pub dt: f64,
+    /// Steps of the prediction. With a model file they are the model's.
+    pub steps: usize,
+    /// Predictions a second.
+    pub publish_rate: f64,
+    /// Topic of the twists that the base is told; empty: none is listened to.
+    pub command_topic: String,
+    /// Whether they come as TwistStamped.
+    pub command_stamped: bool,
+    /// A command that is older counts no more [s]. With a model file it is the model's.
+    pub command_age_limit: f64,
+}
+
+impl Default for BasePredictorParameters {
+    fn default() -> Self {
+        Self {
+            model_file: String::new(),
+            adapt: true,
+            dt: 0.1,
+            steps: 50,
+            publish_rate: 10.0,
+            command_topic: String::new(),
+            command_stamped: true,
+            command_age_limit: AGE_LIMIT,
+        }
+    }
+}
+
+impl BasePredictorParameters {
+    /// What they come to, for the coordinates of a base.
+    pub fn parameters(&self) -> PredictorParameters {
+        let Self { model_file, adapt, dt, steps, publish_rate, .. } = self.clone();
+        let joints = Vec::new();
+        PredictorParameters {
+            joints,
+            model_file,
+            adapt,
+            dt,
+            steps,
+            publish_rate,
+            command_topic: self.command_topic.clone(),
+            command_kind: CommandKind::Twist,
+            command_age_limit: self.command_age_limit,
+        }
+    }
+}
+
 impl PredictorParameters {
+    /// Those of the predictor in a parameter file, and what it predicts: a base, if there is a section for that of a base.
+    pub fn of_file(path: &Path) -> Result<(Self, Space)> {
+        if config::has_section(path, BASE_NODE)? {
+            let parameters: BasePredictorParameters = config::read_file(path, BASE_NODE)?;
+            return Ok((parameters.parameters(), Space::PlanarBase));
+        }
+        Ok((config::read_file(path, "predictor")?, Space::Joints))
+    }
+
     /// Checks ranges; the error names the key, what was found and what is expected.
     pub fn validate(&self) -> Result<()> {
         let values = [

@@ -1,16 +1,17 @@
 //! What comes in during a replay, in its order: the motion, and the commands if there are any to listen to.
 
-use super::{Decoded, Message, Stamps, decode};
-use crate::dataset::bag::choose_topic;
+use super::{Decoded, Source, decode, of_state};
 use crate::dataset::commands::trajectory;
-use crate::dataset::messages::{self, Float64MultiArray, JointState, JointTrajectory, Message as _};
+use crate::dataset::messages::{
+    self, AckermannDrive, AckermannDriveStamped, Float64MultiArray, JointState, JointTrajectory,
+    Message as _, Twist, TwistStamped,
+};
 use crate::dataset::rosbag::{Bag, RawMessage};
-use crate::dataset::{CommandSelection, CommandSource, Recording, Selection, csv, data};
+use crate::dataset::{CommandSelection, CommandSource, Recording, csv, data};
 use crate::error::Result;
 use crate::predictor::command_reader::CommandReader;
 use crate::predictor::commands::Instruction;
 use crate::state::{Stamp, State};
-use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -32,14 +33,22 @@ pub enum Command {
 
 impl Command {
     fn decode(message: &RawMessage) -> Self {
-        let decoded = match &*message.type_name {
-            JointState::TYPE_NAME => messages::decode(&message.cdr).map(Self::JointState),
-            JointTrajectory::TYPE_NAME => messages::decode(&message.cdr).map(Self::Plan),
-            Float64MultiArray::TYPE_NAME => {
-                messages::decode(&message.cdr).map(|message: Float64MultiArray| Self::Values(message.data))
-            }
-            other => Err(format!("{other} commands no joints")),
-        };
+        let decoded =
+            match &*message.type_name {
+                JointState::TYPE_NAME => messages::decode(&message.cdr).map(Self::JointState),
+                JointTrajectory::TYPE_NAME => messages::decode(&message.cdr).map(Self::Plan),
+                Float64MultiArray::TYPE_NAME => messages::decode(&message.cdr)
+                    .map(|message: Float64MultiArray| Self::Values(message.data)),
+                Twist::TYPE_NAME => messages::decode(&message.cdr).map(of_twist),
+                TwistStamped::TYPE_NAME => {
+                    messages::decode(&message.cdr).map(|message: TwistStamped| of_twist(message.twist))
+                }
+                AckermannDrive::TYPE_NAME => messages::decode(&message.cdr)
+                    .map(|message: AckermannDrive| Self::Values(message.twist())),
+                AckermannDriveStamped::TYPE_NAME => messages::decode(&message.cdr)
+                    .map(|message: AckermannDriveStamped| Self::Values(message.drive.twist())),
+                other => Err(format!("{other} is no command")),
+            };
         decoded.unwrap_or_else(Self::Undecodable)
     }
 
@@ -67,41 +76,37 @@ impl Command {
 
 type Events = Box<dyn Iterator<Item = Result<Event>>>;
 
-/// As [`super::messages`], with the commands on a topic of the bag or in columns of the table, each before the motion that came
-/// after it.
-pub fn events(
-    path: &Path,
-    topic: Option<&str>,
-    stamps: Stamps,
-    commands: Option<&CommandSelection>,
-) -> Result<Events> {
-    let Some(commands) = commands else {
-        return Ok(Box::new(super::messages(path, topic, stamps)?.map(|message| message.map(Event::Motion))));
-    };
-    let mut selection = Selection { topic: topic.map(str::to_owned), ..Default::default() };
-    if csv::is_table(path) {
-        selection.commands = Some(commands.clone());
-        return Ok(of_table(Recording::read(path, &selection)?));
+fn of_twist(Twist { linear, angular }: Twist) -> Command {
+    Command::Values(vec![linear.x, linear.y, angular.z])
+}
+
+impl Source<'_> {
+    /// The messages, with the commands on a topic of the bag or in columns of the table, each before the motion that came
+    /// after it.
+    pub fn events(&self, commands: Option<&CommandSelection>) -> Result<Events> {
+        let Some(commands) = commands else {
+            return Ok(Box::new(self.messages()?.map(|message| message.map(Event::Motion))));
+        };
+        if csv::is_table(self.path) {
+            return Ok(of_table(self.table(Some(commands))?));
+        }
+        let CommandSource::Topic(of_commands) = commands.source.clone() else {
+            let problem = "commands of a bag are on a topic; --commands names columns of a table";
+            return Err(data(self.path, problem));
+        };
+        let bag = Bag::open(self.path)?;
+        let topic = self.choose_topic(&bag)?.name.clone();
+        if !bag.topics().iter().any(|topic| *topic.name == *of_commands) {
+            return Err(data(self.path, format!("it has no topic {of_commands} with commands")));
+        }
+        let stamps = self.stamps;
+        let event = move |message: RawMessage| match &*message.topic {
+            name if *name == *topic => Some(Event::Motion(decode(&message, stamps))),
+            name if *name == *of_commands => Some(Event::Command(Command::decode(&message))),
+            _ => None,
+        };
+        Ok(Box::new(bag.messages(None).filter_map(move |message| message.map(&event).transpose())))
     }
-    let CommandSource::Topic(of_commands) = commands.source.clone() else {
-        return Err(data(path, "commands of a bag are on a topic; --commands names columns of a table"));
-    };
-    let bag = Bag::open(path)?;
-    let topic = choose_topic(&bag, &selection)?.clone();
-    if &*topic.type_name != JointState::TYPE_NAME {
-        let problem =
-            format!("topic {} has {}, expected {}", topic.name, topic.type_name, JointState::TYPE_NAME);
-        return Err(data(path, problem));
-    }
-    if !bag.topics().iter().any(|topic| *topic.name == *of_commands) {
-        return Err(data(path, format!("it has no topic {of_commands} with commands")));
-    }
-    let event = move |message: RawMessage| match &*message.topic {
-        name if *name == *topic.name => Some(Event::Motion(decode(&message, stamps))),
-        name if *name == *of_commands => Some(Event::Command(Command::decode(&message))),
-        _ => None,
-    };
-    Ok(Box::new(bag.messages(None).filter_map(move |message| message.map(&event).transpose())))
 }
 
 /// The motion of a table, each row after its command, if that is a new one.
@@ -115,12 +120,7 @@ fn of_table(recording: Recording) -> Events {
             told.as_ref().is_some_and(|told| !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, told)));
         last.clone_from(&told);
         let command = told.filter(|_| is_new).map(|told| Event::Command(Command::Read(told)));
-        let motion = Event::Motion(Ok(Message {
-            stamp: state.stamp,
-            names: joints.clone(),
-            positions: state.position,
-            velocities: state.velocity,
-        }));
+        let motion = Event::Motion(Ok(of_state(&joints, state)));
         command.into_iter().chain([motion]).map(Ok)
     });
     Box::new(events)

@@ -1,7 +1,9 @@
 use super::*;
+use crate::base::base_robot;
 use crate::config::read_text;
 use crate::control_loop::Fault;
 use crate::dataset::tests::data_folder;
+use crate::predictor::BasePredictorParameters;
 use std::path::PathBuf;
 
 const URDF: &str = include_str!("../../urdf/arm.urdf");
@@ -19,6 +21,7 @@ fn message(tick: i64, robot: &Robot) -> Message {
         names: robot.joints.clone(),
         positions: centre.iter().map(|q| q + 0.1 * time.sin()).collect(),
         velocities: vec![0.1 * time.cos(); 7],
+        ..Default::default()
     }
 }
 
@@ -123,11 +126,54 @@ fn the_messages_of_a_bag_are_all_there() {
     let Some(folder) = data_folder() else { return };
     let bag = folder.join("bags_unisa/panda_exciting_trajectory.db3");
     let read: Vec<Message> =
-        messages(&bag, None, Stamps::Header).unwrap().map(|message| message.unwrap().unwrap()).collect();
+        Source::new(&bag).messages().unwrap().map(|message| message.unwrap().unwrap()).collect();
     assert_eq!((read.len(), read[0].names.len()), (727, 7));
-    let table: Vec<_> =
-        messages(&folder.join("bags_unisa/panda.csv.gz"), None, Stamps::Header).unwrap().collect();
-    assert_eq!(table.len(), 727);
-    let error = messages(&bag, Some("/none"), Stamps::Header).err().unwrap().to_string();
-    assert!(error.contains("no topic /none"), "{error}");
+    let table = folder.join("bags_unisa/panda.csv.gz");
+    assert_eq!(Source::new(&table).messages().unwrap().count(), 727);
+    let refused = |source: Source| source.messages().err().unwrap().to_string();
+    let error = refused(Source { topic: Some("/none"), ..Source::new(&bag) });
+    assert!(error.contains("no topic /none with sensor_msgs/msg/JointState, only"), "{error}");
+    let error = refused(Source { space: Space::PlanarBase, ..Source::new(&bag) });
+    assert!(error.contains("no topic at all with nav_msgs/msg/Odometry"), "{error}");
+    let error = refused(Source { space: Space::PlanarBase, ..Source::new(&table) });
+    assert!(error.contains("it is of fer_joint1"), "{error}");
+}
+
+#[test]
+fn a_base_is_predicted_from_its_odometry_as_it_was_recorded() {
+    let Some(folder) = data_folder() else { return };
+    let bag = folder.join("bags_evo/nav2_turtlebot.mcap");
+    let parameters = BasePredictorParameters { publish_rate: 1e6, dt: 0.05, steps: 20, ..Default::default() };
+    let mut replay = Replay::of_predictor(&parameters.parameters(), base_robot()).unwrap();
+    let source = Source { space: Space::PlanarBase, ..Source::new(&bag) };
+    // the last prediction of each message, a second ahead, and where the base was then
+    let (mut ahead, mut been) = (Vec::new(), Vec::new());
+    for event in source.events(None).unwrap() {
+        let Event::Motion(message) = event.unwrap() else { panic!("nobody commands") };
+        let Message { stamp, positions, .. } = message.clone().unwrap();
+        been.push((stamp, [positions[0], positions[1]]));
+        if let Some(Output { prediction: Some((prediction, frame)), .. }) = replay.observe(&message) {
+            assert_eq!((prediction.states.len(), frame), (20, "odom"));
+            ahead.push((prediction.stamp, prediction.states[19].position.clone()));
+        }
+    }
+    let counts = &replay.counts;
+    assert_eq!((counts.messages, counts.rejected, been.len()), (2639, 0, 2639));
+    assert!(ahead.len() > 2500, "{}", ahead.len());
+    let mut errors = Vec::new();
+    for (stamp, predicted) in &ahead {
+        let then = been.partition_point(|(other, _)| other.since(*stamp) < 1.0);
+        let Some((other, place)) = been.get(then).filter(|(other, _)| other.since(*stamp) < 1.05) else {
+            continue;
+        };
+        assert!(other > stamp);
+        errors.push((predicted[0] - place[0]).hypot(predicted[1] - place[1]));
+    }
+    errors.sort_by(f64::total_cmp);
+    assert!(
+        errors.len() > 2000 && errors[errors.len() / 2] < 0.03,
+        "{} {}",
+        errors.len(),
+        errors[errors.len() / 2]
+    );
 }

@@ -2,9 +2,7 @@
 
 use crate::base::{OdometryReader, base_robot};
 use crate::error::{Error, Result};
-use crate::predictor::commands::AGE_LIMIT;
-use crate::predictor::parameters::CommandKind;
-use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
+use crate::predictor::{BasePredictorParameters, LstmPredictor, Predictor};
 use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_table, stamp_to_time};
 use crate::ros::parameters::Validate;
@@ -16,65 +14,9 @@ use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::nav_msgs::msg::{Odometry, Path};
 use r2r::std_msgs::msg::Float64MultiArray;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// As those of the predictor of joints, which names them and has no frames.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BasePredictorConfig {
-    /// A model from `learned_control train` on odometry; empty: constant twist, and with `adapt` what is learned on the way.
-    pub model_file: String,
-    /// Let what is linear, and the belief in each expert, follow the base's motion.
-    pub adapt: bool,
-    /// Step of the prediction [s]. With a model file it is the model's.
-    pub dt: f64,
-    /// Steps of the prediction. With a model file they are the model's.
-    pub steps: usize,
-    /// Predictions a second.
-    pub publish_rate: f64,
-    /// Topic of the twists that the base is told; empty: none is listened to.
-    pub command_topic: String,
-    /// Whether they come as TwistStamped.
-    pub command_stamped: bool,
-    /// A command that is older counts no more [s]. With a model file it is the model's.
-    pub command_age_limit: f64,
-}
-
-impl Default for BasePredictorConfig {
-    fn default() -> Self {
-        Self {
-            model_file: String::new(),
-            adapt: true,
-            dt: 0.1,
-            steps: 50,
-            publish_rate: 10.0,
-            command_topic: String::new(),
-            command_stamped: true,
-            command_age_limit: AGE_LIMIT,
-        }
-    }
-}
-
-impl BasePredictorConfig {
-    fn parameters(&self) -> PredictorParameters {
-        let Self { model_file, adapt, dt, steps, publish_rate, .. } = self.clone();
-        let joints = Vec::new();
-        PredictorParameters {
-            joints,
-            model_file,
-            adapt,
-            dt,
-            steps,
-            publish_rate,
-            command_topic: self.command_topic.clone(),
-            command_kind: CommandKind::Twist,
-            command_age_limit: self.command_age_limit,
-        }
-    }
-}
-
-impl Validate for BasePredictorConfig {
+impl Validate for BasePredictorParameters {
     const LIVE: &'static [&'static str] = &[];
 
     fn validate(&self) -> Result<()> {
@@ -84,13 +26,13 @@ impl Validate for BasePredictorConfig {
 
 /// Runs the node until SIGINT or SIGTERM.
 pub fn run() -> Result<()> {
-    let shell = Shell::<BasePredictorConfig>::new("base_predictor")?;
+    let shell = Shell::<BasePredictorParameters>::new("base_predictor")?;
     let (predictor, _) = shell.config().parameters().load(&base_robot())?;
     BasePredictorNode::new(shell, predictor)?.run()
 }
 
 struct BasePredictorNode {
-    shell: Shell<BasePredictorConfig>,
+    shell: Shell<BasePredictorParameters>,
     reader: OdometryReader,
     predictor: LstmPredictor,
     prediction: Trajectory,
@@ -107,7 +49,7 @@ struct BasePredictorNode {
 }
 
 impl BasePredictorNode {
-    fn new(mut shell: Shell<BasePredictorConfig>, predictor: LstmPredictor) -> Result<Self> {
+    fn new(mut shell: Shell<BasePredictorParameters>, predictor: LstmPredictor) -> Result<Self> {
         let horizon @ Horizon { steps, dt } = predictor.horizon();
         shell.info(&format!("predicts a base {steps} x {:.3} s ahead", dt.as_secs_f64()));
         let config = shell.config();

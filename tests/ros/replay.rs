@@ -4,10 +4,11 @@ use crate::common::{arm, data_folder, predictor_told, weights_for};
 use crate::world::{World, root, wait};
 use crate::{ARRAY, COMMANDS, JOINT_STATE, TRAJECTORY, gravity, numbers};
 use learned_control::dataset::mcap_writer::McapWriter;
-use learned_control::dataset::messages::{self, Float64MultiArray};
+use learned_control::dataset::messages::{self, Float64MultiArray, Odometry, PoseStamped};
+use learned_control::dataset::rosbag::Bag;
 use learned_control::nn::checkpoint;
 use learned_control::predictor::commands::{CommandConfig, Quantity};
-use learned_control::replay::{self, Message, Stamps};
+use learned_control::replay::{Message, Source};
 use learned_control::robot::Robot;
 use learned_control::state::Stamp;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PREDICTIONS: &str = "/predictor/predicted_trajectory";
+const PREDICTED_PATH: &str = "/base_predictor/predicted_path";
 
 /// A robot with its models and settings as files, for the nodes and for the replay alike.
 struct Files {
@@ -157,8 +159,7 @@ fn assert_equal(world: &mut World, files: &Files, recording: &Path, told: Option
     assert!(replay(files, recording, &folder.join("two.csv")) == tables, "two runs differ");
     let [commands, predictions] = tables.map(|table| rows(&table));
 
-    let messages =
-        replay::messages(recording, None, Stamps::Header).unwrap().map(|message| message.unwrap().unwrap());
+    let messages = Source::new(recording).messages().unwrap().map(|message| message.unwrap().unwrap());
     // Those without a stamp have no answer.
     let sent: Vec<Message> = messages.filter(|message| message.stamp != Stamp(0)).collect();
     let (live_commands, live_predictions) = live(world, files, &sent, told);
@@ -228,7 +229,7 @@ fn recording(folder: &Path) -> PathBuf {
 
 #[test]
 fn a_replay_is_what_the_live_nodes_do_bit_for_bit() {
-    let mut world = World::new(80);
+    let mut world = World::new(97);
     let folder = world.folder().to_path_buf();
     let files = files(&folder, "joint", 100.0, false);
     assert_equal(&mut world, &files, &recording(&folder), None);
@@ -241,7 +242,8 @@ fn a_replay_is_what_the_live_nodes_do_bit_for_bit() {
     crate::assert_near(&held, &gravity(&last.position), 1e-6);
     let names = arm().0.joints;
     let stamp = Stamp(20_000_000_000);
-    let message = Message { stamp, names, positions: last.position, velocities: last.velocity };
+    let (positions, velocities) = (last.position, last.velocity);
+    let message = Message { stamp, names, positions, velocities, ..Default::default() };
     world.publish("/joint_states", joint_state(&message));
     world.line("controller", before, &["INFO", "tracking"]);
 }
@@ -250,7 +252,7 @@ fn a_replay_is_what_the_live_nodes_do_bit_for_bit() {
 fn a_recorded_panda_is_replayed_as_the_live_nodes_take_it() {
     let Some(folder) = data_folder() else { return };
     let bag = folder.join("bags_unisa/panda_exciting_trajectory.db3");
-    let mut world = World::new(81);
+    let mut world = World::new(98);
     let files = files(world.folder(), "fer_joint", 30.0, false);
     assert_equal(&mut world, &files, &bag, None);
 }
@@ -270,4 +272,80 @@ fn a_replay_with_commands_is_what_the_live_nodes_do_bit_for_bit() {
     std::fs::write(&files.config, settings.replace(TOLD, "''")).unwrap();
     replay(&files, &bag, &folder.join("one.csv"));
     assert!(predictions() != known, "the commands changed nothing");
+}
+
+/// A pose of a path, to the bit.
+fn pose(stamped: &PoseStamped) -> Value {
+    let PoseStamped { header, pose: messages::Pose { position, orientation } } = stamped;
+    json!({
+        "stamp": [header.stamp.sec, header.stamp.nanosec],
+        "frame": header.frame_id,
+        "pose": bits(&[position.x, position.y, orientation.z, orientation.w]),
+    })
+}
+
+#[test]
+fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
+    let Some(recorded) = data_folder() else { return };
+    let mut world = World::new(96);
+    let folder = world.folder().to_path_buf();
+    let path = |name: &str| folder.join(name);
+
+    // The start of what a TurtleBot's odometry said; message by message, as it was recorded.
+    let bag = Bag::open(&recorded.join("bags_evo/nav2_turtlebot.mcap")).unwrap();
+    let odometry: Vec<Odometry> = bag
+        .messages(Some("/odom"))
+        .take(500)
+        .map(|message| messages::decode(&message.unwrap().cdr).unwrap())
+        .collect();
+    let mut writer = McapWriter::create(&path("drive")).unwrap();
+    odometry.iter().for_each(|message| writer.write("/odom", message.header.stamp.into(), message).unwrap());
+    writer.finish().unwrap();
+    std::fs::write(
+        path("base.yaml"),
+        "base_predictor:\n  ros__parameters: {publish_rate: 1.0e+6, dt: 0.05, steps: 40}\n",
+    )
+    .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_learned_control"))
+        .args(["replay", "drive", "--config", "base.yaml", "--out", "replayed"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let replayed = Bag::open(&path("replayed")).unwrap();
+    let replayed: Vec<messages::Path> = replayed
+        .messages(Some(PREDICTED_PATH))
+        .map(|message| messages::decode(&message.unwrap().cdr).unwrap())
+        .collect();
+
+    world.start("base_predictor", &format!("--params-file {}", path("base.yaml").display()));
+    world.line("base_predictor", 0, &["predicts a base"]);
+    world.record_reliably(PREDICTED_PATH, "nav_msgs/msg/Path");
+    world.advertise("/odom", "nav_msgs/msg/Odometry");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let sent: Vec<Value> = odometry
+        .iter()
+        .map(|Odometry { header, pose, twist, .. }| {
+            json!({
+                "header": {"stamp": {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec}, "frame_id": header.frame_id},
+                "pose": {"pose": pose.pose},
+                "twist": {"twist": twist.twist},
+            })
+        })
+        .collect();
+    world.ask(json!({"do": "in_step", "topic": "/odom", "messages": sent, "answers": [PREDICTED_PATH]}));
+    let live: Vec<messages::Path> =
+        world.take(PREDICTED_PATH).into_iter().map(|path| serde_json::from_value(path).unwrap()).collect();
+    assert_eq!((live.len(), replayed.len()), (500, 500));
+    for (index, (live, replayed)) in live.iter().zip(&replayed).enumerate() {
+        assert_eq!(live.header, replayed.header, "{index}");
+        let [live, replayed] =
+            [live, replayed].map(|path| path.poses.iter().map(pose).collect::<Vec<Value>>());
+        assert_eq!((&live, live.len()), (&replayed, 40), "{index}");
+    }
+    let moved = |path: &messages::Path| {
+        let [first, last] = [&path.poses[0], &path.poses[39]].map(|stamped| stamped.pose.position);
+        (last.x - first.x).hypot(last.y - first.y)
+    };
+    assert!(live.iter().map(moved).fold(0.0, f64::max) > 0.3, "it did not drive");
 }
