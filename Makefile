@@ -6,7 +6,8 @@ SHELL := /bin/bash
 FEATURES := ros,sim
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo demo-base test setup lint test-files test-core test-ros bench bench-rivals bench-instructions soak
+.PHONY: demo demo-base test setup lint test-files test-core test-ros bench bench-rivals bench-instructions bench-recordings \
+        soak
 
 demo: setup
 	cargo build --locked --features $(FEATURES)
@@ -57,6 +58,11 @@ soak: setup
 # Instructions a step, by callgrind: the same on a noisy computer. Needs valgrind.
 bench-instructions: setup
 	cargo bench --locked --bench instructions
+
+# Reading of recordings, beside the Python readers mcap and rosbags in the same run; ARGS=ROUNDS for other than five.
+bench-recordings: setup target/rivals/bin/python
+	target/rivals/bin/pip install -q mcap mcap-ros2-support rosbags
+	PYTHON=$(CURDIR)/target/rivals/bin/python cargo bench --locked --bench recordings -- $(ARGS)
 
 # The same as `bench`, beside ONNX Runtime, tract and PyTorch, which are installed and built in target/rivals (some GB).
 RIVALS_FOLDER := $(CURDIR)/target/rivals

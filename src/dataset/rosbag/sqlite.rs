@@ -97,7 +97,8 @@ impl File {
         Ok(is_in_order)
     }
 
-    /// Reads all that can be read, to know how much it is.
+    /// Reads all that can be read, to know how much it is. What cannot is told by who reads it; here only where nothing
+    /// can.
     fn count_around_damage(&mut self, connection: Connection) -> Result<()> {
         let mut reader = self.reader_on(connection, None);
         let mut start = None;
@@ -106,7 +107,9 @@ impl File {
             start = Some(start.map_or(message.stamp, |start: Stamp| start.min(message.stamp)));
             *counts.entry(message.topic).or_default() += 1;
         }
-        self.losses.extend(&reader.losses);
+        if counts.is_empty() {
+            self.losses.extend(&reader.losses);
+        }
         self.start = start.unwrap_or_default();
         for topic in self.topics.values_mut() {
             topic.messages = counts.get(&topic.name).copied().unwrap_or(0);
