@@ -106,6 +106,7 @@ impl Loop {
             self.control.hear_prediction(stamp, &self.prediction);
         }
         drop(self.control.tick(stamp, Some(state), &mut self.command));
+        self.control.network().prepare(); // after the command in a node, but of the tick
         assert!(matches!(self.control.verdict(), Verdict::Tracking | Verdict::Limited));
     }
 }

@@ -8,7 +8,7 @@ use learned_control::command::Command;
 use learned_control::control_loop::{
     Assistance, ControlLoop, ControllerConfig, Fault, ReferenceConfig, Verdict,
 };
-use learned_control::controller::ResidualModel;
+use learned_control::controller::{HeadConfig, ResidualModel};
 use learned_control::reference::{JointTrajectory, JointTrajectoryPoint, MissingJoints, SplineTrajectory};
 use learned_control::robot::Limits;
 use learned_control::state::{Stamp, State};
@@ -411,6 +411,27 @@ fn a_reference_that_is_slowed_down_arrives_all_the_same() {
     assert!((control.reference().position[0] - goal[0]).abs() > 0.1, "not there in 2 s");
     run(&mut control, 1500..12_000, 1);
     assert_eq!(control.reference().position, goal);
+}
+
+#[test]
+fn a_tick_is_the_same_whether_the_one_before_prepared_it_or_not() {
+    let head = HeadConfig { enabled: true, ..Default::default() };
+    let [mut prepared, mut not] = [0, 1].map(|_| {
+        let mut control = control(ControllerConfig { head, ..config() });
+        run(&mut control, 0..1, 7);
+        control.accept_model(model(1.0));
+        control
+    });
+    let mut without = control(ControllerConfig { head, ..config() });
+    run(&mut without, 0..1, 7);
+    for tick in 1..2000 {
+        let commands = [&mut prepared, &mut not, &mut without].map(|control| run(control, tick..tick + 1, 7));
+        assert!(commands[0] == commands[1], "tick {tick}");
+        if tick % 3 != 0 {
+            prepared.network().prepare();
+        }
+        assert!(tick < 1000 || commands[1] != commands[2], "the network does nothing");
+    }
 }
 
 #[test]

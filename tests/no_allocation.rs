@@ -105,6 +105,7 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
             };
             // What is no longer needed is freed elsewhere.
             retired.extend(control.tick(now, state, &mut out));
+            control.network().prepare();
             if tick == 800 {
                 control.hold(); // there, where the third model overflows
             }

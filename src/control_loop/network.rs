@@ -61,6 +61,12 @@ impl LearnedNetwork {
         self.residual.accept(model);
     }
 
+    /// Does what the next tick needs and the command of the last one did not: to be called when that is out. A tick that
+    /// finds it undone does it itself, with the same result.
+    pub fn prepare(&mut self) {
+        self.residual.current().into_iter().for_each(ResidualModel::prepare);
+    }
+
     /// A sign of life from the learner at `now`.
     pub fn hear_learner(&mut self, now: Stamp) {
         self.learner.hear(now);

@@ -25,6 +25,8 @@ pub struct ResidualModel {
 #[derive(Clone, Debug)]
 pub struct LastLayer {
     belief: Belief,
+    /// Variance of an outcome by which it has still to be narrowed.
+    untaken: Option<f64>,
     /// [joint][unit], the last one the bias's, in units of the output.
     weights: Vec<f64>,
     /// Units and one, scaled to a prior of N(0, 1) on the weights.
@@ -37,7 +39,20 @@ const CORRECTION: f64 = 0.3;
 impl LastLayer {
     fn new(units: usize, joints: usize) -> Self {
         let size = units + 1;
-        Self { belief: Belief::new(size), weights: vec![0.0; joints * size], regressors: vec![0.0; size] }
+        Self {
+            belief: Belief::new(size),
+            untaken: None,
+            weights: vec![0.0; joints * size],
+            regressors: vec![0.0; size],
+        }
+    }
+
+    /// What is believed after the last outcome.
+    fn belief(&mut self) -> &mut Belief {
+        if let Some(total) = self.untaken.take() {
+            self.belief.narrow(total);
+        }
+        &mut self.belief
     }
 
     fn look(&mut self, units: &[f32]) {
@@ -103,18 +118,20 @@ impl ResidualModel {
 
     /// The variance that all joints share, of the effort that [`Self::evaluate`] has just written.
     pub fn project(&mut self) -> f64 {
+        self.last_layer.belief();
         self.last_layer.belief.project(&self.last_layer.regressors)
     }
 
     /// Takes what joint `joint` lacked of effort; `total` is the variance of the outcome, as in [`Belief::learn`].
     pub fn learn(&mut self, joint: usize, error: f64, total: f64) {
-        let LastLayer { belief, weights, regressors } = &mut self.last_layer;
+        let LastLayer { belief, weights, regressors, .. } = &mut self.last_layer;
         let scale = self.output_scale[joint];
         let weights = &mut weights[joint * regressors.len()..][..regressors.len()];
         belief.learn(weights, error / scale, total / scale.powi(2));
     }
 
-    /// Narrows what is believed of all joints; `total` [joint] are the variances of the outcomes, infinite where there was none.
+    /// Narrows what is believed of all joints; `total` [joint] are the variances of the outcomes, infinite where there was
+    /// none. Most of the work is left to [`Self::prepare`], or to whoever asks next.
     pub fn narrow(&mut self, total: &[f64]) {
         let told = total.iter().zip(&self.output_scale).filter(|(total, _)| total.is_finite());
         let (mut sum, mut count) = (0.0, 0.0);
@@ -123,13 +140,18 @@ impl ResidualModel {
             count += 1.0;
         }
         if count > 0.0 {
-            self.last_layer.belief.narrow(sum / count);
+            self.last_layer.untaken = Some(sum / count);
         }
     }
 
     /// Mixes in a share of the prior, as [`Belief::forget`].
     pub fn forget(&mut self, share: f64) {
-        self.last_layer.belief.forget(share);
+        self.last_layer.belief().forget(share);
+    }
+
+    /// Does what the next outcome needs and the next command does not.
+    pub fn prepare(&mut self) {
+        self.last_layer.belief();
     }
 }
 

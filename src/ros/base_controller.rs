@@ -274,6 +274,7 @@ impl BaseControllerNode {
         if self.active.is_some_and(|active| active.elapsed() < FAREWELL) {
             self.twists.publish(now, &self.twist)?;
         }
+        self.control.network().prepare();
         if is_new {
             self.publish_sample()?;
         }

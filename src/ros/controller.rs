@@ -301,6 +301,7 @@ impl ControllerNode {
             self.publish_command()?;
         }
         self.tick_time.record(started.elapsed());
+        self.control.network().prepare();
         self.count_deadline(started);
         let stamp = self.reader.state().map(|state| state.stamp);
         if stamp != self.last_tick_stamp {
