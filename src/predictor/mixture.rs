@@ -2,6 +2,7 @@
 //! far, and how far what they make of the experts has been right lately. An expert that has earned nothing counts
 //! nothing, and with no expert the prediction is constant velocity.
 
+use super::recursive::MAX_PREDICTION;
 use nalgebra::{SMatrix, SVector};
 
 /// What constant velocity is corrected by, in this order: linear auto-regression on the coordinate's own past (of a base:
@@ -281,8 +282,8 @@ impl<const N: usize> Mixture<N> {
 
     /// Takes in the outcome of a prediction at `index` of [coordinate][knot].
     pub fn add(&mut self, index: usize, made: &Made<N>, outcome: f64) {
-        let values = made.experts.iter().chain([&outcome, &made.weighed, &made.variance]);
-        if values.into_iter().all(|value| value.is_finite()) {
+        let mut values = made.experts.iter().chain([&outcome, &made.weighed, &made.variance]);
+        if values.all(|value| value.abs() < MAX_PREDICTION) {
             let steps = self.knots[index % self.knots.len()];
             self.trust[index].add(made.weighed, outcome, steps);
             self.evidence[index].add(made, outcome, self.left[index], steps, self.memory);
@@ -290,10 +291,10 @@ impl<const N: usize> Mixture<N> {
         }
     }
 
-    /// Finds the weights of some knots anew: least squares over all coordinates, each in units of the error that is left of it, drawn
-    /// to zero; then for each coordinate, drawn to those of all. No weight is negative (Breiman, Stacked regressions,
-    /// Machine Learning 24, 1996): experts that say nearly the same are not played off against each other, which would
-    /// be wrong by far as soon as they differ. Then finds how far what they make of the experts is believed at the
+    /// Finds the weights of some knots anew: least squares over all coordinates, each in units of the error that is left
+    /// of it, drawn to zero; then for each coordinate, drawn to those of all. No weight is negative (Breiman, Stacked
+    /// regressions, Machine Learning 24, 1996): experts that say nearly the same are not played off against each other,
+    /// which would be wrong by far as soon as they differ. Then finds how far what they make of the experts is believed at the
     /// moment: when the robot stops or darts off as never before, the shorter times ahead tell at once, and what has
     /// been wrong over those is not believed over the longer ones.
     pub fn weigh(&mut self) {
@@ -584,6 +585,7 @@ mod tests {
         run(&mut all, 50);
         let before = all.evidence().to_vec();
         all.add(0, &Made { weighed: f64::NAN, ..Default::default() }, 1.0);
+        all.add(0, &Made { variance: 1.0, ..Default::default() }, 1e200); // whose square is more than there is
         assert_eq!(all.evidence(), before);
         assert_eq!(Evidence::from_values(&before[0].to_values()), before[0]);
     }

@@ -6,7 +6,7 @@ use crate::vector::dot;
 /// A wrong outcome (a glitch of a sensor, a knock) pulls no more than one of so many usual errors.
 const CLIP: f64 = 5.0;
 /// No motion is that many spreads away.
-const MAX_PREDICTION: f64 = 1e12;
+pub const MAX_PREDICTION: f64 = 1e12;
 /// The usual error is taken as no less than this share of the spread: a robot at rest must not take the start of the
 /// next motion for a glitch.
 const LEAST_USUAL: f64 = 0.1;
