@@ -99,7 +99,12 @@ impl<'a> Source<'a> {
     fn table(&self, commands: Option<&CommandSelection>) -> Result<Recording> {
         let recording = Recording::read(self.path, &self.selection(commands))?;
         if recording.space != self.space {
-            let problem = format!("it is of {}, the model of another robot", recording.joints.join(", "));
+            let expected = match self.space {
+                Space::Joints => "joints",
+                Space::PlanarBase => "x, y, yaw of a base",
+            };
+            let problem =
+                format!("it has the motion of {}, expected {expected}", recording.joints.join(", "));
             return Err(Error::Data { file: self.path.to_path_buf(), problem });
         }
         Ok(recording)

@@ -109,7 +109,7 @@ fn the_predictor_of_a_base_is_trained_and_replayed() {
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/base.yaml");
     call(folder, &format!("replay base.csv {columns} --config {config} --out plain.csv")).unwrap();
     let error = call(folder, "replay motion.csv --model base/predictor.safetensors --out x.csv");
-    assert!(error.unwrap_err().contains("it is of joint1"));
+    assert!(error.unwrap_err().contains("the motion of joint1"));
     let error = call(folder, &format!("{replay} --config arm.yaml --urdf arm.urdf --out x.csv")).unwrap_err();
     assert!(error.contains("is the model of a base, --config is for an arm"), "{error}");
 }

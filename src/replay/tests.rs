@@ -136,7 +136,7 @@ fn the_messages_of_a_bag_are_all_there() {
     let error = refused(Source { space: Space::PlanarBase, ..Source::new(&bag) });
     assert!(error.contains("no topic at all with nav_msgs/msg/Odometry"), "{error}");
     let error = refused(Source { space: Space::PlanarBase, ..Source::new(&table) });
-    assert!(error.contains("it is of fer_joint1"), "{error}");
+    assert!(error.contains("it has the motion of fer_joint1"), "{error}");
 }
 
 #[test]
