@@ -59,13 +59,13 @@ soak: setup
 bench-instructions: setup
 	cargo bench --locked --bench instructions
 
+RIVALS_FOLDER := $(CURDIR)/target/rivals
 # Reading of recordings, beside the Python readers mcap and rosbags in the same run; ARGS=ROUNDS for other than five.
 bench-recordings: setup target/rivals/bin/python
-	target/rivals/bin/pip install -q mcap mcap-ros2-support rosbags
-	PYTHON=$(CURDIR)/target/rivals/bin/python cargo bench --locked --bench recordings -- $(ARGS)
+	$(RIVALS_FOLDER)/bin/pip install -q mcap mcap-ros2-support rosbags
+	PYTHON=$(RIVALS_FOLDER)/bin/python cargo bench --locked --bench recordings -- $(ARGS)
 
 # The same as `bench`, beside ONNX Runtime, tract and PyTorch, which are installed and built in target/rivals (some GB).
-RIVALS_FOLDER := $(CURDIR)/target/rivals
 bench-rivals: target/rivals/bin/python
 	$(RIVALS_FOLDER)/bin/pip install -q numpy onnx onnxruntime safetensors torch
 	cargo build --release --locked --manifest-path benches/rivals/Cargo.toml --target-dir $(RIVALS_FOLDER)/build

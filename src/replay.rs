@@ -10,7 +10,7 @@ pub use events::Event;
 pub use recording::RecordingWriter;
 pub use table::{CommandTable, PredictionTable};
 
-use crate::base::{OdometryReader, yaw_of};
+use crate::base::OdometryReader;
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
 use crate::dataset::bag::choose_topic;
@@ -124,14 +124,13 @@ fn of_state(names: &[String], state: State) -> Message {
 fn decode(message: &RawMessage, stamps: Stamps) -> Decoded {
     let mut decoded = if &*message.type_name == Odometry::TYPE_NAME {
         let Odometry { header, pose, twist, .. } = messages::decode(&message.cdr)?;
-        let (place, turned, twist) = (pose.pose.position, pose.pose.orientation, twist.twist);
-        let yaw = yaw_of([turned.x, turned.y, turned.z, turned.w]).unwrap_or(f64::NAN);
+        let messages::Pose { position, orientation } = pose.pose;
         Message {
             stamp: header.stamp.into(),
             frame: header.frame_id,
             names: BASE.map(String::from).into(),
-            positions: vec![place.x, place.y, yaw],
-            velocities: vec![twist.linear.x, twist.linear.y, twist.angular.z],
+            positions: vec![position.x, position.y, orientation.unit_yaw().unwrap_or(f64::NAN)],
+            velocities: twist.twist.planar(),
         }
     } else {
         let JointState { header, name, position, velocity, .. } = messages::decode(&message.cdr)?;
@@ -199,8 +198,6 @@ struct Foresight {
     /// Of a model that knows commands.
     commands: Option<CommandReader>,
     prediction: Trajectory,
-    /// Frame of the last message.
-    frame: String,
     card: Option<Card>,
     /// s
     period: f64,
@@ -239,8 +236,9 @@ pub struct Counts {
 pub struct Output<'a> {
     pub stamp: Stamp,
     pub controller: Option<(&'a ControlLoop, &'a Command)>,
-    /// With the frame of its positions, where they are places.
-    pub prediction: Option<(&'a Trajectory, &'a str)>,
+    pub prediction: Option<&'a Trajectory>,
+    /// Of the positions of a base.
+    pub frame: &'a str,
 }
 
 impl Replay {
@@ -287,7 +285,7 @@ impl Replay {
     }
 
     /// Takes what came next.
-    pub fn take(&mut self, event: &Event) -> Option<Output<'_>> {
+    pub fn take<'a>(&'a mut self, event: &'a Event) -> Option<Output<'a>> {
         match event {
             Event::Motion(message) => self.observe(message),
             Event::Command(command) => {
@@ -311,7 +309,7 @@ impl Replay {
     }
 
     /// Takes one message; `None` when the nodes would not use it. A prediction reaches the controller after the tick.
-    pub fn observe(&mut self, message: &Decoded) -> Option<Output<'_>> {
+    pub fn observe<'a>(&'a mut self, message: &'a Decoded) -> Option<Output<'a>> {
         self.counts.messages += 1;
         let message = match message {
             Ok(message) => message,
@@ -341,7 +339,6 @@ impl Replay {
         let mut is_predicted = false;
         if let Some(foresight) = &mut self.predictor {
             foresight.observe(state, &mut self.counts);
-            foresight.frame.clone_from(&message.frame);
             is_predicted = foresight.predict(stamp);
             self.counts.predictions += usize::from(is_predicted);
             self.counts.told += usize::from(is_predicted && foresight.predictor.is_told());
@@ -356,7 +353,8 @@ impl Replay {
                 .predictor
                 .as_ref()
                 .filter(|_| is_predicted)
-                .map(|foresight| (&foresight.prediction, &*foresight.frame)),
+                .map(|foresight| &foresight.prediction),
+            frame: &message.frame,
         })
     }
 }
@@ -368,7 +366,6 @@ impl Foresight {
             prediction: Trajectory::new(predictor.horizon(), robot.degrees_of_freedom()),
             commands: predictor.commands().map(|config| CommandReader::new(robot, config.clone())),
             predictor,
-            frame: String::new(),
             card,
             period: 1.0 / parameters.publish_rate,
             last: None,

@@ -1,19 +1,11 @@
 //! From odometry that arrives to the [`State`] of a base.
 
-use super::twist::{Pose, Twist, base_robot};
+use super::twist::{Pose, Twist, base_robot, twist_between};
 use crate::measurement::{JointStateReader, MeasuredVelocities, Rejection};
 use crate::robot::{first_non_finite, wrap};
 use crate::state::{Space, Stamp, State};
 
 const YAW: usize = 2;
-
-/// The yaw [rad] of an orientation [x, y, z, w]; what it says of roll and pitch is dropped. None when it is none: not
-/// finite, or far from length 1.
-pub fn yaw_of([x, y, z, w]: [f64; 4]) -> Option<f64> {
-    let length = (x * x + y * y + z * z + w * w).sqrt();
-    let yaw = (2.0 * (w * z + x * y)).atan2(w * w + x * x - y * y - z * z);
-    ((length - 1.0).abs() < 0.1).then_some(yaw)
-}
 
 /// Turns odometry into states whose yaw has no jumps. Zeros of a base whose twist nobody measures are differences of its
 /// poses, by the rule for joints: speed and turn rate each are believed to be zero until the base has moved without, and
@@ -69,23 +61,14 @@ impl OdometryReader {
     /// The twist, or what the way since the last pose says of the parts that are not believed.
     fn believed(&self, stamp: Stamp, pose: &Pose, twist: Twist) -> Twist {
         let Some(last) = self.reader.state().filter(|last| stamp > last.stamp) else { return twist };
-        let mut believed = twist;
         let velocity = with_speed(&twist);
         let is = |coordinate: usize| {
             self.measured.believed(coordinate, pose[coordinate], velocity[coordinate]).is_some()
         };
-        let time = stamp.since(last.stamp);
-        if !is(YAW) {
-            believed[YAW] = (pose[YAW] - last.position[YAW]) / time;
-        }
-        if !(is(0) && is(1)) {
-            let (dx, dy) = (pose[0] - last.position[0], pose[1] - last.position[1]);
-            // of an arc, the chord has the direction of the mean
-            let (sine, cosine) = (0.5 * (pose[YAW] + last.position[YAW])).sin_cos();
-            believed[0] = (cosine * dx + sine * dy) / time;
-            believed[1] = (cosine * dy - sine * dx) / time;
-        }
-        believed
+        let made = twist_between(&last.position, pose, stamp.since(last.stamp));
+        let [vx, vy, _] = if is(0) && is(1) { twist } else { made };
+        let [_, _, wz] = if is(YAW) { twist } else { made };
+        [vx, vy, wz]
     }
 }
 
@@ -155,12 +138,5 @@ mod tests {
             let pose = [1.0 + 1e-5 * f64::from(step), 2.0, 0.3];
             assert_eq!(reader.read(at(f64::from(step)), Some(pose), [0.0; 3]).unwrap().velocity, [0.0; 3]);
         }
-    }
-
-    #[test]
-    fn an_orientation_is_a_quaternion_of_length_one() {
-        assert!((yaw_of([0.0, 0.0, 0.5f64.sin(), 0.5f64.cos()]).unwrap() - 1.0).abs() < 1e-12);
-        assert_eq!(yaw_of([0.0; 4]), None);
-        assert_eq!(yaw_of([0.0, 0.0, f64::NAN, 1.0]), None);
     }
 }

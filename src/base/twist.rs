@@ -28,6 +28,20 @@ pub fn pose_error(from: &Pose, to: &Pose) -> Pose {
     error
 }
 
+/// The direction [rad] of the chord of an arc that is driven at a constant turn rate from one pose to another, whose yaws
+/// have no jump between them.
+pub fn mean_yaw(from: &[f64], to: &[f64]) -> f64 {
+    0.5 * (from[2] + to[2])
+}
+
+/// The constant twist that leads from one pose to another, whose yaws have no jump between them, in `time` [s], as far as
+/// an arc is its chord.
+pub fn twist_between(from: &[f64], to: &[f64], time: f64) -> Twist {
+    let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
+    let (sine, cosine) = mean_yaw(from, to).sin_cos();
+    [(cosine * dx + sine * dy) / time, (cosine * dy - sine * dx) / time, (to[2] - from[2]) / time]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,12 +47,11 @@ impl LastLayer {
         }
     }
 
-    /// What is believed after the last outcome.
-    fn belief(&mut self) -> &mut Belief {
+    /// Narrows what is believed by the last outcome, if that was put off.
+    fn settle(&mut self) {
         if let Some(total) = self.untaken.take() {
             self.belief.narrow(total);
         }
-        &mut self.belief
     }
 
     fn look(&mut self, units: &[f32]) {
@@ -118,7 +117,7 @@ impl ResidualModel {
 
     /// The variance that all joints share, of the effort that [`Self::evaluate`] has just written.
     pub fn project(&mut self) -> f64 {
-        self.last_layer.belief();
+        self.last_layer.settle();
         self.last_layer.belief.project(&self.last_layer.regressors)
     }
 
@@ -146,12 +145,13 @@ impl ResidualModel {
 
     /// Mixes in a share of the prior, as [`Belief::forget`].
     pub fn forget(&mut self, share: f64) {
-        self.last_layer.belief().forget(share);
+        self.last_layer.settle();
+        self.last_layer.belief.forget(share);
     }
 
     /// Does what the next outcome needs and the next command does not.
     pub fn prepare(&mut self) {
-        self.last_layer.belief();
+        self.last_layer.settle();
     }
 }
 

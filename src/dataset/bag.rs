@@ -109,16 +109,13 @@ fn planar(pose: &Pose) -> Vec<f64> {
 }
 
 fn read_odometry(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row>> {
-    read_topic(bag, topic, summary, |odometry: Odometry, log| {
-        let twist = odometry.twist.twist;
-        Row {
-            header: odometry.header.stamp.into(),
-            log: Some(log),
-            position: planar(&odometry.pose.pose),
-            velocity: vec![twist.linear.x, twist.linear.y, twist.angular.z],
-            effort: Vec::new(),
-            command: Vec::new(),
-        }
+    read_topic(bag, topic, summary, |odometry: Odometry, log| Row {
+        header: odometry.header.stamp.into(),
+        log: Some(log),
+        position: planar(&odometry.pose.pose),
+        velocity: odometry.twist.twist.planar(),
+        effort: Vec::new(),
+        command: Vec::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::rosbag::losses::Losses;
 use super::{Recording, Row, Summary, data};
+use crate::base::{mean_yaw, twist_between};
 use crate::error::Result;
 use crate::measurement::{MOVED, MeasuredVelocities};
 use crate::predictor::resampler::GAP_STEPS;
@@ -276,17 +277,15 @@ fn complete_base(states: &mut [State], summary: &mut Summary) {
         summary.notes.push("the turn rate is zero or missing; made by differences of the yaw".into());
         summary.differentiated = true;
         each_step(states, |before, after, time| {
-            after.velocity[YAW] = (after.position[YAW] - before.position[YAW]) / time;
+            after.velocity[YAW] = twist_between(&before.position, &after.position, time)[YAW];
         });
     }
     if drives == (true, false) {
         summary.notes.push("the speed is zero or missing; made by differences of the position".into());
         summary.differentiated = true;
         each_step(states, |before, after, time| {
-            let (dx, dy) = (after.position[X] - before.position[X], after.position[Y] - before.position[Y]);
-            let (sine, cosine) = mean_yaw(before, after).sin_cos();
-            after.velocity[X] = (cosine * dx + sine * dy) / time;
-            after.velocity[Y] = (cosine * dy - sine * dx) / time;
+            let twist = twist_between(&before.position, &after.position, time);
+            after.velocity[..YAW].copy_from_slice(&twist[..YAW]);
         });
     }
     let is_constant = |coordinate: usize| range(states, |state| state.position[coordinate]) == 0.0;
@@ -303,7 +302,7 @@ fn complete_base(states: &mut [State], summary: &mut Summary) {
         summary.notes.push("the position is always the same; made by integration of the speed".into());
         integrate(states, summary, |before, after, time| {
             let speed = |coordinate: usize| 0.5 * (before.velocity[coordinate] + after.velocity[coordinate]);
-            let (sine, cosine) = mean_yaw(before, after).sin_cos();
+            let (sine, cosine) = mean_yaw(&before.position, &after.position).sin_cos();
             after.position[X] = before.position[X] + (cosine * speed(X) - sine * speed(Y)) * time;
             after.position[Y] = before.position[Y] + (sine * speed(X) + cosine * speed(Y)) * time;
         });
@@ -316,11 +315,6 @@ fn unwrap_yaw(states: &mut [State]) {
         let turn = states[index].position[YAW] - before;
         states[index].position[YAW] -= TAU * (turn / TAU).round();
     }
-}
-
-/// The direction of the chord of an arc that is driven at a constant turn rate.
-fn mean_yaw(before: &State, after: &State) -> f64 {
-    0.5 * (before.position[YAW] + after.position[YAW])
 }
 
 /// Carries the position on by the trapezoidal rule; over gaps, whose motion is not known, it stays.

@@ -204,7 +204,7 @@ fn contents(
     };
     summary.type_name = topic.type_name.to_string();
     let joints = &recording.joints;
-    let twist = |twist: Twist| Content::Values(vec![twist.linear.x, twist.linear.y, twist.angular.z]);
+    let twist = |twist: Twist| Content::Values(twist.planar());
     let of_base = CommandConfig::new(joints, vec![Quantity::Velocity]);
     let read = match (&*topic.type_name, recording.space) {
         (Twist::TYPE_NAME, Space::PlanarBase) => {

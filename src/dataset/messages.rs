@@ -94,12 +94,25 @@ impl Quaternion {
         Self { x: 0.0, y: 0.0, z: (0.5 * yaw).sin(), w: (0.5 * yaw).cos() }
     }
 
+    /// Sine and cosine of the turn about z, times the square of the length.
+    fn heading(&self) -> (f64, f64) {
+        let Self { x, y, z, w } = *self;
+        (2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    }
+
     /// The turn about z [rad], the last of the three of a turn about x, then y, then z (REP 103); of any length but
     /// zero, whose yaw is NaN.
     pub fn yaw(&self) -> f64 {
-        let Self { x, y, z, w } = *self;
-        let (sine, cosine) = (2.0 * (w * z + x * y), w * w + x * x - y * y - z * z);
+        let (sine, cosine) = self.heading();
         if sine == 0.0 && cosine == 0.0 { f64::NAN } else { sine.atan2(cosine) }
+    }
+
+    /// The yaw as the nodes take it: none of what is no orientation, for it is not finite or far from length 1.
+    pub fn unit_yaw(&self) -> Option<f64> {
+        let Self { x, y, z, w } = *self;
+        let length = (x * x + y * y + z * z + w * w).sqrt();
+        let (sine, cosine) = self.heading();
+        ((length - 1.0).abs() < 0.1).then(|| sine.atan2(cosine))
     }
 }
 
@@ -127,6 +140,13 @@ pub struct Path {
 pub struct Twist {
     pub linear: Vector3,
     pub angular: Vector3,
+}
+
+impl Twist {
+    /// [vx, vy, wz], m/s and rad/s.
+    pub fn planar(&self) -> Vec<f64> {
+        vec![self.linear.x, self.linear.y, self.angular.z]
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -427,6 +447,13 @@ mod tests {
         let both = Quaternion { x: -z.z * y.0, y: z.w * y.0, z: z.z * y.1, w: z.w * y.1 };
         assert!((both.yaw() - 1.0).abs() < 1e-12);
         assert!(Quaternion { x: 0.0, y: 0.0, z: 0.0, w: 0.0 }.yaw().is_nan());
+    }
+
+    #[test]
+    fn an_orientation_is_a_quaternion_of_length_one() {
+        assert!((Quaternion::from_yaw(1.0).unit_yaw().unwrap() - 1.0).abs() < 1e-12);
+        assert_eq!(Quaternion { x: 0.0, y: 0.0, z: 0.0, w: 0.0 }.unit_yaw(), None);
+        assert_eq!(Quaternion { x: 0.0, y: 0.0, z: f64::NAN, w: 1.0 }.unit_yaw(), None);
     }
 
     #[test]

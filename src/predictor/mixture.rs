@@ -230,7 +230,7 @@ pub struct Mixture<const N: usize = EXPERTS> {
     left: Vec<f64>,
     /// [coordinate][knot]
     trust: Vec<Trust>,
-    /// Of those whose weights are found next.
+    /// The one whose weights are found next.
     knot: usize,
 }
 

@@ -33,22 +33,24 @@ pub enum Command {
 
 impl Command {
     fn decode(message: &RawMessage) -> Self {
-        let decoded =
-            match &*message.type_name {
-                JointState::TYPE_NAME => messages::decode(&message.cdr).map(Self::JointState),
-                JointTrajectory::TYPE_NAME => messages::decode(&message.cdr).map(Self::Plan),
-                Float64MultiArray::TYPE_NAME => messages::decode(&message.cdr)
-                    .map(|message: Float64MultiArray| Self::Values(message.data)),
-                Twist::TYPE_NAME => messages::decode(&message.cdr).map(of_twist),
-                TwistStamped::TYPE_NAME => {
-                    messages::decode(&message.cdr).map(|message: TwistStamped| of_twist(message.twist))
-                }
-                AckermannDrive::TYPE_NAME => messages::decode(&message.cdr)
-                    .map(|message: AckermannDrive| Self::Values(message.twist())),
-                AckermannDriveStamped::TYPE_NAME => messages::decode(&message.cdr)
-                    .map(|message: AckermannDriveStamped| Self::Values(message.drive.twist())),
-                other => Err(format!("{other} is no command")),
-            };
+        let cdr = &message.cdr;
+        let decoded = match &*message.type_name {
+            JointState::TYPE_NAME => messages::decode(cdr).map(Self::JointState),
+            JointTrajectory::TYPE_NAME => messages::decode(cdr).map(Self::Plan),
+            Float64MultiArray::TYPE_NAME => {
+                messages::decode(cdr).map(|message: Float64MultiArray| Self::Values(message.data))
+            }
+            Twist::TYPE_NAME => messages::decode(cdr).map(|twist: Twist| Self::Values(twist.planar())),
+            TwistStamped::TYPE_NAME => {
+                messages::decode(cdr).map(|message: TwistStamped| Self::Values(message.twist.planar()))
+            }
+            AckermannDrive::TYPE_NAME => {
+                messages::decode(cdr).map(|drive: AckermannDrive| Self::Values(drive.twist()))
+            }
+            AckermannDriveStamped::TYPE_NAME => messages::decode(cdr)
+                .map(|message: AckermannDriveStamped| Self::Values(message.drive.twist())),
+            other => Err(format!("{other} is no command")),
+        };
         decoded.unwrap_or_else(Self::Undecodable)
     }
 
@@ -75,10 +77,6 @@ impl Command {
 }
 
 type Events = Box<dyn Iterator<Item = Result<Event>>>;
-
-fn of_twist(Twist { linear, angular }: Twist) -> Command {
-    Command::Values(vec![linear.x, linear.y, angular.z])
-}
 
 impl Source<'_> {
     /// The messages, with the commands on a topic of the bag or in columns of the table, each before the motion that came

@@ -51,18 +51,17 @@ impl RecordingWriter {
             let message = Float64MultiArray { data: command.values.clone(), ..Default::default() };
             writer.write(&format!("/{}", command.mode.topic()), output.stamp, &message)?;
         }
-        if let Some((prediction, frame)) = output.prediction {
-            let stddev = match self.space {
+        if let Some(prediction) = output.prediction {
+            let (topic, columns) = match self.space {
                 Space::Joints => {
                     writer.write(PREDICTIONS, output.stamp, &trajectory(prediction, &self.joints))?;
                     (STDDEV, "joint")
                 }
                 Space::PlanarBase => {
-                    writer.write(PREDICTED_PATH, output.stamp, &path(prediction, frame))?;
+                    writer.write(PREDICTED_PATH, output.stamp, &path(prediction, output.frame))?;
                     (PATH_STDDEV, "x, y, yaw")
                 }
             };
-            let (topic, columns) = stddev;
             let table = table(&prediction.stddev, columns, self.joints.len());
             writer.write(topic, output.stamp, &table)?;
         }

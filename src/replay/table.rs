@@ -59,7 +59,7 @@ impl PredictionTable {
 
     /// Writes the prediction, if there is one.
     pub fn write(&mut self, output: &Output) -> Result<()> {
-        let Some((Trajectory { stamp, states, stddev, .. }, _)) = output.prediction else { return Ok(()) };
+        let Some(Trajectory { stamp, states, stddev, .. }) = output.prediction else { return Ok(()) };
         for (step, (state, stddev)) in (1..).zip(states.iter().zip(stddev)) {
             self.0.stamp(*stamp);
             self.0.cells.push(i32::to_string(&step));

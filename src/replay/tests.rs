@@ -103,7 +103,8 @@ fn tables_hold_every_bit_and_are_there_only_when_complete() {
     let mut expected = Vec::new();
     for tick in 0..50 {
         let robot = replay.robot().clone();
-        let output = replay.observe(&Ok(message(tick, &robot))).unwrap();
+        let message = Ok(message(tick, &robot));
+        let output = replay.observe(&message).unwrap();
         expected.push(output.controller.unwrap().1.values.clone());
         commands.write(&output).unwrap();
         predictions.write(&output).unwrap();
@@ -152,7 +153,7 @@ fn a_base_is_predicted_from_its_odometry_as_it_was_recorded() {
         let Event::Motion(message) = event.unwrap() else { panic!("nobody commands") };
         let Message { stamp, positions, .. } = message.clone().unwrap();
         been.push((stamp, [positions[0], positions[1]]));
-        if let Some(Output { prediction: Some((prediction, frame)), .. }) = replay.observe(&message) {
+        if let Some(Output { prediction: Some(prediction), frame, .. }) = replay.observe(&message) {
             assert_eq!((prediction.states.len(), frame), (20, "odom"));
             ahead.push((prediction.stamp, prediction.states[19].position.clone()));
         }

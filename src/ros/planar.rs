@@ -1,6 +1,7 @@
 //! Between messages about a base in the plane and the core's types.
 
-use crate::base::{BaseControllerConfig, OdometryReader, Pose, ReferencePath, Twist, yaw_of};
+use crate::base::{BaseControllerConfig, OdometryReader, Pose, ReferencePath, Twist};
+use crate::dataset::messages::Quaternion;
 use crate::error::{Error, Result};
 use crate::measurement::Rejection;
 use crate::ros::convert::{stamp_to_time, time_to_stamp};
@@ -25,10 +26,10 @@ pub fn read_odometry<'a>(
 }
 
 /// [x, y, yaw] of a pose; what it says of height, roll and pitch is dropped. None when its quaternion is none, see
-/// [`yaw_of`].
+/// [`Quaternion::unit_yaw`].
 pub fn message_to_pose(pose: &geometry::Pose) -> Option<Pose> {
     let geometry::Quaternion { x, y, z, w } = pose.orientation;
-    yaw_of([x, y, z, w]).map(|yaw| [pose.position.x, pose.position.y, yaw])
+    Quaternion { x, y, z, w }.unit_yaw().map(|yaw| [pose.position.x, pose.position.y, yaw])
 }
 
 pub fn pose_to_message([x, y, yaw]: &Pose) -> geometry::Pose {
