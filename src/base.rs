@@ -26,7 +26,7 @@ mod twist_head;
 mod twist_model;
 mod verdict;
 
-pub use base_loop::BaseLoop;
+pub use base_loop::{BaseLoop, PathEnd};
 pub use config::{BaseConstraints, BaseControllerConfig};
 pub use correction::{TwistCorrection, WantedTwist};
 pub use description::BaseDescription;

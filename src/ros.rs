@@ -4,6 +4,7 @@
 //! may wait (parameter services, signals) on a second thread and hands it over through channels. The controller waits for
 //! joint states alone ([`direct`]); its node spins on a third.
 
+mod action;
 pub mod base_controller;
 pub mod base_learner;
 pub mod base_predictor;
@@ -15,6 +16,7 @@ pub mod controller;
 mod direct;
 pub mod learner;
 mod librarian;
+mod navigation;
 mod parameters;
 pub(crate) mod planar;
 pub mod play;

@@ -9,6 +9,8 @@ mod base;
 mod common;
 #[path = "ros/commands.rs"]
 mod commands;
+#[path = "ros/navigation.rs"]
+mod navigation;
 #[path = "ros/realtime.rs"]
 mod realtime;
 #[path = "ros/replay.rs"]

@@ -1,7 +1,11 @@
 //! One tick from odometry to the twist that is sent: freshness, reference, baseline, correction, limits.
 
-use super::config::{BaseConstraints, BaseControllerConfig};
-use super::correction::{TwistCorrection, WantedTwist};
+mod task;
+
+pub use task::PathEnd;
+
+use super::config::BaseControllerConfig;
+use super::correction::TwistCorrection;
 use super::description::{BaseDescription, possible};
 use super::earned::EarnedShares;
 use super::path::ReferencePath;
@@ -15,56 +19,10 @@ use crate::controller::ResidualModel;
 use crate::error::Result;
 use crate::learner::Sample;
 use crate::nn::checkpoint::Card;
-use crate::reference::{Reference, ReferencePoint};
+use crate::reference::ReferencePoint;
 use crate::robot::first_non_finite;
 use crate::state::{Stamp, State};
-
-/// How long what is asked for is averaged for its derivative, s.
-const ASKED_MEMORY: f64 = 0.1;
-
-/// A base that is so far [m] from the end of a path without stamps when its time is over has so long [s] to get there.
-const ARRIVED: f64 = 0.05;
-const ARRIVAL: f64 = 2.0;
-
-/// What the base is to do.
-enum Task {
-    Idle,
-    /// Follow a path, `time` [s] after its beginning; a path without stamps may wait.
-    Path {
-        path: Box<ReferencePath>,
-        begin: Option<Stamp>,
-        time: f64,
-    },
-    /// Do what another controller asks.
-    Block(Asked),
-}
-
-impl Task {
-    /// How the base shall move `ahead` [s] from now.
-    fn wanted(&self, ahead: f64) -> WantedTwist {
-        let mut wanted = WantedTwist::default();
-        match self {
-            Self::Idle => {}
-            Self::Path { path, time, .. } => {
-                let mut pose = [0.0; 3];
-                path.sample_into(time + ahead, &mut pose, &mut wanted.velocity, &mut wanted.acceleration);
-            }
-            Self::Block(Asked { twist, acceleration, .. }) => {
-                wanted = WantedTwist { velocity: *twist, acceleration: *acceleration };
-            }
-        }
-        wanted
-    }
-}
-
-/// A twist that was asked for.
-#[derive(Clone, Copy)]
-struct Asked {
-    twist: Twist,
-    at: Stamp,
-    /// Its derivative, averaged.
-    acceleration: Twist,
-}
+use task::{Asked, Following, PaceLimits, Task};
 
 /// See the module. The twists go to a base that holds the last one it was sent.
 pub struct BaseLoop {
@@ -75,8 +33,12 @@ pub struct BaseLoop {
     /// Greatest velocity of each axis; 0: there is none.
     greatest: Twist,
     task: Task,
-    /// A path that has been driven to its end or given up, kept so that no tick has to free it.
+    /// A path that has been driven to its end or given up, kept so that no tick has to free it; and how it ended, until
+    /// somebody has asked.
     done: Option<Box<ReferencePath>>,
+    path_end: Option<PathEnd>,
+    /// m/s.
+    speed_limit: f64,
     reference: ReferencePoint,
     /// What is wanted when the twist acts, as the network sees it: at no place.
     motion: ReferencePoint,
@@ -110,6 +72,8 @@ impl BaseLoop {
             greatest,
             task: Task::Idle,
             done: None,
+            path_end: None,
+            speed_limit: f64::INFINITY,
             reference: ReferencePoint::zeros(3),
             motion: ReferencePoint::zeros(3),
             correction_twist: [0.0; 3],
@@ -164,9 +128,20 @@ impl BaseLoop {
     /// The path that is being followed, and the time on it [s].
     pub fn path(&self) -> Option<(&ReferencePath, f64)> {
         match &self.task {
-            Task::Path { path, time, .. } => Some((path, *time)),
+            Task::Path(Following { path, time, .. }) => Some((path, *time)),
             Task::Idle | Task::Block(_) => None,
         }
+    }
+
+    /// How the last path ended, if one has since the last call.
+    pub fn take_path_end(&mut self) -> Option<PathEnd> {
+        self.path_end.take()
+    }
+
+    /// From now on no twist takes the base faster than `speed` [m/s], which is above 0, or infinite for no limit but those
+    /// configured. A path without stamps takes longer; a trajectory does not, and may be left behind.
+    pub fn limit_speed(&mut self, speed: f64) {
+        self.speed_limit = speed;
     }
 
     /// The learner's network: whether it is wanted, in use, missed or to be given back.
@@ -236,39 +211,30 @@ impl BaseLoop {
         if self.path().is_none() {
             self.tracker.reset();
         }
-        self.replace(Task::Path { path: Box::new(path), begin, time: 0.0 });
+        self.replace(Task::Path(Following::new(path, begin)), PathEnd::Replaced);
         // freed here, and not in the tick in which the new one ends
         self.done = None;
     }
 
     /// Does what another controller asks for at `now`; a path is given up. What is not finite stops the base.
     pub fn ask(&mut self, now: Stamp, twist: Twist) {
-        let acceleration = match &self.task {
-            Task::Block(last) => {
-                let elapsed = now.since(last.at);
-                let share = 1.0 - (-elapsed.max(0.0) / ASKED_MEMORY).exp();
-                let mut acceleration = last.acceleration;
-                for axis in 0..3 {
-                    let slope = if elapsed > 0.0 { (twist[axis] - last.twist[axis]) / elapsed } else { 0.0 };
-                    acceleration[axis] += share * (slope - acceleration[axis]);
-                }
-                acceleration
-            }
-            _ => [0.0; 3],
+        let asked = match &self.task {
+            Task::Block(last) => last.then(now, twist),
+            _ => Asked::new(now, twist),
         };
-        // a twist that was not finite leaves no derivative behind
-        let acceleration = if first_non_finite(&acceleration).is_some() { [0.0; 3] } else { acceleration };
-        self.replace(Task::Block(Asked { twist, at: now, acceleration }));
+        self.replace(Task::Block(asked), PathEnd::Replaced);
     }
 
     /// Gives up what it does; the base is brought to rest within limits.
     pub fn stop(&mut self) {
-        self.replace(Task::Idle);
+        self.replace(Task::Idle, PathEnd::Stopped);
     }
 
-    fn replace(&mut self, task: Task) {
-        if let Task::Path { path, .. } = std::mem::replace(&mut self.task, task) {
+    /// Does `task` instead; a path that was followed ends so.
+    fn replace(&mut self, task: Task, end: PathEnd) {
+        if let Task::Path(Following { path, .. }) = std::mem::replace(&mut self.task, task) {
             self.done = Some(path);
+            self.path_end = Some(end);
         }
     }
 
@@ -314,8 +280,8 @@ impl BaseLoop {
         self.sent_acceleration = [0.0; 3];
         self.authority.drop_to_zero();
         self.tracker.reset();
-        if matches!(self.task, Task::Path { .. }) {
-            self.replace(Task::Idle);
+        if matches!(self.task, Task::Path(_)) {
+            self.replace(Task::Idle, PathEnd::Fault(fault));
         }
         self.last = None;
         self.verdict = BaseVerdict::Stopped(fault);
@@ -384,27 +350,23 @@ impl BaseLoop {
     }
 
     /// Moves on along the path; says whether the path waits for the base. At the end of the path there is nothing more
-    /// to do, but that the base of one without stamps may have a moment to come up.
+    /// to do.
     fn advance(&mut self, now: Stamp, state: &State, pose: &Pose, dt: f64) -> bool {
-        let BaseConstraints { behind, .. } = self.config.constraints;
-        let Task::Path { path, begin, time } = &mut self.task else { return false };
-        let mut waits = false;
-        match begin {
-            Some(begin) => *time = state.stamp.since(*begin),
-            None if *time == 0.0 => *time = path.project(pose, 0.0, 2.0).time.max(f64::MIN_POSITIVE),
-            None => {
-                let lag = self.tracker.error()[0].abs();
-                let pace = if behind > 0.0 { (2.0 - lag / behind).clamp(0.0, 1.0) } else { 1.0 };
-                waits = pace < 1.0;
-                *time += pace * dt;
-            }
-        }
+        let Task::Path(following) = &mut self.task else { return false };
+        let (limits, share) = (&self.config.limits, self.config.path.share);
+        let pace = PaceLimits {
+            behind: self.config.constraints.behind,
+            speed: share * self.speed_limit,
+            acceleration: share * limits.max_accel[0],
+            deceleration: -share * limits.max_decel[0],
+        };
+        let error = self.tracker.error();
+        let waits = following.advance(state.stamp, pose, error, &pace, dt);
         // what is sent acts from now on, and the odometry is of some time ago
         let late = now.since(state.stamp).max(0.0);
-        let over = *time + late - path.duration();
-        let arrives = begin.is_none() && over < ARRIVAL && self.tracker.error()[0].abs() > ARRIVED;
-        if over >= 0.0 && !arrives {
-            self.replace(Task::Idle);
+        if following.is_over(late, error) {
+            let end = PathEnd::Over { distance: error[0].hypot(error[1]), heading: error[2].abs() };
+            self.replace(Task::Idle, end);
         }
         waits
     }
@@ -418,8 +380,8 @@ impl BaseLoop {
     ) -> std::result::Result<Option<Twist>, BaseFault> {
         match &self.task {
             Task::Idle => Ok(None),
-            Task::Path { path, time, .. } => {
-                path.sample(*time, &mut self.reference);
+            Task::Path(following) => {
+                following.sample(&mut self.reference);
                 let limited = self.verdict == BaseVerdict::Limited;
                 Ok(Some(self.tracker.command(pose, &self.reference, dt, limited)))
             }
@@ -510,7 +472,7 @@ impl BaseLoop {
         let tolerance = self.config.constraints.trajectory;
         let [x, y, _] = *self.tracker.error();
         let error = x.hypot(y);
-        let is_path = matches!(self.task, Task::Path { .. });
+        let is_path = matches!(self.task, Task::Path(_));
         (is_path && tolerance > 0.0 && error > if violated { 0.5 * tolerance } else { tolerance })
             .then_some(BaseFault::ToleranceViolated { error, tolerance })
     }
@@ -524,9 +486,14 @@ impl BaseLoop {
         self.verdict = verdict;
     }
 
-    /// Within all limits.
+    /// Within all limits; the limit of the speed leaves the base on its arc.
     fn limit(&mut self, dt: f64, out: &mut Twist) -> bool {
-        self.config.limits.limit(&self.sent, &mut self.sent_acceleration, dt, out)
+        let speed = out[0].hypot(out[1]);
+        let is_too_fast = speed > self.speed_limit;
+        if is_too_fast {
+            out.iter_mut().for_each(|twist| *twist *= self.speed_limit / speed);
+        }
+        is_too_fast | self.config.limits.limit(&self.sent, &mut self.sent_acceleration, dt, out)
     }
 }
 

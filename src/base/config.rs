@@ -50,6 +50,8 @@ pub struct BaseControllerConfig {
     pub constraints: BaseConstraints,
     /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
     pub enable_stamped_cmd_vel: bool,
+    /// Name of the action FollowPath; empty: none. `follow_path` stands in for Nav2's controller_server.
+    pub follow_path_action: String,
     /// Frames of odometry and paths, and of twists.
     pub odom_frame_id: String,
     pub base_frame_id: String,
@@ -64,11 +66,14 @@ pub struct BaseConstraints {
     /// A path without stamps waits for a base that is further behind than this [m], at the latest at twice as much; 0 is
     /// never.
     pub behind: f64,
+    /// How near to the end of a path, m and rad, a goal of FollowPath is reached.
+    pub xy_goal_tolerance: f64,
+    pub yaw_goal_tolerance: f64,
 }
 
 impl Default for BaseConstraints {
     fn default() -> Self {
-        Self { trajectory: 0.5, behind: 0.3 }
+        Self { trajectory: 0.5, behind: 0.3, xy_goal_tolerance: 0.25, yaw_goal_tolerance: 0.25 }
     }
 }
 
@@ -96,6 +101,7 @@ impl Default for BaseControllerConfig {
             cmd_vel_timeout: 0.5,
             constraints: BaseConstraints::default(),
             enable_stamped_cmd_vel: true,
+            follow_path_action: "~/follow_path".into(),
             odom_frame_id: "odom".into(),
             base_frame_id: "base_link".into(),
         }
@@ -146,6 +152,8 @@ impl BaseControllerConfig {
             ("fade_time", self.fade_time),
             ("constraints.trajectory", self.constraints.trajectory),
             ("constraints.behind", self.constraints.behind),
+            ("constraints.xy_goal_tolerance", self.constraints.xy_goal_tolerance),
+            ("constraints.yaw_goal_tolerance", self.constraints.yaw_goal_tolerance),
             ("correction_limit.x", x),
             ("correction_limit.y", y),
             ("correction_limit.theta", theta),

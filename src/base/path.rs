@@ -191,6 +191,19 @@ impl ReferencePath {
         }
     }
 
+    /// What is left of its length `time` [s] after its beginning, m.
+    pub fn length_after(&self, time: f64) -> f64 {
+        const STEPS: usize = 200;
+        let (from, end) = (time.clamp(0.0, self.duration()), self.duration());
+        let place = |i: usize| {
+            let [mut pose, mut velocity, mut acceleration] = [[0.0; 3]; 3];
+            let time = from + (end - from) * i as f64 / STEPS as f64;
+            self.sample_into(time, &mut pose, &mut velocity, &mut acceleration);
+            pose
+        };
+        (0..STEPS).map(|i| distance(&place(i), &place(i + 1))).sum()
+    }
+
     /// The place nearest to `pose` within `window` [s] of `near` [s after the beginning].
     pub fn project(&self, pose: &Pose, near: f64, window: f64) -> Projection {
         const STEPS: usize = 64;

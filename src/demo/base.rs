@@ -63,7 +63,7 @@ pub fn run(args: &DemoBaseArgs) -> Result<()> {
     // Read here first, so that a mistake in the file is one clear line and not a log.
     let controller: BaseControllerConfig = config::read_file(&args.config, "base_controller")?;
     let message = figure_eights(&controller, args.seconds);
-    let (path, _) = message_to_path(&message, &controller.odom_frame_id, &controller, 0.0)?;
+    let (path, _) = message_to_path(&message, &controller, 0.0)?;
     let interrupted = crate::interrupt::flag()?;
     println!("Starting a base, which drives figures of eight at up to {} m/s.", controller.path.speed);
     let mut processes = start(args)?;

@@ -1,7 +1,7 @@
 //! The controller node of a mobile base: odometry in, twists out, a tick for each fresh odometry.
 //!
-//! It follows what comes on ~/reference_path, or makes the base do what another controller asks for on cmd_vel_in;
-//! whichever spoke last. When there is nothing to do any more, zero is sent for a second, and then nothing, so that others
+//! It follows what comes on ~/reference_path or as a goal of the action FollowPath, or makes the base do what another
+//! controller asks for on cmd_vel_in; whichever spoke last. When there is nothing to do any more, zero is sent for a second, and then nothing, so that others
 //! may drive.
 
 use crate::base::{
@@ -14,6 +14,7 @@ use crate::reference::Reference;
 use crate::robot::Robot;
 use crate::ros::convert::fill_sample;
 use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
+use crate::ros::navigation::Navigation;
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{TwistInput, TwistOutput, message_to_path, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
@@ -93,6 +94,7 @@ struct BaseControllerNode {
     odometry: Subscription<Odometry>,
     path: Subscription<nav_msgs::Path>,
     asked: TwistInput,
+    navigation: Navigation,
     services: Services,
     models: Librarian<TwistModel>,
     weights: WeightExchange,
@@ -158,6 +160,7 @@ impl BaseControllerNode {
             odometry: shell.subscribe("odom", sensor_qos())?,
             path: shell.subscribe("~/reference_path", reliable_qos(1))?,
             asked: TwistInput::new(&mut shell.node, "cmd_vel_in", stamped)?,
+            navigation: Navigation::new(&mut shell)?,
             services: Services {
                 stop: shell.service("~/stop")?,
                 save_model: shell.service("~/save_model")?,
@@ -301,6 +304,7 @@ impl BaseControllerNode {
         if let Some(message) = self.path.newest() {
             self.follow(&message);
         }
+        self.navigation.serve(self.now(), &mut self.control, &self.shell)?;
         self.serve()?;
         while let Some(event) = self.models.event() {
             self.hear_librarian(event)?;
@@ -399,9 +403,8 @@ impl BaseControllerNode {
             self.control.stop();
             return self.shell.info("empty path: stops");
         }
-        let config = self.control.config();
         let speed = self.control.sent()[0].abs();
-        match message_to_path(message, &config.odom_frame_id, config, speed) {
+        match message_to_path(message, self.control.config(), speed) {
             Ok((path, begin)) => {
                 let kind = if begin.is_some() { "trajectory" } else { "path" };
                 self.shell.info(&format!("follows a {kind} of {:.3} s", path.duration()));

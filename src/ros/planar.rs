@@ -51,15 +51,14 @@ pub fn twist_to_message([vx, vy, wz]: &Twist) -> geometry::Twist {
     }
 }
 
-/// A path in `frame`, and when it begins if its poses have stamps; `speed` [m/s] is that of the base now. Poses whose
-/// stamps are all the same have none.
+/// A path in the frame of the odometry, and when it begins if its poses have stamps; `speed` [m/s] is that of the base now.
+/// Poses whose stamps are all the same have none.
 pub fn message_to_path(
     message: &Path,
-    frame: &str,
     config: &BaseControllerConfig,
     speed: f64,
 ) -> Result<(ReferencePath, Option<Stamp>)> {
-    let found = message.header.frame_id.as_str();
+    let (found, frame) = (message.header.frame_id.as_str(), &config.odom_frame_id);
     if !found.is_empty() && found != frame {
         let expected = format!("'{frame}' (parameter odom_frame_id): transform the path before it is sent");
         return Err(Error::mismatch("frame of the path", format!("'{found}'"), expected));
@@ -156,7 +155,7 @@ mod tests {
     }
 
     fn read(message: &Path) -> Result<(ReferencePath, Option<Stamp>)> {
-        message_to_path(message, "odom", &BaseControllerConfig::default(), 0.0)
+        message_to_path(message, &BaseControllerConfig::default(), 0.0)
     }
 
     #[test]

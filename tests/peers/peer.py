@@ -13,6 +13,7 @@ import time
 import rclpy
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
+from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -59,6 +60,8 @@ class Peer:
         self.node = rclpy.create_node("peer")
         self.messages = {}
         self.publishers = {}
+        self.actions = {}
+        self.goals = []
         self.lock = threading.Lock()
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
@@ -143,17 +146,45 @@ class Peer:
     def call(self, service, type, request={}):
         return to_json(self.request(kind(type), service, fill(kind(type).Request(), request)))
 
+    def wait(self, future, what):
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(20.0):
+            raise TimeoutError(f"no {what}")
+        return future.result()
+
+    def send_goal(self, action, type, goal):
+        """Asks for a goal; its number, or none where it is rejected."""
+        if action not in self.actions:
+            self.actions[action] = ActionClient(self.node, kind(type), action)
+        client, feedback = self.actions[action], []
+        if not client.wait_for_server(20.0):
+            raise TimeoutError(f"no action {action}")
+        message = fill(kind(type).Goal(), goal)
+        receive = lambda message: feedback.append(message.feedback)
+        handle = self.wait(client.send_goal_async(message, feedback_callback=receive), f"answer from {action}")
+        if not handle.accepted:
+            return None
+        self.goals.append((handle, feedback))
+        return len(self.goals) - 1
+
+    def cancel_goal(self, number):
+        """What the server says to it, and how many goals it cancels."""
+        response = self.wait(self.goals[number][0].cancel_goal_async(), "answer to a cancel request")
+        return {"return_code": response.return_code, "goals": len(response.goals_canceling)}
+
+    def result(self, number):
+        """How a goal ended: status, result and feedback."""
+        handle, feedback = self.goals[number]
+        response = self.wait(handle.get_result_async(), "result")
+        return {"status": response.status, "result": to_json(response.result), "feedback": to_json(feedback)}
+
     def request(self, type, service, request):
         client = self.node.create_client(type, service)
         try:
             if not client.wait_for_service(20.0):
                 raise TimeoutError(f"no service {service}")
-            future = client.call_async(request)
-            done = threading.Event()
-            future.add_done_callback(lambda _: done.set())
-            if not done.wait(20.0):
-                raise TimeoutError(f"no answer from {service}")
-            return future.result()
+            return self.wait(client.call_async(request), f"answer from {service}")
         finally:
             self.node.destroy_client(client)
 

@@ -11,7 +11,7 @@ const ODOMETRY: &str = "nav_msgs/msg/Odometry";
 const REFERENCE: &str = "/base_controller/reference_path";
 
 /// Simulator and controller, at rest. Measured exactly, so that what is asserted is the controllers' doing.
-fn base(index: u32, more: &str) -> World {
+pub fn base(index: u32, more: &str) -> World {
     base_of("base.yaml", index, more)
 }
 
@@ -28,7 +28,7 @@ fn base_of(config: &str, index: u32, more: &str) -> World {
 }
 
 /// A quarter of a circle of 1 m radius to the left, without stamps.
-fn quarter(frame: &str) -> Value {
+pub fn quarter(frame: &str) -> Value {
     let pose = |i: u32| {
         let angle = f64::from(i) / 20.0 * std::f64::consts::FRAC_PI_2;
         let (sin, cos) = (0.5 * angle).sin_cos();
@@ -41,14 +41,14 @@ fn quarter(frame: &str) -> Value {
 }
 
 /// Forward speed and turn of a twist.
-fn twist(message: &Value) -> [f64; 2] {
+pub fn twist(message: &Value) -> [f64; 2] {
     let twist = &message["twist"];
     [&twist["linear"]["x"], &twist["angular"]["z"]].map(|value| value.as_f64().unwrap())
 }
 
 /// Waits until the newest twists are zero.
 #[track_caller]
-fn until_zero(world: &mut World) {
+pub fn until_zero(world: &mut World) {
     wait("a twist of zero", || (twist(world.take("/cmd_vel").last()?) == [0.0; 2]).then_some(()));
 }
 

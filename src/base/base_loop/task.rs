@@ -1,0 +1,174 @@
+//! What a base is to do, and how far it has come.
+
+use crate::base::correction::WantedTwist;
+use crate::base::path::ReferencePath;
+use crate::base::twist::{Pose, Twist};
+use crate::base::verdict::BaseFault;
+use crate::reference::{Reference, ReferencePoint};
+use crate::robot::first_non_finite;
+use crate::state::Stamp;
+
+/// How long what is asked for is averaged for its derivative, s.
+const ASKED_MEMORY: f64 = 0.1;
+
+/// A base that is so far [m] from the end of a path without stamps when its time is over has so long [s] to get there.
+const ARRIVED: f64 = 0.05;
+const ARRIVAL: f64 = 2.0;
+
+/// Below this [m/s] a path's speed is taken for as much, where a change of speed becomes one of its pace.
+const CREEP: f64 = 0.02;
+
+/// What the base is to do.
+pub(super) enum Task {
+    Idle,
+    Path(Following),
+    /// Do what another controller asks.
+    Block(Asked),
+}
+
+impl Task {
+    /// How the base shall move `ahead` [s] from now.
+    pub fn wanted(&self, ahead: f64) -> WantedTwist {
+        let mut wanted = WantedTwist::default();
+        match self {
+            Self::Idle => {}
+            Self::Path(following) => {
+                let Following { path, time, slow, .. } = following;
+                let mut pose = [0.0; 3];
+                path.sample_into(
+                    time + slow * ahead,
+                    &mut pose,
+                    &mut wanted.velocity,
+                    &mut wanted.acceleration,
+                );
+                following.slow_down(&mut wanted.velocity, &mut wanted.acceleration);
+            }
+            Self::Block(Asked { twist, acceleration, .. }) => {
+                wanted = WantedTwist { velocity: *twist, acceleration: *acceleration };
+            }
+        }
+        wanted
+    }
+}
+
+/// A path that is followed.
+pub(super) struct Following {
+    pub path: Box<ReferencePath>,
+    /// Of a trajectory; a path without stamps begins where the base is nearest to it, and may wait.
+    begin: Option<Stamp>,
+    /// How far the base should be, s after the beginning.
+    pub time: f64,
+    /// The share of its speed at which a path without stamps is driven, because the speed is limited.
+    slow: f64,
+}
+
+/// What bounds the pace of a path without stamps.
+pub(super) struct PaceLimits {
+    /// See [`crate::base::BaseConstraints::behind`].
+    pub behind: f64,
+    /// Largest speed of the reference, m/s.
+    pub speed: f64,
+    /// By which it may rise and fall, m/s².
+    pub acceleration: f64,
+    pub deceleration: f64,
+}
+
+impl Following {
+    pub fn new(path: ReferencePath, begin: Option<Stamp>) -> Self {
+        Self { path: Box::new(path), begin, time: 0.0, slow: 1.0 }
+    }
+
+    /// Moves on by `dt` [s] to `stamp`, with the base at `pose` and so far from the reference; says whether the path waits for
+    /// the base.
+    pub fn advance(&mut self, stamp: Stamp, pose: &Pose, error: &Pose, limits: &PaceLimits, dt: f64) -> bool {
+        match self.begin {
+            Some(begin) => {
+                self.time = stamp.since(begin);
+                false
+            }
+            None if self.time == 0.0 => {
+                self.time = self.path.project(pose, 0.0, 2.0).time.max(f64::MIN_POSITIVE);
+                false
+            }
+            None => {
+                let (lag, behind) = (error[0].abs(), limits.behind);
+                let pace = if behind > 0.0 { (2.0 - lag / behind).clamp(0.0, 1.0) } else { 1.0 };
+                self.keep_to(limits, dt);
+                self.time += pace * self.slow * dt;
+                pace < 1.0
+            }
+        }
+    }
+
+    /// Brings the pace towards that at which the path's speed is within its limit.
+    fn keep_to(&mut self, limits: &PaceLimits, dt: f64) {
+        let (mut pose, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
+        self.path.sample_into(self.time, &mut pose, &mut velocity, &mut acceleration);
+        let speed = velocity[0].hypot(velocity[1]).max(CREEP);
+        let [gain, loss] = [limits.acceleration, limits.deceleration].map(|change| change * dt / speed);
+        self.slow = (limits.speed / speed).min(1.0).clamp(self.slow - loss, self.slow + gain);
+    }
+
+    /// Whether it is over at `late` [s] from now. The base of a path without stamps may have a moment to come up.
+    pub fn is_over(&self, late: f64, error: &Pose) -> bool {
+        let over = self.time + late - self.path.duration();
+        let arrives = self.begin.is_none() && over < ARRIVAL && error[0].abs() > ARRIVED;
+        over >= 0.0 && !arrives
+    }
+
+    /// Where the base should be now.
+    pub fn sample(&self, out: &mut ReferencePoint) {
+        self.path.sample(self.time, out);
+        self.slow_down(&mut out.velocity, &mut out.acceleration);
+    }
+
+    fn slow_down(&self, velocity: &mut [f64], acceleration: &mut [f64]) {
+        velocity.iter_mut().for_each(|velocity| *velocity *= self.slow);
+        acceleration.iter_mut().for_each(|acceleration| *acceleration *= self.slow * self.slow);
+    }
+}
+
+/// A twist that was asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub twist: Twist,
+    pub at: Stamp,
+    /// Its derivative, averaged.
+    acceleration: Twist,
+}
+
+impl Asked {
+    /// The first one.
+    pub fn new(at: Stamp, twist: Twist) -> Self {
+        Self { twist, at, acceleration: [0.0; 3] }
+    }
+
+    /// What is asked for after this.
+    pub fn then(&self, at: Stamp, twist: Twist) -> Self {
+        let elapsed = at.since(self.at);
+        let share = 1.0 - (-elapsed.max(0.0) / ASKED_MEMORY).exp();
+        let mut acceleration = self.acceleration;
+        for axis in 0..3 {
+            let slope = if elapsed > 0.0 { (twist[axis] - self.twist[axis]) / elapsed } else { 0.0 };
+            acceleration[axis] += share * (slope - acceleration[axis]);
+        }
+        // a twist that was not finite leaves no derivative behind
+        let acceleration = if first_non_finite(&acceleration).is_some() { [0.0; 3] } else { acceleration };
+        Self { twist, at, acceleration }
+    }
+}
+
+/// How the following of a path ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PathEnd {
+    /// Its time was over, with the base so far from its end, m and rad.
+    Over {
+        distance: f64,
+        heading: f64,
+    },
+    Fault(BaseFault),
+    /// Something else is to be done.
+    Replaced,
+    /// As asked.
+    Stopped,
+}

@@ -1,0 +1,185 @@
+//! What Nav2 says to a controller: its action FollowPath and its topic speed_limit. Without nav2_msgs in the build there is
+//! neither.
+
+#[cfg(nav2_msgs)]
+pub use present::Navigation;
+
+#[cfg(not(nav2_msgs))]
+pub use absent::Navigation;
+
+#[cfg(nav2_msgs)]
+mod present {
+    use crate::base::{BaseControllerConfig, BaseLoop, PathEnd};
+    use crate::error::Result;
+    use crate::ros::action::{ActionServer, Ending, GoalId};
+    use crate::ros::planar::message_to_path;
+    use crate::ros::shell::{Every, Shell, Subscription, reliable_qos};
+    use crate::state::Stamp;
+    use r2r::nav2_msgs::action::FollowPath;
+    use r2r::nav2_msgs::msg::SpeedLimit;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    type ControllerShell = Shell<BaseControllerConfig>;
+    type Code = FollowPath::Result;
+
+    /// Feedback a second.
+    const FEEDBACK_RATE: f64 = 10.0;
+
+    pub struct Navigation {
+        limits: Subscription<SpeedLimit>,
+        server: Option<ActionServer<FollowPath::Action>>,
+        /// The goal that is pursued: the newest.
+        active: Option<GoalId>,
+        feedback_due: Every,
+    }
+
+    impl Navigation {
+        pub fn new(shell: &mut ControllerShell) -> Result<Self> {
+            let name = shell.config().follow_path_action;
+            let server = (!name.is_empty()).then(|| ActionServer::new(shell, &name)).transpose()?;
+            Ok(Self {
+                limits: shell.subscribe("speed_limit", reliable_qos(10))?,
+                server,
+                active: None,
+                feedback_due: Every::new(FEEDBACK_RATE),
+            })
+        }
+
+        /// Does what has been asked for, and tells what has become of it.
+        pub fn serve(&mut self, now: Stamp, control: &mut BaseLoop, shell: &ControllerShell) -> Result<()> {
+            if let Some(limit) = self.limits.newest() {
+                limit_speed(&limit, control, shell);
+            }
+            let Some(server) = &mut self.server else { return Ok(()) };
+            let path_end = control.take_path_end();
+            conclude(server, &mut self.active, path_end, control, shell)?;
+            for id in server.cancelled()? {
+                if self.active.as_ref() == Some(&id) {
+                    self.active = None;
+                    control.stop();
+                    control.take_path_end();
+                    shell.info("stops, because the goal of FollowPath was cancelled");
+                }
+                server.end(&id, Ending::Canceled, Code::default())?;
+            }
+            while let Some(request) = server.next_goal() {
+                let (id, path) = (request.id.clone(), request.goal.path.clone());
+                server.accept(request, now)?;
+                let speed = control.sent()[0].abs();
+                match message_to_path(&path, control.config(), speed) {
+                    Ok((path, begin)) => {
+                        control.follow(path, begin);
+                        let path_end = control.take_path_end();
+                        conclude(server, &mut self.active, path_end, control, shell)?;
+                        self.active = Some(id);
+                    }
+                    Err(error) => {
+                        let why = format!("path refused: {error}");
+                        shell.warn(&why);
+                        server.end(&id, Ending::Aborted, result(Code::INVALID_PATH as u16, &why))?;
+                    }
+                }
+            }
+            if let (Some(id), Some((path, time)), true) =
+                (&self.active, control.path(), self.feedback_due.is_due())
+            {
+                let [x, y, _] = control.sent();
+                let distance = path.length_after(time);
+                let feedback = filled([("distance_to_goal", json!(distance)), ("speed", json!(x.hypot(*y)))]);
+                server.publish_feedback(id, feedback)?;
+            }
+            server.serve()
+        }
+    }
+
+    /// Tells how the active goal ended, if its path has.
+    fn conclude(
+        server: &mut ActionServer<FollowPath::Action>,
+        active: &mut Option<GoalId>,
+        end: Option<PathEnd>,
+        control: &BaseLoop,
+        shell: &ControllerShell,
+    ) -> Result<()> {
+        let Some(end) = end else { return Ok(()) };
+        let Some(id) = active.take() else { return Ok(()) };
+        let constraints = &control.config().constraints;
+        let (xy, yaw) = (constraints.xy_goal_tolerance, constraints.yaw_goal_tolerance);
+        let (code, why) = match end {
+            PathEnd::Over { distance, heading } if distance <= xy && heading <= yaw => {
+                shell.info("the goal of FollowPath is reached");
+                return server.end(&id, Ending::Succeeded, Code::default());
+            }
+            PathEnd::Over { distance, heading } => {
+                let why = format!(
+                    "the path's time is over, and the base is {distance:.3} m (xy_goal_tolerance {xy:.3} m) and {heading:.3} rad (yaw_goal_tolerance {yaw:.3} rad) from its end"
+                );
+                (Code::FAILED_TO_MAKE_PROGRESS as u16, why)
+            }
+            PathEnd::Fault(fault) => (Code::NO_VALID_CONTROL as u16, fault.to_string()),
+            PathEnd::Replaced => (
+                Code::UNKNOWN as u16,
+                "something else is to be done now: a newer goal, a path or a twist that came".into(),
+            ),
+            PathEnd::Stopped => (Code::UNKNOWN as u16, "stopped, as asked".into()),
+        };
+        shell.info(&format!("the goal of FollowPath is given up: {why}"));
+        server.end(&id, Ending::Aborted, result(code, &why))
+    }
+
+    fn result(code: u16, why: &str) -> FollowPath::Result {
+        filled([("error_code", json!(code)), ("error_msg", json!(why))])
+    }
+
+    /// A message with these fields as far as it has them: they differ from release to release of Nav2.
+    fn filled<M: Serialize + DeserializeOwned + Default, const N: usize>(fields: [(&str, Value); N]) -> M {
+        let mut message = serde_json::to_value(M::default()).unwrap_or_default();
+        for (name, value) in fields {
+            if let Some(field) = message.get_mut(name) {
+                *field = value;
+            }
+        }
+        serde_json::from_value(message).unwrap_or_default()
+    }
+
+    /// 0 is no limit, as in Nav2; a percentage is that of the largest speed that `limits` allow.
+    fn limit_speed(message: &SpeedLimit, control: &mut BaseLoop, shell: &ControllerShell) {
+        let SpeedLimit { percentage, speed_limit, .. } = message;
+        if !(speed_limit.is_finite() && *speed_limit >= 0.0) {
+            return shell.warn(&format!("speed limit refused: {speed_limit}, expected 0 (none) or above"));
+        }
+        let limits = &control.config().limits;
+        let largest = limits.speed(0).max(limits.speed(1));
+        let speed = match (*speed_limit, percentage) {
+            (0.0, _) => f64::INFINITY,
+            (share, true) => largest * share / 100.0,
+            (speed, false) => speed,
+        };
+        control.limit_speed(speed);
+        shell.info(&match speed {
+            f64::INFINITY => "speed is not limited any more".into(),
+            speed => format!("speed is limited to {speed:.3} m/s"),
+        });
+    }
+}
+
+#[cfg(not(nav2_msgs))]
+mod absent {
+    use crate::base::{BaseControllerConfig, BaseLoop};
+    use crate::error::Result;
+    use crate::ros::shell::Shell;
+    use crate::state::Stamp;
+
+    pub struct Navigation;
+
+    impl Navigation {
+        pub fn new(_: &mut Shell<BaseControllerConfig>) -> Result<Self> {
+            Ok(Self)
+        }
+
+        pub fn serve(&mut self, _: Stamp, _: &mut BaseLoop, _: &Shell<BaseControllerConfig>) -> Result<()> {
+            Ok(())
+        }
+    }
+}

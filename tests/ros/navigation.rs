@@ -1,0 +1,117 @@
+//! What Nav2 asks of the controller of a base: goals of FollowPath, and a limit of the speed.
+
+use crate::base::{base, quarter, twist, until_zero};
+use crate::world::World;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const ACTION: &str = "/base_controller/follow_path";
+const TWIST: &str = "geometry_msgs/msg/TwistStamped";
+
+// of action_msgs/msg/GoalStatus
+const SUCCEEDED: u64 = 4;
+const CANCELED: u64 = 5;
+const ABORTED: u64 = 6;
+
+/// Sends a goal, which is accepted whatever becomes of it.
+fn send(world: &mut World, path: Value) -> Value {
+    let goal = json!({"path": path, "controller_id": "FollowPath"});
+    let number = world.ask(json!({
+        "do": "send_goal", "action": ACTION, "type": "nav2_msgs/action/FollowPath", "goal": goal,
+    }));
+    assert!(number.is_u64(), "{number}");
+    number
+}
+
+/// How a goal ended: its status, the code of the error, what it says, and the feedback.
+fn result(world: &mut World, goal: &Value) -> (u64, u64, String, Vec<Value>) {
+    let answer = world.ask(json!({"do": "result", "number": goal}));
+    let result = &answer["result"];
+    let why = result["error_msg"].as_str().unwrap().to_owned();
+    let feedback = answer["feedback"].as_array().unwrap().clone();
+    (answer["status"].as_u64().unwrap(), result["error_code"].as_u64().unwrap(), why, feedback)
+}
+
+#[test]
+fn a_goal_of_follow_path_is_driven_to_its_end_with_feedback() {
+    let mut world = base(75, "");
+    world.record("/cmd_vel", TWIST);
+    let goal = send(&mut world, quarter("odom"));
+    let (status, code, why, feedback) = result(&mut world, &goal);
+    assert_eq!((status, code, why.as_str()), (SUCCEEDED, 0, ""));
+    until_zero(&mut world);
+    let distances: Vec<f64> =
+        feedback.iter().map(|feedback| feedback["distance_to_goal"].as_f64().unwrap()).collect();
+    assert!(distances.len() > 10 && distances.is_sorted_by(|a, b| a >= b), "{distances:?}");
+    assert!((1.2..1.6).contains(&distances[0]) && *distances.last().unwrap() < 0.3, "{distances:?}");
+    assert!(feedback.iter().any(|feedback| feedback["speed"].as_f64().unwrap() > 0.2));
+
+    // what cannot be followed is accepted and given up, with what is wrong with it
+    let goal = send(&mut world, quarter("somewhere"));
+    let (status, code, why, _) = result(&mut world, &goal);
+    assert_eq!((status, code), (ABORTED, 102), "{why}");
+    assert!(why.contains("'somewhere'"), "{why}");
+    let goal = send(&mut world, json!({"header": {"frame_id": "odom"}}));
+    let (status, code, why, _) = result(&mut world, &goal);
+    assert_eq!((status, code), (ABORTED, 103), "{why}");
+}
+
+#[test]
+fn a_goal_of_follow_path_ends_when_it_is_cancelled_or_something_else_is_to_be_done() {
+    let mut world = base(76, "");
+    world.record("/cmd_vel", TWIST);
+    let moving = |message: &Value| (twist(message)[0] > 0.2).then_some(());
+    let cancelled = send(&mut world, quarter("odom"));
+    world.until("/cmd_vel", moving);
+    let answer = world.ask(json!({"do": "cancel_goal", "number": cancelled}));
+    assert_eq!(answer, json!({"return_code": 0, "goals": 1}));
+    assert_eq!(result(&mut world, &cancelled).0, CANCELED);
+    until_zero(&mut world);
+    let answer = world.ask(json!({"do": "cancel_goal", "number": cancelled}));
+    assert_eq!(answer["return_code"], 3, "it is over");
+
+    let replaced = send(&mut world, quarter("odom"));
+    world.until("/cmd_vel", moving);
+    let stopped = send(&mut world, quarter("odom"));
+    let (status, code, why, _) = result(&mut world, &replaced);
+    assert_eq!((status, code), (ABORTED, 100));
+    assert!(why.contains("something else"), "{why}");
+    world.ask(json!({"do": "call", "service": "/base_controller/stop", "type": "std_srvs/srv/Trigger"}));
+    let (status, code, why, _) = result(&mut world, &stopped);
+    assert_eq!((status, code, why.as_str()), (ABORTED, 100, "stopped, as asked"));
+    until_zero(&mut world);
+
+    let lost = send(&mut world, quarter("odom"));
+    world.until("/cmd_vel", moving);
+    world.signal("base_simulator", nix::sys::signal::Signal::SIGKILL);
+    let (status, code, why, _) = result(&mut world, &lost);
+    assert_eq!((status, code), (ABORTED, 106));
+    assert!(why.contains("odom_timeout"), "{why}");
+}
+
+#[test]
+fn the_base_goes_no_faster_than_its_speed_limit() {
+    let mut world = base(77, "");
+    world.record("/cmd_vel", TWIST);
+    world.advertise("/speed_limit", "nav2_msgs/msg/SpeedLimit");
+    world.publish("/speed_limit", json!({"speed_limit": -1.0}));
+    world.line("base_controller", 0, &["WARN", "speed limit refused: -1"]);
+    world.publish("/speed_limit", json!({"percentage": true, "speed_limit": 30.0}));
+    world.line("base_controller", 0, &["speed is limited to 0.150 m/s"]);
+    let goal = send(&mut world, quarter("odom"));
+    assert_eq!(result(&mut world, &goal).0, SUCCEEDED);
+    let speeds: Vec<f64> = world.take("/cmd_vel").iter().map(|message| twist(message)[0]).collect();
+    let fastest = speeds.iter().copied().fold(0.0, f64::max);
+    assert!((0.08..=0.15 + 1e-9).contains(&fastest), "{fastest}");
+
+    world.publish("/speed_limit", json!({"speed_limit": 0.0}));
+    world.line("base_controller", 0, &["speed is not limited any more"]);
+    world.advertise("/cmd_vel_in", TWIST);
+    let asked = json!({"twist": {"linear": {"x": 0.4}}});
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        world.publish("/cmd_vel_in", asked.clone());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(world.take("/cmd_vel").iter().any(|message| twist(message)[0] == 0.4));
+}
