@@ -8,7 +8,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=MUJOCO_DYNAMIC_LINK_DIR");
     println!("cargo::rerun-if-env-changed=AMENT_PREFIX_PATH");
     let prefixes = env::var("AMENT_PREFIX_PATH").unwrap_or_default();
-    for package in ["nav2_msgs", "tf2_msgs"] {
+    for package in ["control_msgs", "nav2_msgs", "tf2_msgs"] {
         println!("cargo::rustc-check-cfg=cfg({package})");
         if prefixes.split(':').any(|prefix| Path::new(prefix).join("share").join(package).is_dir()) {
             println!("cargo::rustc-cfg={package}");

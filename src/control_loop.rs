@@ -7,6 +7,7 @@
 mod authority;
 mod baseline_error;
 mod config;
+mod goal;
 mod governor;
 mod motion;
 mod network;
@@ -18,6 +19,7 @@ pub(crate) use authority::Authority;
 pub use config::{
     Assistance, Constraints, ControllerConfig, QosConfig, RealTimeConfig, Reliability, TickTrigger,
 };
+pub use goal::{AskedTolerance, Progress, Tolerance, Tolerances, Violation};
 pub use governor::Governor;
 pub use motion::{Motion, ReferenceConfig};
 pub use network::{LearnedNetwork, NetworkSettings};
@@ -251,6 +253,12 @@ impl ControlLoop {
         }
         self.motion.follow(trajectory);
         Ok(())
+    }
+
+    /// How far the trajectory is that was sent last, and how long it takes [s, of its own time]; none when something else
+    /// is done by now.
+    pub fn progress(&self) -> Option<[f64; 2]> {
+        self.motion.progress()
     }
 
     /// Stops where the robot is and stays there until a trajectory comes.

@@ -4,6 +4,7 @@
 //! may wait (parameter services, signals) on a second thread and hands it over through channels. The controller waits for
 //! joint states alone ([`direct`]); its node spins on a third.
 
+#[cfg(any(control_msgs, nav2_msgs))]
 mod action;
 pub mod base_controller;
 pub mod base_learner;
@@ -14,8 +15,10 @@ mod commands;
 pub(crate) mod convert;
 pub mod controller;
 mod direct;
+mod joint_trajectory;
 pub mod learner;
 mod librarian;
+mod localization;
 mod navigation;
 mod parameters;
 pub(crate) mod planar;

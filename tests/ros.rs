@@ -15,6 +15,8 @@ mod navigation;
 mod realtime;
 #[path = "ros/replay.rs"]
 mod replay;
+#[path = "ros/trajectory.rs"]
+mod trajectory;
 #[path = "ros/world.rs"]
 mod world;
 
@@ -482,7 +484,7 @@ fn rclpy_reads_predictions_and_commands_and_sends_trajectories() {
     assert_wrong_trajectories_are_refused(&mut world, &robot);
 }
 
-fn trajectory(joints: &[String], points: &[(f64, &[f64])]) -> Value {
+fn way(joints: &[String], points: &[(f64, &[f64])]) -> Value {
     let points: Vec<Value> = points
         .iter()
         .map(|(time, positions)| {
@@ -509,7 +511,7 @@ fn assert_the_arm_arrives(world: &mut World, robot: &Robot) {
     let joints: Vec<String> = robot.joints.iter().rev().cloned().collect();
     let reversed = |q: [f64; JOINTS]| -> Vec<f64> { q.into_iter().rev().collect() };
     let (middle, end) = (reversed(goal.map(|q| 0.5 * q)), reversed(goal));
-    let message = trajectory(&joints, &[(1.5, &middle), (2.5, &end)]);
+    let message = way(&joints, &[(1.5, &middle), (2.5, &end)]);
     world.publish("/controller/joint_trajectory", message);
     wait_for_log(world, 20, &["follows a trajectory of 2.500 s"]);
     world.until("/joint_states", |state| {
@@ -522,10 +524,10 @@ fn assert_the_arm_arrives(world: &mut World, robot: &Robot) {
 fn assert_wrong_trajectories_are_refused(world: &mut World, robot: &Robot) {
     let mut joints = robot.joints.clone();
     let rest = [0.0; JOINTS];
-    let backwards = trajectory(&joints, &[(2.0, &rest), (1.0, &rest)]);
-    let outside = trajectory(&joints, &[(2.0, &[9.0; JOINTS])]);
+    let backwards = way(&joints, &[(2.0, &rest), (1.0, &rest)]);
+    let outside = way(&joints, &[(2.0, &[9.0; JOINTS])]);
     joints[6] = "finger".into();
-    let unknown = trajectory(&joints, &[(2.0, &rest)]);
+    let unknown = way(&joints, &[(2.0, &rest)]);
     for (message, reason) in [(unknown, "finger"), (backwards, "time"), (outside, "joint1")] {
         world.publish("/controller/joint_trajectory", message);
         wait_for_log(world, 30, &["trajectory refused", reason]);

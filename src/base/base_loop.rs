@@ -8,6 +8,7 @@ use super::config::BaseControllerConfig;
 use super::correction::TwistCorrection;
 use super::description::{BaseDescription, possible};
 use super::earned::EarnedShares;
+use super::frames::{Transform, moved};
 use super::path::ReferencePath;
 use super::tracker::Tracker;
 use super::twist::{Pose, Twist, pose_of};
@@ -205,6 +206,14 @@ impl BaseLoop {
         self.authority.set_ceiling(self.config.authority * assistance.share());
     }
 
+    /// Says where the odometry's frame lies in that of the path that is followed, from the next tick on. It may change as the
+    /// base learns where it is; it may not be older than `transform_tolerance`.
+    pub fn locate(&mut self, odometry: Transform) {
+        if let Task::Path(following) = &mut self.task {
+            following.frame = Some(odometry);
+        }
+    }
+
     /// Follows `path`: one with stamps from `begin` on, one without from the place that is nearest to where it begins.
     pub fn follow(&mut self, path: ReferencePath, begin: Option<Stamp>) {
         // a new plan for the same motion leaves the integrals what they are
@@ -270,7 +279,18 @@ impl BaseLoop {
         if age < -timeout {
             return Err(BaseFault::OdometryAhead { ahead: -age });
         }
-        Ok((state, pose))
+        Ok((state, self.located(now, pose)?))
+    }
+
+    /// The pose of the odometry in the frame of what is followed.
+    fn located(&self, now: Stamp, pose: Pose) -> std::result::Result<Pose, BaseFault> {
+        let Task::Path(Following { frame: Some(frame), .. }) = &self.task else { return Ok(pose) };
+        let (age, tolerance) =
+            (frame.stamp.map_or(0.0, |stamp| now.since(stamp)), self.config.transform_tolerance);
+        if tolerance > 0.0 && age > tolerance {
+            return Err(BaseFault::TransformStale { age, tolerance });
+        }
+        Ok(moved(&frame.pose, &pose))
     }
 
     /// Zero at once: nothing is known that a softer stop could be based on. A path is given up, because whoever sent it

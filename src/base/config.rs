@@ -47,6 +47,8 @@ pub struct BaseControllerConfig {
     pub odom_timeout: f64,
     /// Age of the newest asked twist beyond which the base is brought to rest [s]; 0 is never.
     pub cmd_vel_timeout: f64,
+    /// Age of the newest transform from the frame of a path beyond which the base is stopped [s]; 0 is never.
+    pub transform_tolerance: f64,
     pub constraints: BaseConstraints,
     /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
     pub enable_stamped_cmd_vel: bool,
@@ -99,6 +101,7 @@ impl Default for BaseControllerConfig {
             correction_limit: [0.2, 0.2, 0.6],
             odom_timeout: 0.3,
             cmd_vel_timeout: 0.5,
+            transform_tolerance: 1.0,
             constraints: BaseConstraints::default(),
             enable_stamped_cmd_vel: true,
             follow_path_action: "~/follow_path".into(),
@@ -149,6 +152,7 @@ impl BaseControllerConfig {
         let [x, y, theta] = self.correction_limit;
         let amounts = [
             ("cmd_vel_timeout", self.cmd_vel_timeout),
+            ("transform_tolerance", self.transform_tolerance),
             ("fade_time", self.fade_time),
             ("constraints.trajectory", self.constraints.trajectory),
             ("constraints.behind", self.constraints.behind),

@@ -27,6 +27,7 @@ pub enum BaseFault {
     OdometryStale { age: f64, timeout: f64 },
     OdometryAhead { ahead: f64 },
     StateNotFinite { axis: usize },
+    TransformStale { age: f64, tolerance: f64 },
     AskedNotFinite { asked: Twist },
     AskedStale { age: f64, timeout: f64 },
     TwistNotFinite { axis: usize },
@@ -104,6 +105,10 @@ impl fmt::Display for BaseFault {
                 "odometry is stamped {ahead:.3} s ahead of this node's clock: synchronise the clocks or set use_sim_time"
             ),
             Self::StateNotFinite { axis } => write!(f, "the odometry of {} is not finite", name(axis)),
+            Self::TransformStale { age, tolerance } => write!(
+                f,
+                "where the odometry's frame lies in that of the path was last said {age:.3} s ago (transform_tolerance {tolerance:.3} s): is the localization running?"
+            ),
             Self::AskedNotFinite { asked } => {
                 write!(f, "the twist that was asked for is not finite: {asked:?}")
             }

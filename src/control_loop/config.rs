@@ -152,6 +152,12 @@ impl Assistance {
 pub struct Constraints {
     /// Largest tracking error of any joint [rad or m] before the learned part is switched off; 0 is no limit.
     pub trajectory: f64,
+    /// Error of a joint [rad or m] at which a goal of FollowJointTrajectory is reached, unless it says otherwise; 0 is any.
+    pub goal: f64,
+    /// How long after its time it may be reached [s]; 0 is no limit.
+    pub goal_time: f64,
+    /// Error of a joint's velocity [rad/s or m/s] at which it is reached; 0 is any.
+    pub stopped_velocity_tolerance: f64,
 }
 
 impl Default for ControllerConfig {
@@ -230,6 +236,9 @@ impl ControllerConfig {
             ("fade_time", self.fade_time),
             ("drive_lag", self.drive_lag),
             ("constraints.trajectory", self.constraints.trajectory),
+            ("constraints.goal", self.constraints.goal),
+            ("constraints.goal_time", self.constraints.goal_time),
+            ("constraints.stopped_velocity_tolerance", self.constraints.stopped_velocity_tolerance),
         ] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Error::mismatch(key, value, "a number, 0 or above"));

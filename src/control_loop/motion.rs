@@ -111,6 +111,14 @@ impl Motion {
         self.time = 0.0;
     }
 
+    /// How far a trajectory is that was sent, and how long it takes [s, of its own time].
+    pub fn progress(&self) -> Option<[f64; 2]> {
+        match &self.source {
+            Source::Trajectory(trajectory) => Some([self.time, trajectory.duration()]),
+            Source::Hold | Source::BuiltIn => None,
+        }
+    }
+
     /// Lets `dt` [s] of the reference's own time pass.
     pub fn advance(&mut self, dt: f64) {
         self.time += dt;

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 /// How long the result of an ended goal is kept for those who ask, as in Jazzy.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-
 /// What a client calls a goal: 16 bytes, a UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoalId(Vec<u8>);

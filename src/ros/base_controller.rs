@@ -10,13 +10,13 @@ use crate::base::{
 };
 use crate::controller::ResidualModel;
 use crate::error::Result;
-use crate::reference::Reference;
 use crate::robot::Robot;
 use crate::ros::convert::fill_sample;
 use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
+use crate::ros::localization::{Localization, Refusal};
 use crate::ros::navigation::Navigation;
 use crate::ros::parameters::Validate;
-use crate::ros::planar::{TwistInput, TwistOutput, message_to_path, read_odometry};
+use crate::ros::planar::{TwistInput, TwistOutput, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
 use crate::ros::weights::WeightExchange;
@@ -94,6 +94,7 @@ struct BaseControllerNode {
     odometry: Subscription<Odometry>,
     path: Subscription<nav_msgs::Path>,
     asked: TwistInput,
+    localization: Localization,
     navigation: Navigation,
     services: Services,
     models: Librarian<TwistModel>,
@@ -160,6 +161,7 @@ impl BaseControllerNode {
             odometry: shell.subscribe("odom", sensor_qos())?,
             path: shell.subscribe("~/reference_path", reliable_qos(1))?,
             asked: TwistInput::new(&mut shell.node, "cmd_vel_in", stamped)?,
+            localization: Localization::new(&mut shell)?,
             navigation: Navigation::new(&mut shell)?,
             services: Services {
                 stop: shell.service("~/stop")?,
@@ -304,7 +306,8 @@ impl BaseControllerNode {
         if let Some(message) = self.path.newest() {
             self.follow(&message);
         }
-        self.navigation.serve(self.now(), &mut self.control, &self.shell)?;
+        self.localization.update(&mut self.control);
+        self.navigation.serve(self.now(), &mut self.control, &mut self.localization, &self.shell)?;
         self.serve()?;
         while let Some(event) = self.models.event() {
             self.hear_librarian(event)?;
@@ -403,14 +406,11 @@ impl BaseControllerNode {
             self.control.stop();
             return self.shell.info("empty path: stops");
         }
-        let speed = self.control.sent()[0].abs();
-        match message_to_path(message, self.control.config(), speed) {
-            Ok((path, begin)) => {
-                let kind = if begin.is_some() { "trajectory" } else { "path" };
-                self.shell.info(&format!("follows a {kind} of {:.3} s", path.duration()));
-                self.control.follow(path, begin);
+        match self.localization.follow(message, &mut self.control) {
+            Ok(description) => self.shell.info(&format!("follows a {description}")),
+            Err(Refusal::Frame(error) | Refusal::Path(error)) => {
+                self.shell.warn(&format!("path refused: {error}"));
             }
-            Err(error) => self.shell.warn(&format!("path refused: {error}")),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::measurement::{JointStateReader, Rejection};
 use crate::reference::Reference;
 use crate::ros::convert::{fill_sample, message_to_prediction, message_to_trajectory, time_to_stamp};
 use crate::ros::direct::{DirectSubscription, Waiting};
+use crate::ros::joint_trajectory::JointTrajectoryInterface;
 use crate::ros::librarian::{Requests, Shelf};
 use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
@@ -55,6 +56,7 @@ struct ControllerNode {
     control: ControlLoop,
     reader: JointStateReader,
     inputs: Inputs,
+    trajectories: JointTrajectoryInterface,
     outputs: Outputs,
     weights: WeightExchange,
     /// Asked for on ~/save_model and ~/rollback_model, to be answered when it is done.
@@ -110,6 +112,7 @@ impl ControllerNode {
             rollback_model: shell.service("~/rollback_model")?,
             enable_learning: shell.service("~/enable_learning")?,
         };
+        let trajectories = JointTrajectoryInterface::new(&mut shell, &robot.joints)?;
         let outputs = Outputs {
             commands: shell.publisher(
                 &config.command_interface.topic(),
@@ -150,6 +153,7 @@ impl ControllerNode {
             control,
             shell,
             inputs,
+            trajectories,
             outputs,
             arrival: None,
             last_tick: None,
@@ -355,8 +359,9 @@ impl ControllerNode {
             }
         }
         if let Some(message) = self.inputs.joint_trajectory.newest() {
-            self.follow(&message);
+            self.follow(&message)?;
         }
+        self.trajectories.serve(now, &mut self.control, self.reader.state(), &self.shell)?;
         if let Some(config) = self.shell.changed_config() {
             self.control.set_authority(config.authority, config.assistance);
             // Only its own change counts: the service ~/enable_learning may have spoken since.
@@ -369,7 +374,7 @@ impl ControllerNode {
         self.exchange_weights(now)
     }
 
-    fn follow(&mut self, message: &JointTrajectory) {
+    fn follow(&mut self, message: &JointTrajectory) -> Result<()> {
         let reference = self.control.reference();
         let accepted = if message.points.is_empty() {
             self.control.hold();
@@ -381,14 +386,19 @@ impl ControllerNode {
             })
         };
         match accepted {
-            Ok(text) => self.shell.info(&text),
+            Ok(text) => {
+                self.shell.info(&text);
+                self.trajectories.give_up("a trajectory came on ~/joint_trajectory")?;
+            }
             Err(error) => self.shell.warn(&format!("trajectory refused: {error}")),
         }
+        Ok(())
     }
 
     fn serve(&mut self) -> Result<()> {
         while let Some(request) = self.inputs.hold.take() {
             self.control.hold();
+            self.trajectories.give_up("holds, as asked on ~/hold")?;
             self.shell.info("holds here, as asked on ~/hold");
             request.respond(Trigger::Response { success: true, message: "holding".into() })?;
         }
@@ -435,6 +445,7 @@ impl ControllerNode {
         if self.slow_topics_due.is_due() {
             // Advisory, and repeated fifty times a second.
             let _ = self.outputs.authority.publish(&Float64 { data: self.control.authority() });
+            let _ = self.trajectories.publish_state(&self.control, self.reader.state(), &self.command);
         }
         if self.diagnostics_due.is_due() {
             self.diagnose();

@@ -9,10 +9,10 @@ pub use absent::Navigation;
 
 #[cfg(nav2_msgs)]
 mod present {
-    use crate::base::{BaseControllerConfig, BaseLoop, PathEnd};
+    use crate::base::{BaseControllerConfig, BaseFault, BaseLoop, PathEnd};
     use crate::error::Result;
     use crate::ros::action::{ActionServer, Ending, GoalId};
-    use crate::ros::planar::message_to_path;
+    use crate::ros::localization::{Localization, Refusal};
     use crate::ros::shell::{Every, Shell, Subscription, reliable_qos};
     use crate::state::Stamp;
     use r2r::nav2_msgs::action::FollowPath;
@@ -48,7 +48,13 @@ mod present {
         }
 
         /// Does what has been asked for, and tells what has become of it.
-        pub fn serve(&mut self, now: Stamp, control: &mut BaseLoop, shell: &ControllerShell) -> Result<()> {
+        pub fn serve(
+            &mut self,
+            now: Stamp,
+            control: &mut BaseLoop,
+            localization: &mut Localization,
+            shell: &ControllerShell,
+        ) -> Result<()> {
             if let Some(limit) = self.limits.newest() {
                 limit_speed(&limit, control, shell);
             }
@@ -67,18 +73,21 @@ mod present {
             while let Some(request) = server.next_goal() {
                 let (id, path) = (request.id.clone(), request.goal.path.clone());
                 server.accept(request, now)?;
-                let speed = control.sent()[0].abs();
-                match message_to_path(&path, control.config(), speed) {
-                    Ok((path, begin)) => {
-                        control.follow(path, begin);
+                match localization.follow(&path, control) {
+                    Ok(description) => {
                         let path_end = control.take_path_end();
                         conclude(server, &mut self.active, path_end, control, shell)?;
                         self.active = Some(id);
+                        shell.info(&format!("follows a {description}, a goal of FollowPath"));
                     }
-                    Err(error) => {
+                    Err(refusal) => {
+                        let (code, error) = match refusal {
+                            Refusal::Frame(error) => (Code::TF_ERROR as u16, error),
+                            Refusal::Path(error) => (Code::INVALID_PATH as u16, error),
+                        };
                         let why = format!("path refused: {error}");
                         shell.warn(&why);
-                        server.end(&id, Ending::Aborted, result(Code::INVALID_PATH as u16, &why))?;
+                        server.end(&id, Ending::Aborted, result(code, &why))?;
                     }
                 }
             }
@@ -116,6 +125,9 @@ mod present {
                     "the path's time is over, and the base is {distance:.3} m (xy_goal_tolerance {xy:.3} m) and {heading:.3} rad (yaw_goal_tolerance {yaw:.3} rad) from its end"
                 );
                 (Code::FAILED_TO_MAKE_PROGRESS as u16, why)
+            }
+            PathEnd::Fault(fault @ BaseFault::TransformStale { .. }) => {
+                (Code::TF_ERROR as u16, fault.to_string())
             }
             PathEnd::Fault(fault) => (Code::NO_VALID_CONTROL as u16, fault.to_string()),
             PathEnd::Replaced => (
@@ -168,6 +180,7 @@ mod present {
 mod absent {
     use crate::base::{BaseControllerConfig, BaseLoop};
     use crate::error::Result;
+    use crate::ros::localization::Localization;
     use crate::ros::shell::Shell;
     use crate::state::Stamp;
 
@@ -178,7 +191,13 @@ mod absent {
             Ok(Self)
         }
 
-        pub fn serve(&mut self, _: Stamp, _: &mut BaseLoop, _: &Shell<BaseControllerConfig>) -> Result<()> {
+        pub fn serve(
+            &mut self,
+            _: Stamp,
+            _: &mut BaseLoop,
+            _: &mut Localization,
+            _: &Shell<BaseControllerConfig>,
+        ) -> Result<()> {
             Ok(())
         }
     }

@@ -51,18 +51,13 @@ pub fn twist_to_message([vx, vy, wz]: &Twist) -> geometry::Twist {
     }
 }
 
-/// A path in the frame of the odometry, and when it begins if its poses have stamps; `speed` [m/s] is that of the base now.
+/// A path in its frame, and when it begins if its poses have stamps; `speed` [m/s] is that of the base now.
 /// Poses whose stamps are all the same have none.
 pub fn message_to_path(
     message: &Path,
     config: &BaseControllerConfig,
     speed: f64,
 ) -> Result<(ReferencePath, Option<Stamp>)> {
-    let (found, frame) = (message.header.frame_id.as_str(), &config.odom_frame_id);
-    if !found.is_empty() && found != frame {
-        let expected = format!("'{frame}' (parameter odom_frame_id): transform the path before it is sent");
-        return Err(Error::mismatch("frame of the path", format!("'{found}'"), expected));
-    }
     let pose = |(index, stamped): (usize, &geometry::PoseStamped)| {
         let refusal = || {
             let found = format!("{:?}", stamped.pose.orientation);
@@ -142,16 +137,14 @@ mod tests {
     use super::*;
     use crate::reference::Reference;
 
-    fn path(stamps: &[f64], frame: &str) -> Path {
+    fn path(stamps: &[f64]) -> Path {
         let pose = |(i, stamp): (usize, &f64)| {
             let mut stamped =
                 geometry::PoseStamped { pose: pose_to_message(&[i as f64, 0.0, 0.1]), ..Default::default() };
             stamped.header.stamp = stamp_to_time(Stamp::from_seconds(*stamp));
             stamped
         };
-        let mut path = Path { poses: stamps.iter().enumerate().map(pose).collect(), ..Default::default() };
-        path.header.frame_id = frame.into();
-        path
+        Path { poses: stamps.iter().enumerate().map(pose).collect(), ..Default::default() }
     }
 
     fn read(message: &Path) -> Result<(ReferencePath, Option<Stamp>)> {
@@ -188,10 +181,10 @@ mod tests {
 
     #[test]
     fn stamps_make_a_trajectory_and_none_a_path() {
-        let (trajectory, begin) = read(&path(&[7.0, 8.0, 9.5], "odom")).unwrap();
+        let (trajectory, begin) = read(&path(&[7.0, 8.0, 9.5])).unwrap();
         assert_eq!((trajectory.duration(), begin), (2.5, Some(Stamp::from_seconds(7.0))));
         for stamps in [[0.0; 3], [7.0; 3]] {
-            let (within_limits, begin) = read(&path(&stamps, "")).unwrap();
+            let (within_limits, begin) = read(&path(&stamps)).unwrap();
             assert!(within_limits.duration() > 4.0 && begin.is_none());
         }
     }
@@ -199,9 +192,8 @@ mod tests {
     #[test]
     fn paths_that_cannot_be_followed_say_why() {
         let refusal = |message: &Path| read(message).unwrap_err().to_string();
-        assert!(refusal(&path(&[0.0; 3], "map")).contains("'map'"));
-        assert!(refusal(&path(&[1.0, 3.0, 2.0], "odom")).contains("increase"));
-        let mut turned = path(&[0.0; 3], "odom");
+        assert!(refusal(&path(&[1.0, 3.0, 2.0])).contains("increase"));
+        let mut turned = path(&[0.0; 3]);
         turned.poses[1].pose.orientation.w = f64::NAN;
         assert!(refusal(&turned).contains("pose 1"));
     }

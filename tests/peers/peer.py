@@ -108,8 +108,11 @@ class Peer:
             time.sleep(0.02)
         raise TimeoutError(f"{topic}: {count} errors in {10.0 * duration + 10.0} s")
 
-    def advertise(self, topic, type):
-        self.publishers[topic] = (self.node.create_publisher(kind(type), topic, 10), kind(type))
+    def advertise(self, topic, type, latched=False):
+        qos = QoSProfile(depth=10)
+        if latched:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        self.publishers[topic] = (self.node.create_publisher(kind(type), topic, qos), kind(type))
 
     def publish(self, topic, message):
         publisher, type = self.publishers[topic]

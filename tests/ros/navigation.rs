@@ -1,8 +1,9 @@
 //! What Nav2 asks of the controller of a base: goals of FollowPath, and a limit of the speed.
 
 use crate::base::{base, quarter, twist, until_zero};
-use crate::world::World;
+use crate::world::{World, wait};
 use serde_json::{Value, json};
+use std::f64::consts::FRAC_PI_2;
 use std::time::{Duration, Instant};
 
 const ACTION: &str = "/base_controller/follow_path";
@@ -96,13 +97,13 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
     world.advertise("/speed_limit", "nav2_msgs/msg/SpeedLimit");
     world.publish("/speed_limit", json!({"speed_limit": -1.0}));
     world.line("base_controller", 0, &["WARN", "speed limit refused: -1"]);
-    world.publish("/speed_limit", json!({"percentage": true, "speed_limit": 30.0}));
-    world.line("base_controller", 0, &["speed is limited to 0.150 m/s"]);
+    world.publish("/speed_limit", json!({"percentage": true, "speed_limit": 20.0}));
+    world.line("base_controller", 0, &["speed is limited to 0.160 m/s"]);
     let goal = send(&mut world, quarter("odom"));
     assert_eq!(result(&mut world, &goal).0, SUCCEEDED);
     let speeds: Vec<f64> = world.take("/cmd_vel").iter().map(|message| twist(message)[0]).collect();
     let fastest = speeds.iter().copied().fold(0.0, f64::max);
-    assert!((0.08..=0.15 + 1e-9).contains(&fastest), "{fastest}");
+    assert!((0.08..=0.16 + 1e-9).contains(&fastest), "{fastest}");
 
     world.publish("/speed_limit", json!({"speed_limit": 0.0}));
     world.line("base_controller", 0, &["speed is not limited any more"]);
@@ -114,4 +115,56 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(world.take("/cmd_vel").iter().any(|message| twist(message)[0] == 0.4));
+}
+
+/// What tf says of where one frame lies in another.
+fn transform(parent: &str, child: &str, [x, y, yaw]: [f64; 3], sec: i32) -> Value {
+    let (sin, cos) = (0.5 * yaw).sin_cos();
+    json!({"transforms": [{
+        "header": {"frame_id": parent, "stamp": {"sec": sec}},
+        "child_frame_id": child,
+        "transform": {"translation": {"x": x, "y": y}, "rotation": {"z": sin, "w": cos}},
+    }]})
+}
+
+#[test]
+fn a_path_in_the_frame_of_a_map_is_driven_where_tf_says_that_the_map_is() {
+    const TF: &str = "tf2_msgs/msg/TFMessage";
+    let mut world = base(78, "");
+    world.record("/odom", "nav_msgs/msg/Odometry");
+    world.subscribe("/tf", TF);
+    world.ask(json!({"do": "advertise", "topic": "/tf_static", "type": TF, "latched": true}));
+    world.publish("/tf_static", transform("map", "odom", [1.0, 0.0, FRAC_PI_2], 0));
+    let odometry = world.next("/tf")["transforms"][0].clone();
+    assert_eq!(odometry["header"]["frame_id"], "odom");
+    assert_eq!(odometry["child_frame_id"], "base_link");
+
+    // the base begins at (1, 0) of the map and looks along y
+    let mut path = quarter("map");
+    for (i, stamped) in path["poses"].as_array_mut().unwrap().iter_mut().enumerate() {
+        let angle = i as f64 / 20.0 * FRAC_PI_2;
+        let (sin, cos) = (0.5 * (angle + FRAC_PI_2)).sin_cos();
+        stamped["pose"] = json!({
+            "position": {"x": angle.cos(), "y": angle.sin()},
+            "orientation": {"z": sin, "w": cos},
+        });
+    }
+    let goal = send(&mut world, path.clone());
+    assert_eq!(result(&mut world, &goal).0, SUCCEEDED);
+    world.line("base_controller", 0, &["follows a path", "in map"]);
+    let position = world.take("/odom").last().unwrap()["pose"]["pose"]["position"].clone();
+    for axis in ["x", "y"] {
+        assert!((position[axis].as_f64().unwrap() - 1.0).abs() < 0.1, "{position}");
+    }
+
+    // a localization that has ended
+    world.advertise("/tf", TF);
+    world.publish("/tf", transform("elsewhere", "odom", [0.0; 3], 1));
+    path["header"]["frame_id"] = "elsewhere".into();
+    wait("a transform to be heard", || {
+        let goal = send(&mut world, path.clone());
+        let (status, code, why, _) = result(&mut world, &goal);
+        assert_eq!((status, code), (ABORTED, 102), "{why}");
+        why.contains("transform_tolerance").then_some(())
+    });
 }

@@ -1,6 +1,7 @@
 //! What a base is to do, and how far it has come.
 
 use crate::base::correction::WantedTwist;
+use crate::base::frames::Transform;
 use crate::base::path::ReferencePath;
 use crate::base::twist::{Pose, Twist};
 use crate::base::verdict::BaseFault;
@@ -58,6 +59,8 @@ pub(super) struct Following {
     begin: Option<Stamp>,
     /// How far the base should be, s after the beginning.
     pub time: f64,
+    /// Where the odometry's frame lies in that of the path, if that is another.
+    pub frame: Option<Transform>,
     /// The share of its speed at which a path without stamps is driven, because the speed is limited.
     slow: f64,
 }
@@ -75,7 +78,7 @@ pub(super) struct PaceLimits {
 
 impl Following {
     pub fn new(path: ReferencePath, begin: Option<Stamp>) -> Self {
-        Self { path: Box::new(path), begin, time: 0.0, slow: 1.0 }
+        Self { path: Box::new(path), begin, time: 0.0, frame: None, slow: 1.0 }
     }
 
     /// Moves on by `dt` [s] to `stamp`, with the base at `pose` and so far from the reference; says whether the path waits for

@@ -580,3 +580,48 @@ fn what_is_left_of_a_path_is_its_length() {
     assert!(path.length_after(0.5 * path.duration()) < 0.6 * whole);
     assert_eq!((path.length_after(1e9), path.length_after(-1.0)), (0.0, whole));
 }
+
+#[test]
+fn a_path_in_another_frame_is_driven_there_while_it_is_known_where_that_is() {
+    // the odometry has drifted: its frame lies elsewhere than the path's, and is found to lie still elsewhere on the way
+    let frame =
+        |drift: f64, stamp: Stamp| Transform { pose: [2.0 + drift, -1.0, 1.0 + drift], stamp: Some(stamp) };
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    let begin = pose_error(&frame(0.0, Stamp(0)).pose, &[0.0, 0.05, 0.5]);
+    base.state.position = begin.to_vec();
+    control.follow(curve(), None);
+    let mut twist = [0.0; 3];
+    for tick in 0..1500 {
+        let drift = 1e-4 * f64::from(tick.min(300));
+        control.locate(frame(drift, base.state.stamp));
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+        if control.path().is_none() {
+            break;
+        }
+    }
+    let mut end = ReferencePoint::zeros(3);
+    curve().sample(1e9, &mut end);
+    let there = moved(&frame(0.03, Stamp(0)).pose, &base.pose());
+    let left = pose_error(&end.position.try_into().unwrap(), &there);
+    assert!(left[0].hypot(left[1]) < 0.06 && left[2].abs() < 0.1, "{left:?}");
+
+    // nobody says any more where the base is
+    control.follow(curve(), None);
+    let since = base.state.stamp;
+    control.locate(Transform { pose: [0.0; 3], stamp: Some(since) });
+    while base.state.stamp.since(since) < 1.1 {
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+    }
+    assert_eq!(twist, [0.0; 3]);
+    let end = control.take_path_end();
+    assert!(
+        matches!(end, Some(PathEnd::Fault(BaseFault::TransformStale { age, .. })) if age > 1.0),
+        "{end:?}"
+    );
+    control.follow(curve(), None);
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    assert!(control.verdict().drives(), "in the frame of the odometry");
+}
