@@ -2,6 +2,7 @@
 
 use super::limits::TwistLimits;
 use super::profile::SpeedLimits;
+use super::progress::ProgressConfig;
 use super::tracker::{Drive, TrackerConfig};
 use super::twist::Twist;
 use super::twist_head::TwistHeadConfig;
@@ -54,6 +55,8 @@ pub struct BaseControllerConfig {
     pub enable_stamped_cmd_vel: bool,
     /// Name of the action FollowPath; empty: none. `follow_path` stands in for Nav2's controller_server.
     pub follow_path_action: String,
+    /// When a goal of it is given up.
+    pub progress_checker: ProgressConfig,
     /// Frames of odometry and paths, and of twists.
     pub odom_frame_id: String,
     pub base_frame_id: String,
@@ -105,6 +108,7 @@ impl Default for BaseControllerConfig {
             constraints: BaseConstraints::default(),
             enable_stamped_cmd_vel: true,
             follow_path_action: "~/follow_path".into(),
+            progress_checker: ProgressConfig::default(),
             odom_frame_id: "odom".into(),
             base_frame_id: "base_link".into(),
         }
@@ -126,6 +130,7 @@ impl BaseControllerConfig {
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
         self.tracker.check()?;
+        self.progress_checker.check()?;
         if self.head.enabled {
             self.head.check(self.update_rate)?;
         }

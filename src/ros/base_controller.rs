@@ -205,6 +205,7 @@ impl BaseControllerNode {
             self.report();
         }
         self.twists.publish(self.now(), &[0.0; 3])?;
+        self.navigation.close()?;
         if !self.control.config().models_folder.is_empty() {
             self.save();
         }
@@ -307,7 +308,8 @@ impl BaseControllerNode {
             self.follow(&message);
         }
         self.localization.update(&mut self.control);
-        self.navigation.serve(self.now(), &mut self.control, &mut self.localization, &self.shell)?;
+        let (now, state) = (self.now(), self.reader.state());
+        self.navigation.serve(now, state, &mut self.control, &mut self.localization, &self.shell)?;
         self.serve()?;
         while let Some(event) = self.models.event() {
             self.hear_librarian(event)?;

@@ -184,6 +184,7 @@ impl ControllerNode {
         }
         self.control.safe_command(&mut self.command);
         self.publish_command()?;
+        self.trajectories.give_up("the controller was ended")?;
         self.weights.close();
         self.shell.info(match self.command.mode {
             Mode::Effort => "stopped; the last command carries the robot's weight where it was",

@@ -9,12 +9,12 @@ pub use absent::Navigation;
 
 #[cfg(nav2_msgs)]
 mod present {
-    use crate::base::{BaseControllerConfig, BaseFault, BaseLoop, PathEnd};
+    use crate::base::{BaseControllerConfig, BaseFault, BaseLoop, PathEnd, ProgressChecker, pose_of};
     use crate::error::Result;
     use crate::ros::action::{ActionServer, Ending, GoalId};
     use crate::ros::localization::{Localization, Refusal};
     use crate::ros::shell::{Every, Shell, Subscription, reliable_qos};
-    use crate::state::Stamp;
+    use crate::state::{Stamp, State};
     use r2r::nav2_msgs::action::FollowPath;
     use r2r::nav2_msgs::msg::SpeedLimit;
     use serde::Serialize;
@@ -32,6 +32,7 @@ mod present {
         server: Option<ActionServer<FollowPath::Action>>,
         /// The goal that is pursued: the newest.
         active: Option<GoalId>,
+        progress: ProgressChecker,
         feedback_due: Every,
     }
 
@@ -43,14 +44,16 @@ mod present {
                 limits: shell.subscribe("speed_limit", reliable_qos(10))?,
                 server,
                 active: None,
+                progress: ProgressChecker::new(shell.config().progress_checker),
                 feedback_due: Every::new(FEEDBACK_RATE),
             })
         }
 
-        /// Does what has been asked for, and tells what has become of it.
+        /// Does what has been asked for, and tells what has become of it, with the base at `state`.
         pub fn serve(
             &mut self,
             now: Stamp,
+            state: Option<&State>,
             control: &mut BaseLoop,
             localization: &mut Localization,
             shell: &ControllerShell,
@@ -61,6 +64,16 @@ mod present {
             let Some(server) = &mut self.server else { return Ok(()) };
             let path_end = control.take_path_end();
             conclude(server, &mut self.active, path_end, control, shell)?;
+            let pose = state.and_then(pose_of);
+            let progress = &mut self.progress;
+            if let Some(id) = self.active.take_if(|_| pose.is_some_and(|pose| progress.is_stuck(now, &pose)))
+            {
+                control.stop();
+                control.take_path_end();
+                let why = "the base got nowhere for longer than progress_checker allows";
+                shell.warn(&format!("stops: {why}, and the goal of FollowPath is given up"));
+                server.end(&id, Ending::Aborted, result(Code::FAILED_TO_MAKE_PROGRESS as u16, why))?;
+            }
             for id in server.cancelled()? {
                 if self.active.as_ref() == Some(&id) {
                     self.active = None;
@@ -78,6 +91,7 @@ mod present {
                         let path_end = control.take_path_end();
                         conclude(server, &mut self.active, path_end, control, shell)?;
                         self.active = Some(id);
+                        self.progress.reset();
                         shell.info(&format!("follows a {description}, a goal of FollowPath"));
                     }
                     Err(refusal) => {
@@ -100,6 +114,12 @@ mod present {
                 server.publish_feedback(id, feedback)?;
             }
             server.serve()
+        }
+
+        /// Ends the active goal, because the node ends.
+        pub fn close(&mut self) -> Result<()> {
+            let (Some(server), Some(id)) = (&mut self.server, self.active.take()) else { return Ok(()) };
+            server.end(&id, Ending::Aborted, result(Code::UNKNOWN as u16, "the controller was ended"))
         }
     }
 
@@ -182,7 +202,7 @@ mod absent {
     use crate::error::Result;
     use crate::ros::localization::Localization;
     use crate::ros::shell::Shell;
-    use crate::state::Stamp;
+    use crate::state::{Stamp, State};
 
     pub struct Navigation;
 
@@ -191,9 +211,14 @@ mod absent {
             Ok(Self)
         }
 
+        pub fn close(&mut self) -> Result<()> {
+            Ok(())
+        }
+
         pub fn serve(
             &mut self,
             _: Stamp,
+            _: Option<&State>,
             _: &mut BaseLoop,
             _: &mut Localization,
             _: &Shell<BaseControllerConfig>,

@@ -17,12 +17,17 @@ pub fn base(index: u32, more: &str) -> World {
 
 /// The same of the base in another file of config/.
 fn base_of(config: &str, index: u32, more: &str) -> World {
+    base_with(config, index, more, more)
+}
+
+/// The same, with more for the simulator and for the controller.
+pub fn base_with(config: &str, index: u32, simulator: &str, controller: &str) -> World {
     let mut world = World::new(index);
     let file = format!("--params-file {}", root().join("config").join(config).display());
     let urdf = format!("-p urdf:={}", root().join("urdf/base.urdf").display());
     let exact = "-p scenario.position_noise:=0.0 -p scenario.yaw_noise:=0.0";
-    world.start("base_simulator", &format!("{file} {urdf} {exact} {more}"));
-    world.start("base_controller", &format!("{file} -p use_sim_time:=true {more}"));
+    world.start("base_simulator", &format!("{file} {urdf} {exact} {simulator}"));
+    world.start("base_controller", &format!("{file} -p use_sim_time:=true {controller}"));
     world.line("base_controller", 0, &["at rest"]);
     world
 }

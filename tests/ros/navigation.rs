@@ -1,6 +1,6 @@
 //! What Nav2 asks of the controller of a base: goals of FollowPath, and a limit of the speed.
 
-use crate::base::{base, quarter, twist, until_zero};
+use crate::base::{base, base_with, quarter, twist, until_zero};
 use crate::world::{World, wait};
 use serde_json::{Value, json};
 use std::f64::consts::FRAC_PI_2;
@@ -92,7 +92,7 @@ fn a_goal_of_follow_path_ends_when_it_is_cancelled_or_something_else_is_to_be_do
 
 #[test]
 fn the_base_goes_no_faster_than_its_speed_limit() {
-    let mut world = base(77, "");
+    let mut world = base_with("base.yaml", 77, "", "-p progress_checker.movement_time_allowance:=8.0");
     world.record("/cmd_vel", TWIST);
     world.advertise("/speed_limit", "nav2_msgs/msg/SpeedLimit");
     world.publish("/speed_limit", json!({"speed_limit": -1.0}));
@@ -105,6 +105,15 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
     let fastest = speeds.iter().copied().fold(0.0, f64::max);
     assert!((0.08..=0.16 + 1e-9).contains(&fastest), "{fastest}");
 
+    // at a snail's pace it does not get anywhere, which somebody must know
+    world.publish("/speed_limit", json!({"speed_limit": 0.01}));
+    world.line("base_controller", 0, &["speed is limited to 0.010 m/s"]);
+    let goal = send(&mut world, quarter("odom"));
+    let (status, code, why, _) = result(&mut world, &goal);
+    assert_eq!((status, code), (ABORTED, 105), "{why}");
+    assert!(why.contains("progress_checker"), "{why}");
+    until_zero(&mut world);
+
     world.publish("/speed_limit", json!({"speed_limit": 0.0}));
     world.line("base_controller", 0, &["speed is not limited any more"]);
     world.advertise("/cmd_vel_in", TWIST);
@@ -115,6 +124,12 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(world.take("/cmd_vel").iter().any(|message| twist(message)[0] == 0.4));
+
+    // whoever waits for a goal is told when there is nobody any more who pursues it
+    let goal = send(&mut world, quarter("odom"));
+    world.signal("base_controller", nix::sys::signal::Signal::SIGINT);
+    let (status, _, why, _) = result(&mut world, &goal);
+    assert_eq!((status, why.as_str()), (ABORTED, "the controller was ended"));
 }
 
 /// What tf says of where one frame lies in another.

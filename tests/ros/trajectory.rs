@@ -70,6 +70,12 @@ fn a_goal_is_reached_within_its_tolerances_with_feedback() {
     world.line("controller", 0, &["WARN", "goal of FollowJointTrajectory refused", "finger"]);
     let unknown = json!({"trajectory": motion(0.0, 1.0), "path_tolerance": tolerance("finger", 0.1)});
     assert_eq!(send(&mut world, unknown), None);
+
+    // whoever waits for a goal is told when there is nobody any more who pursues it
+    let goal = send(&mut world, json!({"trajectory": motion(0.0, 20.0)})).unwrap();
+    world.signal("controller", nix::sys::signal::Signal::SIGINT);
+    let (status, _, why, _) = result(&mut world, &goal);
+    assert_eq!((status, why.as_str()), (ABORTED, "the controller was ended"));
 }
 
 #[test]
