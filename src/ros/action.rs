@@ -6,13 +6,13 @@
 use crate::error::Result;
 use crate::ros::convert::stamp_to_time;
 use crate::ros::parameters::Validate;
-use crate::ros::shell::{Shell, Subscription, latched_qos, reliable_qos};
+use crate::ros::shell::{Answers, Shell, Subscription, latched_qos, reliable_qos};
 use crate::state::Stamp;
 use r2r::action_msgs::msg::{GoalInfo, GoalStatus, GoalStatusArray};
 use r2r::action_msgs::srv::CancelGoal;
 use r2r::builtin_interfaces::msg::Time;
 use r2r::unique_identifier_msgs::msg::UUID;
-use r2r::{Publisher, ServiceRequest, WrappedActionTypeSupport};
+use r2r::{Publisher, ServiceRequest, WrappedActionTypeSupport, WrappedServiceTypeSupport};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ pub struct ActionServer<T: WrappedActionTypeSupport> {
     results: Subscription<ServiceRequest<T::GetResult>>,
     feedback: Publisher<T::FeedbackMessage>,
     status: Publisher<GoalStatusArray>,
+    answers: Answers,
     table: GoalTable<T::Result, ServiceRequest<T::GetResult>>,
 }
 
@@ -49,7 +50,12 @@ pub struct GoalRequest<T: WrappedActionTypeSupport> {
     request: ServiceRequest<T::SendGoal>,
 }
 
-impl<T: WrappedActionTypeSupport + 'static> ActionServer<T> {
+impl<T> ActionServer<T>
+where
+    T: WrappedActionTypeSupport + 'static,
+    <T::SendGoal as WrappedServiceTypeSupport>::Response: Send,
+    <T::GetResult as WrappedServiceTypeSupport>::Response: Send,
+{
     /// For the action `name`, which may begin with `~`.
     pub fn new<C>(shell: &mut Shell<C>, name: &str) -> Result<Self>
     where
@@ -62,15 +68,22 @@ impl<T: WrappedActionTypeSupport + 'static> ActionServer<T> {
             results: shell.service(&at("get_result"))?,
             feedback: shell.publisher(&at("feedback"), reliable_qos(10))?,
             status: shell.publisher(&at("status"), latched_qos())?,
+            answers: shell.answers(),
             table: GoalTable::default(),
         })
     }
 
-    /// The next goal that is asked for, if any.
+    /// The next goal that is asked for, if any. One by the name of another is rejected.
     pub fn next_goal(&mut self) -> Option<GoalRequest<T>> {
-        let request = self.goals.take()?;
-        let (id, goal) = T::destructure_goal_request_msg(request.message.clone());
-        Some(GoalRequest { id: GoalId(id.uuid), goal, request })
+        while let Some(request) = self.goals.take() {
+            let (id, goal) = T::destructure_goal_request_msg(request.message.clone());
+            let request = GoalRequest { id: GoalId(id.uuid), goal, request };
+            if self.table.find(&request.id).is_none() {
+                return Some(request);
+            }
+            self.reject(request);
+        }
+        None
     }
 
     /// Promises to pursue it; it is executed from `now` on.
@@ -82,12 +95,12 @@ impl<T: WrappedActionTypeSupport + 'static> ActionServer<T> {
             ended: None,
             waiting: Vec::new(),
         });
-        request.request.respond(T::make_goal_response_msg(true, stamp))?;
+        self.answers.send(request.request, T::make_goal_response_msg(true, stamp));
         self.publish_status()
     }
 
-    pub fn reject(&mut self, request: GoalRequest<T>) -> Result<()> {
-        Ok(request.request.respond(T::make_goal_response_msg(false, Time::default()))?)
+    pub fn reject(&mut self, request: GoalRequest<T>) {
+        self.answers.send(request.request, T::make_goal_response_msg(false, Time::default()));
     }
 
     /// Agrees to everything that is to be cancelled, and names it: [`Self::end`] is to follow.
@@ -96,7 +109,7 @@ impl<T: WrappedActionTypeSupport + 'static> ActionServer<T> {
         while let Some(request) = self.cancels.take() {
             let response = self.table.cancel(&request.message.goal_info);
             all.extend(response.goals_canceling.iter().map(|info| GoalId(info.goal_id.uuid.clone())));
-            request.respond(response)?;
+            self.answers.send(request, response);
         }
         if !all.is_empty() {
             self.publish_status()?;
@@ -111,7 +124,7 @@ impl<T: WrappedActionTypeSupport + 'static> ActionServer<T> {
     /// Ends a goal that was accepted; whoever waits for its result has it.
     pub fn end(&mut self, id: &GoalId, ending: Ending, result: T::Result) -> Result<()> {
         for (request, status, result) in self.table.end(id, ending, result, Instant::now()) {
-            request.respond(T::make_result_response_msg(status, result))?;
+            self.answers.send(request, T::make_result_response_msg(status, result));
         }
         self.publish_status()
     }
@@ -121,7 +134,7 @@ impl<T: WrappedActionTypeSupport + 'static> ActionServer<T> {
         while let Some(request) = self.results.take() {
             let id = GoalId(T::destructure_result_request_msg(request.message.clone()).uuid);
             if let Some((request, status, result)) = self.table.ask(&id, request) {
-                request.respond(T::make_result_response_msg(status, result))?;
+                self.answers.send(request, T::make_result_response_msg(status, result));
             }
         }
         if self.table.forget(Instant::now()) {
@@ -157,6 +170,10 @@ impl<R, W> Default for GoalTable<R, W> {
 }
 
 impl<R: Default + Clone, W> GoalTable<R, W> {
+    fn find(&mut self, id: &GoalId) -> Option<&mut Goal<R, W>> {
+        self.goals.iter_mut().find(|goal| goal.info.goal_id.uuid == id.0)
+    }
+
     /// What a request to cancel `asked` does: a goal by its id, those accepted until a stamp, both, or with neither all.
     fn cancel(&mut self, asked: &GoalInfo) -> CancelGoal::Response {
         let has_id = asked.goal_id.uuid.iter().any(|byte| *byte != 0);
@@ -190,7 +207,7 @@ impl<R: Default + Clone, W> GoalTable<R, W> {
 
     /// Gives those who waited for a goal with what they are told.
     fn end(&mut self, id: &GoalId, ending: Ending, result: R, now: Instant) -> Vec<(W, i8, R)> {
-        let Some(goal) = self.goals.iter_mut().find(|goal| goal.info.goal_id.uuid == id.0) else {
+        let Some(goal) = self.find(id) else {
             return Vec::new();
         };
         goal.status = match ending {
@@ -204,7 +221,7 @@ impl<R: Default + Clone, W> GoalTable<R, W> {
 
     /// What someone who asks for a result is told now, if anything.
     fn ask(&mut self, id: &GoalId, request: W) -> Option<(W, i8, R)> {
-        match self.goals.iter_mut().find(|goal| goal.info.goal_id.uuid == id.0) {
+        match self.find(id) {
             None => Some((request, GoalStatus::STATUS_UNKNOWN as i8, R::default())),
             Some(Goal { ended: Some((_, result)), status, .. }) => Some((request, *status, result.clone())),
             Some(goal) => {

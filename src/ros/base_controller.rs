@@ -172,8 +172,8 @@ impl BaseControllerNode {
             models: librarian(config),
             weights,
             learning_parameter: config.learning,
-            saving: Requests::default(),
-            rolling_back: Requests::default(),
+            saving: Requests::new(shell.answers()),
+            rolling_back: Requests::new(shell.answers()),
             model_info,
             _description: description,
             sample: shell.publisher("~/learning_sample", reliable_qos(10))?,
@@ -339,7 +339,7 @@ impl BaseControllerNode {
         while let Some(request) = self.services.stop.take() {
             self.control.stop();
             self.shell.info("stops, as asked on ~/stop");
-            request.respond(Trigger::Response { success: true, message: "stopping".into() })?;
+            self.shell.respond(request, Trigger::Response { success: true, message: "stopping".into() });
         }
         while let Some(request) = self.services.save_model.take() {
             // the head's part and the network's
@@ -362,7 +362,7 @@ impl BaseControllerNode {
             self.control.freeze_head(!enabled);
             let message: &str = if enabled { "learning" } else { "everything that was learned is frozen" };
             self.shell.info(message);
-            request.respond(SetBool::Response { success: true, message: message.into() })?;
+            self.shell.respond(request, SetBool::Response { success: true, message: message.into() });
         }
         Ok(())
     }
@@ -384,19 +384,19 @@ impl BaseControllerNode {
             Event::Saved(result) => {
                 let (success, message) = told(result);
                 self.shell.info(&message);
-                self.saving.answer(success, &message)?;
+                self.saving.answer(success, &message);
             }
             Event::Earlier { model, origin, why } => {
                 let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                 self.control.restore(&model);
                 self.model_info.publish(&describe_model(&model.card, &origin, &why))?;
                 self.shell.info(&message);
-                self.rolling_back.answer(true, &message)?;
+                self.rolling_back.answer(true, &message);
             }
             Event::NothingEarlier(why) => {
                 let message = "nothing earlier is kept: what is learned stays in use";
                 self.shell.warn(&format!("{why}; {message}"));
-                self.rolling_back.answer(false, message)?;
+                self.rolling_back.answer(false, message);
             }
             Event::Warning(text) => self.shell.warn(&text),
         }

@@ -249,7 +249,7 @@ impl BaseSimulatorNode {
             self.base.reset()?;
             self.command.values.fill(0.0);
             self.shell.info("the base is back at its initial pose");
-            request.respond(Trigger::Response { success: true, message: "reset".into() })?;
+            self.shell.respond(request, Trigger::Response { success: true, message: "reset".into() });
         }
         if let Some(config) = self.shell.changed_config() {
             self.config.real_time_factor = config.real_time_factor;

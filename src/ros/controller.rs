@@ -146,8 +146,8 @@ impl ControllerNode {
             joint_states,
             reader: JointStateReader::new(robot),
             weights,
-            saving: Requests::default(),
-            rolling_back: Requests::default(),
+            saving: Requests::new(shell.answers()),
+            rolling_back: Requests::new(shell.answers()),
             command: Command::zeros(Mode::Effort, robot.degrees_of_freedom()),
             learning_parameter: config.learning,
             control,
@@ -401,7 +401,7 @@ impl ControllerNode {
             self.control.hold();
             self.trajectories.give_up("holds, as asked on ~/hold")?;
             self.shell.info("holds here, as asked on ~/hold");
-            request.respond(Trigger::Response { success: true, message: "holding".into() })?;
+            self.shell.respond(request, Trigger::Response { success: true, message: "holding".into() });
         }
         while let Some(request) = self.inputs.save_model.take() {
             self.saving.push(request, 1);
@@ -417,7 +417,7 @@ impl ControllerNode {
             self.control.freeze_head(!enabled);
             let message: &str = if enabled { "learning" } else { "everything that was learned is frozen" };
             self.shell.info(message);
-            request.respond(SetBool::Response { success: true, message: message.into() })?;
+            self.shell.respond(request, SetBool::Response { success: true, message: message.into() });
         }
         Ok(())
     }

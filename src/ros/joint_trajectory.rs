@@ -83,7 +83,7 @@ mod present {
                     }
                     Err(error) => {
                         shell.warn(&format!("goal of FollowJointTrajectory refused: {error}"));
-                        self.server.reject(request)?;
+                        self.server.reject(request);
                     }
                 }
             }

@@ -80,7 +80,7 @@ pub fn learn(
             frozen.store(request.message.data, Ordering::Release);
             let message = if request.message.data { "frozen: nothing is learned" } else { "learning" };
             shell.info(message);
-            request.respond(SetBool::Response { success: true, message: message.into() })?;
+            shell.respond(request, SetBool::Response { success: true, message: message.into() });
         }
         newest = progress.try_iter().last().unwrap_or(newest);
         if newest.delay != doubted {

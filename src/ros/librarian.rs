@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::models::ModelHistory;
 use crate::nn::checkpoint::Card;
+use crate::ros::shell::Answers;
 use r2r::std_msgs::msg::String as Text;
 use r2r::std_srvs::srv::Trigger;
 use std::path::Path;
@@ -149,8 +150,10 @@ impl<M: Send + 'static> Librarian<M> {
 }
 
 /// Requests of a service that are answered when what they ask for is done.
-#[derive(Default)]
-pub struct Requests(Vec<Request>);
+pub struct Requests {
+    answers: Answers,
+    open: Vec<Request>,
+}
 
 struct Request {
     request: r2r::ServiceRequest<Trigger::Service>,
@@ -161,23 +164,26 @@ struct Request {
 }
 
 impl Requests {
+    pub fn new(answers: Answers) -> Self {
+        Self { answers, open: Vec::new() }
+    }
+
     /// One that is done when `awaited` answers have come, and well done when one of them says so.
     pub fn push(&mut self, request: r2r::ServiceRequest<Trigger::Service>, awaited: usize) {
-        self.0.push(Request { request, awaited, success: false, messages: Vec::new() });
+        self.open.push(Request { request, awaited, success: false, messages: Vec::new() });
     }
 
     /// An answer to all of them.
-    pub fn answer(&mut self, success: bool, message: &str) -> Result<()> {
-        for request in &mut self.0 {
+    pub fn answer(&mut self, success: bool, message: &str) {
+        for request in &mut self.open {
             request.awaited = request.awaited.saturating_sub(1);
             request.success |= success;
             request.messages.push(message.into());
         }
         let is_done = |request: &mut Request| request.awaited == 0;
-        for Request { request, success, messages, .. } in self.0.extract_if(.., is_done) {
-            request.respond(Trigger::Response { success, message: messages.join("; ") })?;
+        for Request { request, success, messages, .. } in self.open.extract_if(.., is_done) {
+            self.answers.send(request, Trigger::Response { success, message: messages.join("; ") });
         }
-        Ok(())
     }
 }
 

@@ -249,6 +249,20 @@ impl<T, N> Shell<T, N> {
         self.stop.clone()
     }
 
+    /// See [`Answers`].
+    pub fn answers(&self) -> Answers {
+        Answers(self.runtime.handle().clone())
+    }
+
+    /// Answers a request on a service.
+    pub fn respond<S>(&self, request: r2r::ServiceRequest<S>, response: S::Response)
+    where
+        S: r2r::WrappedServiceTypeSupport + 'static,
+        S::Response: Send,
+    {
+        self.answers().send(request, response);
+    }
+
     /// ROS time: the system's, or the simulator's with use_sim_time.
     pub fn now(&self) -> Stamp {
         let mut clock = self.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -306,6 +320,25 @@ impl<T, N> Shell<T, N> {
         array.header.stamp = stamp_to_time(self.now());
         // Diagnostics are advisory: the next one comes in a second.
         let _ = self.diagnostics.publish(&array);
+    }
+}
+
+/// Sends the answers of services from the thread of what may wait: for a client that it has not found yet the middleware
+/// waits up to 100 ms, and then gives up. A client that gets no answer is no reason to end a node.
+#[derive(Clone)]
+pub struct Answers(tokio::runtime::Handle);
+
+impl Answers {
+    pub fn send<S>(&self, request: r2r::ServiceRequest<S>, response: S::Response)
+    where
+        S: r2r::WrappedServiceTypeSupport + 'static,
+        S::Response: Send,
+    {
+        self.0.spawn(async move {
+            if let Err(error) = request.respond(response) {
+                r2r::log_warn!("services", "an answer could not be sent, for its client is gone: {error}");
+            }
+        });
     }
 }
 

@@ -233,7 +233,7 @@ impl SimulatorNode {
         while let Some(request) = self.reset.take() {
             self.robot.reset();
             self.shell.info("the robot is back at its initial position");
-            request.respond(Trigger::Response { success: true, message: "reset".into() })?;
+            self.shell.respond(request, Trigger::Response { success: true, message: "reset".into() });
         }
         if let Some(config) = self.shell.changed_config() {
             self.change_scenario(config);

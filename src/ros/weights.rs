@@ -119,21 +119,21 @@ impl WeightExchange {
                 Event::Saved(result) => {
                     let (success, message) = told(result);
                     shell.info(&message);
-                    saving.answer(success, &message)?;
+                    saving.answer(success, &message);
                 }
                 Event::Earlier { model, origin, why } => {
                     self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
                     let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                     self.info.publish(&describe_model(&model.card, &origin, &why))?;
                     self.earlier = Some((model, message.clone()));
-                    rolling_back.answer(true, &message)?;
+                    rolling_back.answer(true, &message);
                 }
                 Event::NothingEarlier(why) => {
                     has_some = false;
                     let message =
                         "no earlier weights are kept: on the baseline until the parameter authority is set";
                     shell.warn(&format!("{why}; {message}"));
-                    rolling_back.answer(false, message)?;
+                    rolling_back.answer(false, message);
                 }
                 Event::Warning(text) => shell.warn(&text),
             }
