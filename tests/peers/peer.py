@@ -13,7 +13,6 @@ import time
 import rclpy
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
-from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -158,6 +157,8 @@ class Peer:
 
     def send_goal(self, action, type, goal):
         """Asks for a goal; its number, or none where it is rejected."""
+        # What it imports takes half a second of computing, in which a test that is none of its business shall not share.
+        from rclpy.action import ActionClient
         if action not in self.actions:
             self.actions[action] = ActionClient(self.node, kind(type), action)
         client, feedback = self.actions[action], []

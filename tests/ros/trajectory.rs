@@ -41,7 +41,7 @@ fn tolerance(joint: &str, position: f64) -> Value {
 
 #[test]
 fn a_goal_is_reached_within_its_tolerances_with_feedback() {
-    let mut world = arm(70, "");
+    let mut world = arm(65, "");
     let goal = json!({"trajectory": motion(0.2, 2.0), "goal_tolerance": tolerance("joint4", 0.05)});
     let goal = send(&mut world, goal).unwrap();
     let (status, code, why, feedback) = result(&mut world, &goal);
@@ -80,7 +80,7 @@ fn a_goal_is_reached_within_its_tolerances_with_feedback() {
 
 #[test]
 fn a_goal_that_is_missed_cancelled_or_replaced_says_so() {
-    let mut world = arm(71, "-p constraints.goal_time:=0.3");
+    let mut world = arm(66, "-p constraints.goal_time:=0.3");
     let strict = json!({"trajectory": motion(0.2, 1.0), "path_tolerance": tolerance("joint2", 1e-6)});
     let goal = send(&mut world, strict).unwrap();
     let (status, code, why, _) = result(&mut world, &goal);
