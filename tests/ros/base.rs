@@ -11,7 +11,7 @@ const ODOMETRY: &str = "nav_msgs/msg/Odometry";
 const REFERENCE: &str = "/base_controller/reference_path";
 
 /// Simulator and controller, at rest. Measured exactly, so that what is asserted is the controllers' doing.
-pub fn base(index: u32, more: &str) -> World {
+fn base(index: u32, more: &str) -> World {
     base_of("base.yaml", index, more)
 }
 
