@@ -195,12 +195,13 @@ def finish_ros(prefix):
 
 def compile_interfaces(prefix):
     """Make the message packages that the wheels lack; for Python too, where it is the one of the wheels."""
+    if not INTERFACES.is_dir():
+        return
     python = find_python_311()
     headers = python and run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))")
     has_headers = headers and (Path(headers) / "Python.h").is_file()
-    if INTERFACES.is_dir():
-        words = [INTERFACES.with_suffix(".py"), prefix, INTERFACES, *([headers] if has_headers else [])]
-        run(sys.executable, *words, PYTHONPATH=str(prefix / SITE))
+    words = [INTERFACES.with_suffix(".py"), prefix, INTERFACES, *([headers] if has_headers else [])]
+    run(sys.executable, *words, PYTHONPATH=str(prefix / SITE))
 
 
 def nothing_to_finish(_prefix):

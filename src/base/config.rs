@@ -130,7 +130,6 @@ impl BaseControllerConfig {
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
         self.tracker.check()?;
-        self.progress_checker.check()?;
         if self.head.enabled {
             self.head.check(self.update_rate)?;
         }
@@ -161,6 +160,8 @@ impl BaseControllerConfig {
             ("fade_time", self.fade_time),
             ("constraints.trajectory", self.constraints.trajectory),
             ("constraints.behind", self.constraints.behind),
+            ("progress_checker.required_movement_radius", self.progress_checker.required_movement_radius),
+            ("progress_checker.movement_time_allowance", self.progress_checker.movement_time_allowance),
             ("constraints.xy_goal_tolerance", self.constraints.xy_goal_tolerance),
             ("constraints.yaw_goal_tolerance", self.constraints.yaw_goal_tolerance),
             ("correction_limit.x", x),

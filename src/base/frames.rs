@@ -1,7 +1,7 @@
 //! Where frames lie in each other, in the plane: what tf says, without height, roll and pitch.
 
-use super::twist::{Pose, pose_error};
-use crate::state::{Space, Stamp};
+use super::twist::{Pose, moved, pose_error};
+use crate::state::Stamp;
 use std::collections::HashMap;
 
 /// No chain of frames is longer; one that is goes in a circle.
@@ -21,16 +21,13 @@ impl Transform {
 
     /// This, and from there `next`.
     fn then(&self, next: &Self) -> Self {
-        let stamps = [self.stamp, next.stamp].into_iter().flatten();
-        Self { pose: moved(&self.pose, &next.pose), stamp: stamps.min() }
+        Self { pose: moved(&self.pose, &next.pose), stamp: self.oldest(next) }
     }
-}
 
-/// `pose`, which is seen from `frame`, where that frame is seen from.
-pub fn moved(frame: &Pose, pose: &Pose) -> Pose {
-    let mut moved = [0.0; 3];
-    Space::PlanarBase.integrate(frame, pose, &mut moved);
-    moved
+    /// The stamp of the older of both, as far as they may change.
+    fn oldest(&self, other: &Self) -> Option<Stamp> {
+        [self.stamp, other.stamp].into_iter().flatten().min()
+    }
 }
 
 /// The newest transform of every frame to its parent.
@@ -60,8 +57,8 @@ impl Frames {
             let (_, of_frame) = down.iter().find(|(other, _)| other == name)?;
             Some((of_child, of_frame))
         })?;
-        let stamps = [from_child.stamp, from_frame.stamp].into_iter().flatten();
-        Some(Transform { pose: pose_error(&from_frame.pose, &from_child.pose), stamp: stamps.min() })
+        let pose = pose_error(&from_frame.pose, &from_child.pose);
+        Some(Transform { pose, stamp: from_child.oldest(from_frame) })
     }
 
     /// `frame`, its parent, its parent's parent, …, each with where `frame` lies in it.

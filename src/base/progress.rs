@@ -1,10 +1,10 @@
 //! Whether a base that is on its way gets anywhere: Nav2's SimpleProgressChecker, with its names and defaults.
 
 use super::twist::Pose;
-use crate::error::{Error, Result};
 use crate::state::Stamp;
 use serde::{Deserialize, Serialize};
 
+/// Both 0 or above.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProgressConfig {
@@ -17,21 +17,6 @@ pub struct ProgressConfig {
 impl Default for ProgressConfig {
     fn default() -> Self {
         Self { required_movement_radius: 0.5, movement_time_allowance: 10.0 }
-    }
-}
-
-impl ProgressConfig {
-    pub fn check(&self) -> Result<()> {
-        let amounts = [
-            ("required_movement_radius", self.required_movement_radius),
-            ("movement_time_allowance", self.movement_time_allowance),
-        ];
-        match amounts.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
-            Some((what, value)) => {
-                Err(Error::mismatch(format!("progress_checker.{what}"), value, "a number, 0 or above"))
-            }
-            None => Ok(()),
-        }
     }
 }
 

@@ -28,6 +28,13 @@ pub fn pose_error(from: &Pose, to: &Pose) -> Pose {
     error
 }
 
+/// `pose`, which is seen from `frame`, where that frame is seen from.
+pub fn moved(frame: &Pose, pose: &Pose) -> Pose {
+    let mut moved = [0.0; 3];
+    Space::PlanarBase.integrate(frame, pose, &mut moved);
+    moved
+}
+
 /// The direction [rad] of the chord of an arc that is driven at a constant turn rate from one pose to another, whose yaws
 /// have no jump between them.
 pub fn mean_yaw(from: &[f64], to: &[f64]) -> f64 {

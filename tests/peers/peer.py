@@ -169,7 +169,8 @@ class Peer:
         handle = self.wait(client.send_goal_async(message, feedback_callback=receive), f"answer from {action}")
         if not handle.accepted:
             return None
-        self.goals.append((handle, feedback))
+        # asked for at once, as clients do: it comes when there is one
+        self.goals.append((handle, handle.get_result_async(), feedback))
         return len(self.goals) - 1
 
     def cancel_goal(self, number):
@@ -179,8 +180,8 @@ class Peer:
 
     def result(self, number):
         """How a goal ended: status, result and feedback."""
-        handle, feedback = self.goals[number]
-        response = self.wait(handle.get_result_async(), "result")
+        _, result, feedback = self.goals[number]
+        response = self.wait(result, "result")
         return {"status": response.status, "result": to_json(response.result), "feedback": to_json(feedback)}
 
     def request(self, type, service, request):

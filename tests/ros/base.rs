@@ -32,14 +32,18 @@ pub fn base_with(config: &str, index: u32, simulator: &str, controller: &str) ->
     world
 }
 
+pub fn orientation(yaw: f64) -> Value {
+    let (sin, cos) = (0.5 * yaw).sin_cos();
+    json!({"z": sin, "w": cos})
+}
+
 /// A quarter of a circle of 1 m radius to the left, without stamps.
 pub fn quarter(frame: &str) -> Value {
     let pose = |i: u32| {
         let angle = f64::from(i) / 20.0 * std::f64::consts::FRAC_PI_2;
-        let (sin, cos) = (0.5 * angle).sin_cos();
         json!({"pose": {
             "position": {"x": angle.sin(), "y": 1.0 - angle.cos()},
-            "orientation": {"z": sin, "w": cos},
+            "orientation": orientation(angle),
         }})
     };
     json!({"header": {"frame_id": frame}, "poses": (0..=20).map(pose).collect::<Vec<_>>()})

@@ -1,18 +1,12 @@
 //! What Nav2 asks of the controller of a base: goals of FollowPath, and a limit of the speed.
 
-use crate::base::{base_with, quarter, twist, until_zero};
-use crate::world::{World, wait};
+use crate::base::{base_with, orientation, quarter, twist, until_zero};
+use crate::world::{ABORTED, CANCELED, SUCCEEDED, World, wait};
 use serde_json::{Value, json};
 use std::f64::consts::FRAC_PI_2;
 use std::time::{Duration, Instant};
 
-const ACTION: &str = "/base_controller/follow_path";
 const TWIST: &str = "geometry_msgs/msg/TwistStamped";
-
-// of action_msgs/msg/GoalStatus
-const SUCCEEDED: u64 = 4;
-const CANCELED: u64 = 5;
-const ABORTED: u64 = 6;
 
 /// Simulator and controller at rest. When others join the domain, odometry may stay away for a third of a second (Fast DDS
 /// looks whether ports in shared memory are alive), which is not what is tried here.
@@ -23,20 +17,11 @@ fn base(index: u32, controller: &str) -> World {
 /// Sends a goal, which is accepted whatever becomes of it.
 fn send(world: &mut World, path: Value) -> Value {
     let goal = json!({"path": path, "controller_id": "FollowPath"});
-    let number = world.ask(json!({
-        "do": "send_goal", "action": ACTION, "type": "nav2_msgs/action/FollowPath", "goal": goal,
-    }));
-    assert!(number.is_u64(), "{number}");
-    number
+    world.send_goal("/base_controller/follow_path", "nav2_msgs/action/FollowPath", goal).unwrap()
 }
 
-/// How a goal ended: its status, the code of the error, what it says, and the feedback.
-fn result(world: &mut World, goal: &Value) -> (u64, u64, String, Vec<Value>) {
-    let answer = world.ask(json!({"do": "result", "number": goal}));
-    let result = &answer["result"];
-    let why = result["error_msg"].as_str().unwrap().to_owned();
-    let feedback = answer["feedback"].as_array().unwrap().clone();
-    (answer["status"].as_u64().unwrap(), result["error_code"].as_u64().unwrap(), why, feedback)
+fn result(world: &mut World, goal: &Value) -> (u64, i64, String, Vec<Value>) {
+    world.result(goal, "error_msg")
 }
 
 #[test]
@@ -140,11 +125,10 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
 
 /// What tf says of where one frame lies in another.
 fn transform(parent: &str, child: &str, [x, y, yaw]: [f64; 3], sec: i32) -> Value {
-    let (sin, cos) = (0.5 * yaw).sin_cos();
     json!({"transforms": [{
         "header": {"frame_id": parent, "stamp": {"sec": sec}},
         "child_frame_id": child,
-        "transform": {"translation": {"x": x, "y": y}, "rotation": {"z": sin, "w": cos}},
+        "transform": {"translation": {"x": x, "y": y}, "rotation": orientation(yaw)},
     }]})
 }
 
@@ -164,10 +148,9 @@ fn a_path_in_the_frame_of_a_map_is_driven_where_tf_says_that_the_map_is() {
     let mut path = quarter("map");
     for (i, stamped) in path["poses"].as_array_mut().unwrap().iter_mut().enumerate() {
         let angle = i as f64 / 20.0 * FRAC_PI_2;
-        let (sin, cos) = (0.5 * (angle + FRAC_PI_2)).sin_cos();
         stamped["pose"] = json!({
             "position": {"x": angle.cos(), "y": angle.sin()},
-            "orientation": {"z": sin, "w": cos},
+            "orientation": orientation(angle + FRAC_PI_2),
         });
     }
     let goal = send(&mut world, path.clone());

@@ -1,14 +1,10 @@
 //! Goals of FollowJointTrajectory, as MoveIt and others send them to an arm's controller.
 
 use crate::common::CENTRE;
-use crate::world::World;
+use crate::world::{ABORTED, CANCELED, SUCCEEDED, World};
 use crate::{TRAJECTORY, arm, description, numbers, way};
 use serde_json::{Value, json};
-
-// of action_msgs/msg/GoalStatus
-const SUCCEEDED: u64 = 4;
-const CANCELED: u64 = 5;
-const ABORTED: u64 = 6;
+use std::time::Duration;
 
 /// When others join the domain, joint states may stay away for a third of a second, which is not what is tried here.
 const PATIENT: &str = "-p joint_states_timeout:=2.0";
@@ -18,24 +14,12 @@ fn motion(offset: f64, seconds: f64) -> Value {
     way(&description().0.joints, &[(seconds, &CENTRE.map(|centre| centre + offset))])
 }
 
-/// Sends a goal; none where it is rejected.
 fn send(world: &mut World, goal: Value) -> Option<Value> {
-    let number = world.ask(json!({
-        "do": "send_goal",
-        "action": "/controller/follow_joint_trajectory",
-        "type": "control_msgs/action/FollowJointTrajectory",
-        "goal": goal,
-    }));
-    number.is_u64().then_some(number)
+    world.send_goal("/controller/follow_joint_trajectory", "control_msgs/action/FollowJointTrajectory", goal)
 }
 
-/// How a goal ended: its status, the code of the error, what it says, and the feedback.
 fn result(world: &mut World, goal: &Value) -> (u64, i64, String, Vec<Value>) {
-    let answer = world.ask(json!({"do": "result", "number": goal}));
-    let result = &answer["result"];
-    let why = result["error_string"].as_str().unwrap().to_owned();
-    let feedback = answer["feedback"].as_array().unwrap().clone();
-    (answer["status"].as_u64().unwrap(), result["error_code"].as_i64().unwrap(), why, feedback)
+    world.result(goal, "error_string")
 }
 
 fn tolerance(joint: &str, position: f64) -> Value {
@@ -76,6 +60,7 @@ fn a_goal_is_reached_within_its_tolerances_with_feedback() {
 
     // whoever waits for a goal is told when there is nobody any more who pursues it
     let goal = send(&mut world, json!({"trajectory": motion(0.0, 20.0)})).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
     world.signal("controller", nix::sys::signal::Signal::SIGINT);
     let (status, _, why, _) = result(&mut world, &goal);
     assert_eq!((status, why.as_str()), (ABORTED, "the controller was ended"));

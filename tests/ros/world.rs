@@ -16,6 +16,11 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// One test at a time: two cores cannot run several robots in real time.
 static SERIAL: Mutex<()> = Mutex::new(());
 
+// Of action_msgs/msg/GoalStatus.
+pub const SUCCEEDED: u64 = 4;
+pub const CANCELED: u64 = 5;
+pub const ABORTED: u64 = 6;
+
 pub struct World {
     domain: u32,
     folder: PathBuf,
@@ -212,6 +217,21 @@ impl World {
     #[track_caller]
     pub fn publish(&mut self, topic: &str, message: Value) {
         self.ask(json!({"do": "publish", "topic": topic, "message": message}));
+    }
+
+    /// Asks an action for a goal; none where it is rejected.
+    pub fn send_goal(&mut self, action: &str, kind: &str, goal: Value) -> Option<Value> {
+        let number = self.ask(json!({"do": "send_goal", "action": action, "type": kind, "goal": goal}));
+        number.is_u64().then_some(number)
+    }
+
+    /// How a goal ended: its status, the code of the error, what the field `text` of the result says, and the feedback.
+    pub fn result(&mut self, goal: &Value, text: &str) -> (u64, i64, String, Vec<Value>) {
+        let answer = self.ask(json!({"do": "result", "number": goal}));
+        let result = &answer["result"];
+        let why = result[text].as_str().unwrap().to_owned();
+        let feedback = answer["feedback"].as_array().unwrap().clone();
+        (answer["status"].as_u64().unwrap(), result["error_code"].as_i64().unwrap(), why, feedback)
     }
 
     /// Root mean square tracking error over `seconds` of the robot's time [rad].
