@@ -29,10 +29,12 @@ pub(crate) mod shell;
 #[cfg(feature = "sim")]
 pub mod simulator;
 pub mod timing;
+mod transport;
 mod weights;
 
 use crate::error::Error;
 pub use shell::run_node;
+pub use transport::leave_out_shared_memory;
 
 impl From<r2r::Error> for Error {
     fn from(error: r2r::Error) -> Self {

@@ -37,6 +37,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "ros")]
+    learned_control::ros::leave_out_shared_memory();
     // What follows --ros-args belongs to ROS.
     let arguments = std::env::args_os().take_while(|argument| argument != "--ros-args");
     match run(Cli::parse_from(arguments).command) {

@@ -6,7 +6,7 @@
 //! rcl's handles of r2r's node cannot be had; hence a node of its own, in a context (and DDS participant) of its own,
 //! whose name begins with `_`, as of nodes that tools do not list.
 //!
-//! All `unsafe` of the nodes is here. What it rests on everywhere: handles are initialised by rcl before they are used,
+//! All `unsafe` of the nodes is here, but for one variable of the environment ([`super::transport`]). What it rests on everywhere: handles are initialised by rcl before they are used,
 //! lie in boxes and so do not move, are used by the thread that owns the [`DirectSubscription`] alone, and are finalised
 //! once, when it is dropped, in reverse order.
 

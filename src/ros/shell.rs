@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::ros::convert::stamp_to_time;
 use crate::ros::direct::{DirectSubscription, Owner, Waiting};
 use crate::ros::parameters::{Parameters, Validate};
+use crate::ros::transport::leave_out_shared_memory;
 use crate::state::Stamp;
 use futures::{FutureExt, Stream, StreamExt};
 use r2r::diagnostic_msgs::msg::{DiagnosticArray, DiagnosticStatus, KeyValue};
@@ -357,6 +358,7 @@ fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Arc<AtomicBool>) -> Re
 
 /// The `main` of every node: runs it, prints an error as one line, and says with the exit code how it ended.
 pub fn run_node(node: impl FnOnce() -> Result<()>) -> ExitCode {
+    leave_out_shared_memory();
     match node() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

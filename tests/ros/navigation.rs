@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 const TWIST: &str = "geometry_msgs/msg/TwistStamped";
 
-/// Simulator and controller at rest. When others join the domain, odometry may stay away for a third of a second (Fast DDS
-/// looks whether ports in shared memory are alive), which is not what is tried here.
+/// Simulator and controller at rest.
 fn base(index: u32, controller: &str) -> World {
-    base_with("base.yaml", index, "", &format!("-p odom_timeout:=2.0 {controller}"))
+    base_with("base.yaml", index, "", controller)
 }
 
 /// Sends a goal, which is accepted whatever becomes of it.

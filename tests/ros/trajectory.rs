@@ -6,9 +6,6 @@ use crate::{TRAJECTORY, arm, description, numbers, way};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// When others join the domain, joint states may stay away for a third of a second, which is not what is tried here.
-const PATIENT: &str = "-p joint_states_timeout:=2.0";
-
 /// A motion of all joints to `offset` [rad] beside the centre in `seconds`.
 fn motion(offset: f64, seconds: f64) -> Value {
     way(&description().0.joints, &[(seconds, &CENTRE.map(|centre| centre + offset))])
@@ -28,7 +25,7 @@ fn tolerance(joint: &str, position: f64) -> Value {
 
 #[test]
 fn a_goal_is_reached_within_its_tolerances_with_feedback() {
-    let mut world = arm(65, PATIENT);
+    let mut world = arm(65, "");
     let goal = json!({"trajectory": motion(0.2, 2.0), "goal_tolerance": tolerance("joint4", 0.05)});
     let goal = send(&mut world, goal).unwrap();
     let (status, code, why, feedback) = result(&mut world, &goal);
@@ -68,7 +65,7 @@ fn a_goal_is_reached_within_its_tolerances_with_feedback() {
 
 #[test]
 fn a_goal_that_is_missed_cancelled_or_replaced_says_so() {
-    let mut world = arm(66, &format!("{PATIENT} -p constraints.goal_time:=0.3"));
+    let mut world = arm(66, "-p constraints.goal_time:=0.3");
     let strict = json!({"trajectory": motion(0.2, 1.0), "path_tolerance": tolerance("joint2", 1e-6)});
     let goal = send(&mut world, strict).unwrap();
     let (status, code, why, _) = result(&mut world, &goal);

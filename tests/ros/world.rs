@@ -86,10 +86,13 @@ impl World {
         printed
     }
 
-    fn environment(&self) -> [(&'static str, String); 3] {
+    fn environment(&self) -> [(&'static str, String); 4] {
+        let profiles = root().join("tests/common/loopback.xml");
         [
             ("ROS_DOMAIN_ID", self.domain.to_string()),
-            ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST".into()),
+            // this computer alone, by the profiles: with LOCALHOST it would be over shared memory
+            ("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET".into()),
+            ("FASTRTPS_DEFAULT_PROFILES_FILE", profiles.display().to_string()),
             // A learner shall not take the core that a control loop needs.
             ("RAYON_NUM_THREADS", "1".into()),
         ]
