@@ -1,18 +1,19 @@
 //! The controller and the predictor on a recording: the very code of the nodes, with the stamps of the messages as the
-//! time, as a controller node runs with `tick: joint_states`. What comes out depends on the recording, the settings and
-//! the models alone.
+//! time, as a controller node runs with `tick: joint_states`, or `odometry`. What comes out depends on the recording, the
+//! settings and the models alone.
 
+mod controller;
 mod events;
 mod recording;
 mod table;
 
-pub use events::Event;
+pub use controller::Sent;
+pub use events::{Asked, Event};
 pub use recording::RecordingWriter;
 pub use table::{CommandTable, PredictionTable};
 
-use crate::base::OdometryReader;
-use crate::command::{Command, Mode};
-use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
+use crate::base::{BaseControllerConfig, OdometryReader, base_robot};
+use crate::control_loop::ControllerConfig;
 use crate::dataset::bag::choose_topic;
 use crate::dataset::messages::{self, JointState, Message as _, Odometry};
 use crate::dataset::rosbag::{Bag, RawMessage, Topic};
@@ -25,6 +26,7 @@ use crate::predictor::{LstmPredictor, Predictor, PredictorParameters};
 use crate::robot::Robot;
 use crate::state::{Space, Stamp, State};
 use crate::trajectory::Trajectory;
+use controller::Controller;
 use std::fmt;
 use std::path::Path;
 
@@ -188,11 +190,6 @@ pub struct Replay {
     pub counts: Counts,
 }
 
-struct Controller {
-    control: ControlLoop,
-    command: Command,
-}
-
 struct Foresight {
     predictor: LstmPredictor,
     /// Of a model that knows commands.
@@ -216,14 +213,18 @@ pub struct Counts {
     pub reason: Option<String>,
     /// States that were made of messages.
     pub states: usize,
+    /// Ticks that gave a command.
     pub ticks: usize,
-    /// Ticks on the baseline alone, and holding.
+    /// Of them on the baseline alone, and holding, or of a base stopped by a fault.
     pub baseline: usize,
     pub holding: usize,
     pub predictions: usize,
     /// Commands that the predictor was told, and those of them that it could not use.
     pub commands: usize,
     pub refused_commands: usize,
+    /// Twists and paths that a base was asked for, and those of them that its controller could not use.
+    pub asked: usize,
+    pub refused_asked: usize,
     /// Predictions while a command was in force.
     pub told: usize,
     /// States outside of what the predictor's training had seen.
@@ -235,7 +236,8 @@ pub struct Counts {
 /// What one message led to.
 pub struct Output<'a> {
     pub stamp: Stamp,
-    pub controller: Option<(&'a ControlLoop, &'a Command)>,
+    /// Nothing of a base that has nothing to do.
+    pub sent: Option<Sent<'a>>,
     pub prediction: Option<&'a Trajectory>,
     /// Of the positions of a base.
     pub frame: &'a str,
@@ -249,22 +251,23 @@ impl Replay {
     }
 
     /// A controller for the robot of a URDF `description`, with a predictor if there are parameters for one. There is
-    /// no learner in a replay: weights stay as they are.
+    /// no learner in a replay: its weights stay as they are.
     pub fn of_controller(
         config: ControllerConfig,
         predictor: Option<&PredictorParameters>,
         description: &str,
     ) -> Result<Self> {
-        let config = ControllerConfig {
-            learning: false,
-            prediction: config.prediction && predictor.is_some(),
-            ..config
-        };
-        let control = ControlLoop::load(config, description)?;
-        let robot = control.robot().clone();
+        let controller = Controller::of_arm(config, predictor.is_some(), description)?;
+        let robot = Robot::from_urdf(description)?;
         let predictor = predictor.map(|parameters| Foresight::new(parameters, &robot)).transpose()?;
-        let command = Command::zeros(Mode::Effort, robot.degrees_of_freedom());
-        Ok(Self::new(robot, Some(Controller { control, command }), predictor))
+        Ok(Self::new(robot, Some(controller), predictor))
+    }
+
+    /// A controller and a predictor of a base, which does what it is asked ([`Event::Asked`]).
+    pub fn of_base(config: BaseControllerConfig, predictor: &PredictorParameters) -> Result<Self> {
+        let (controller, robot) = (Controller::of_base(config)?, base_robot());
+        let predictor = Foresight::new(predictor, &robot)?;
+        Ok(Self::new(robot, Some(controller), Some(predictor)))
     }
 
     fn new(robot: Robot, controller: Option<Controller>, predictor: Option<Foresight>) -> Self {
@@ -292,6 +295,10 @@ impl Replay {
                 self.hear(command);
                 None
             }
+            Event::Asked(asked) => {
+                self.ask(asked);
+                None
+            }
         }
     }
 
@@ -305,6 +312,16 @@ impl Replay {
                 self.counts.refused_commands += 1;
                 self.counts.reason = Some(reason);
             }
+        }
+    }
+
+    /// Asks the controller of a base.
+    fn ask(&mut self, asked: &Asked) {
+        let Some(controller) = &mut self.controller else { return };
+        self.counts.asked += 1;
+        if let Err(reason) = controller.ask(asked, self.reader.state().map(|state| state.stamp)) {
+            self.counts.refused_asked += 1;
+            self.counts.reason = Some(reason);
         }
     }
 
@@ -331,10 +348,8 @@ impl Replay {
         self.counts.longest_pause = self.counts.longest_pause.max(pause);
         self.last = Some(stamp);
         self.counts.states += 1;
-        if let Some(Controller { control, command }) = &mut self.controller {
-            // With weights that are frozen the model that is no longer needed is freed here.
-            drop(control.tick(stamp, Some(state), command));
-            self.counts.tick(control.verdict());
+        if let Some(controller) = &mut self.controller {
+            controller.tick(state, &mut self.counts);
         }
         let mut is_predicted = false;
         if let Some(foresight) = &mut self.predictor {
@@ -342,13 +357,13 @@ impl Replay {
             is_predicted = foresight.predict(stamp);
             self.counts.predictions += usize::from(is_predicted);
             self.counts.told += usize::from(is_predicted && foresight.predictor.is_told());
-            if let (true, Some(Controller { control, .. })) = (is_predicted, &mut self.controller) {
-                control.hear_prediction(stamp, &foresight.prediction);
+            if let (true, Some(controller)) = (is_predicted, &mut self.controller) {
+                controller.hear_prediction(stamp, &foresight.prediction);
             }
         }
         Some(Output {
             stamp,
-            controller: self.controller.as_ref().map(|controller| (&controller.control, &controller.command)),
+            sent: self.controller.as_ref().and_then(Controller::sent),
             prediction: self
                 .predictor
                 .as_ref()
@@ -397,15 +412,6 @@ impl Counts {
         self.rejected += 1;
         self.reason = Some(rejection.to_string());
     }
-
-    fn tick(&mut self, verdict: Verdict) {
-        self.ticks += 1;
-        match verdict {
-            Verdict::Tracking | Verdict::Limited => {}
-            Verdict::Baseline(_) => self.baseline += 1,
-            Verdict::Holding(_) => self.holding += 1,
-        }
-    }
 }
 
 impl fmt::Display for Counts {
@@ -421,6 +427,8 @@ impl fmt::Display for Counts {
             (self.commands, "messages with commands"),
             (self.refused_commands, "of them not used"),
             (self.told, "predictions while one was in force"),
+            (self.asked, "messages that ask the base"),
+            (self.refused_asked, "of them not used"),
             (self.outside_training, "states outside of what the predictor was trained on"),
         ];
         for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {

@@ -20,6 +20,7 @@ pub mod learner;
 mod librarian;
 mod localization;
 mod navigation;
+mod pace;
 mod parameters;
 pub(crate) mod planar;
 pub mod play;

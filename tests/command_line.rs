@@ -225,6 +225,8 @@ fn a_predictor_that_is_told_commands_is_trained_inspected_and_replayed() {
 fn what_cannot_be_done_is_said() {
     let folder = folder();
     let folder = folder.path();
+    std::fs::write(folder.join("base.yaml"), "base_controller: {ros__parameters: {tick: odometry}}\n")
+        .unwrap();
     std::fs::write(folder.join("told.yaml"), "predictor: {ros__parameters: {command_topic: /cmd}}\n")
         .unwrap();
     let cases = [
@@ -233,11 +235,23 @@ fn what_cannot_be_done_is_said() {
         ("replay motion.csv --config arm.yaml --out x.csv", "give --urdf"),
         (
             "replay motion.csv --model controller.safetensors --out x.csv",
-            "which needs its gains: give --config",
+            "which needs its settings: give --config",
         ),
         (
             "replay motion.csv --model controller.safetensors --model controller.safetensors --config arm.yaml --out x.csv",
             "two models of a controller",
+        ),
+        (
+            "replay motion.csv --config arm.yaml --urdf arm.urdf --asked /cmd --out x.csv",
+            "--asked is of a base",
+        ),
+        (
+            "replay motion.csv --config base.yaml --asked /cmd --out x.csv",
+            "topics of a bag, and this is a table",
+        ),
+        (
+            "replay motion.csv --model controller.safetensors --config base.yaml --out x.csv",
+            "--config is for a base",
         ),
         ("train motion.csv --joints joint9 --out x", "joint9"),
         ("train motion.csv --resume --out x", "no training was interrupted in x"),

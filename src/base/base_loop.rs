@@ -23,7 +23,11 @@ use crate::nn::checkpoint::Card;
 use crate::reference::ReferencePoint;
 use crate::robot::first_non_finite;
 use crate::state::{Stamp, State};
+use std::path::Path;
 use task::{Asked, Following, PaceLimits, Task};
+
+/// How long zero is sent when there is nothing to do any more, s.
+const FAREWELL: f64 = 1.0;
 
 /// See the module. The twists go to a base that holds the last one it was sent.
 pub struct BaseLoop {
@@ -57,6 +61,9 @@ pub struct BaseLoop {
     /// Whether the path waits for the base, which may be held up.
     waits: bool,
     verdict: BaseVerdict,
+    /// Since when there has been nothing to do; and whether the last twist is to be sent all the same.
+    idle: Option<Stamp>,
+    speaks: bool,
 }
 
 impl BaseLoop {
@@ -89,8 +96,24 @@ impl BaseLoop {
             last: None,
             waits: false,
             verdict: BaseVerdict::Stopped(BaseFault::NoOdometry),
+            idle: None,
+            speaks: false,
             config,
         })
+    }
+
+    /// With the network that the config names, and with what its head begins with, whose card it gives.
+    pub fn load(config: BaseControllerConfig) -> Result<(Self, Option<Card>)> {
+        let mut control = Self::new(config)?;
+        let BaseControllerConfig { head, model_file, network_file, .. } = &control.config;
+        let load = || TwistModel::load(Path::new(model_file), &TwistFormat::of(&control.config));
+        let model = (head.enabled && !model_file.is_empty()).then(load).transpose()?;
+        let robot = BaseDescription::of(&control.config).robot();
+        let load = || ResidualModel::load(Path::new(network_file), &robot);
+        let network = (!network_file.is_empty()).then(load).transpose()?;
+        model.iter().for_each(|model| control.restore(model));
+        network.into_iter().for_each(|network| control.network.accept(Box::new(network)));
+        Ok((control, model.map(|model| model.card)))
     }
 
     pub fn config(&self) -> &BaseControllerConfig {
@@ -124,6 +147,12 @@ impl BaseLoop {
     /// The last twist.
     pub fn sent(&self) -> &Twist {
         &self.sent
+    }
+
+    /// Whether the last twist is to be sent. Zero is, for a second, when there is nothing to do any more; then nothing, so that
+    /// others may drive.
+    pub fn speaks(&self) -> bool {
+        self.speaks
     }
 
     /// The path that is being followed, and the time on it [s].
@@ -257,7 +286,23 @@ impl BaseLoop {
             Err(fault) => self.halt(fault, out),
         }
         self.sent = *out;
+        self.speaks = self.has_say(now);
         retired
+    }
+
+    /// See [`Self::speaks`].
+    fn has_say(&mut self, now: Stamp) -> bool {
+        if self.verdict.drives() || self.sent != [0.0; 3] {
+            self.idle = None;
+            return true;
+        }
+        if !self.speaks {
+            return false;
+        }
+        // from the first tick on in which there is nothing to do, so that zero is sent however the clock jumps
+        let begun = self.idle.filter(|begun| *begun <= now).unwrap_or(now);
+        self.idle = Some(begun);
+        now.since(begun) < FAREWELL
     }
 
     /// The state, if it exists, is finite and fresh, with its pose.

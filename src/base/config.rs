@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct BaseControllerConfig {
     /// Ticks a second.
     pub update_rate: f64,
+    pub tick: BaseTickTrigger,
     pub drive: Drive,
     pub tracker: TrackerConfig,
     /// Of paths without stamps.
@@ -62,6 +63,18 @@ pub struct BaseControllerConfig {
     pub base_frame_id: String,
 }
 
+/// When the controller's node ticks, and what it then takes for the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseTickTrigger {
+    /// At the update rate, on the newest odometry, at the time of the node's clock.
+    #[default]
+    Timer,
+    /// Once for each message of odometry, whatever their rate, at the time of its stamp: what comes out depends on the
+    /// messages alone. A twist that is asked for is of the newest odometry; before the first there is none.
+    Odometry,
+}
+
 /// Tolerances of path tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -86,6 +99,7 @@ impl Default for BaseControllerConfig {
     fn default() -> Self {
         Self {
             update_rate: 50.0,
+            tick: BaseTickTrigger::default(),
             drive: Drive::default(),
             tracker: TrackerConfig::default(),
             path: SpeedLimits::default(),

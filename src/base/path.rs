@@ -1,13 +1,16 @@
 //! Where a base shall be: poses with times are a trajectory, poses without are a path that is driven within limits.
 
+use super::config::BaseControllerConfig;
 use super::limits::TwistLimits;
 use super::profile::{Place, SpeedLimits, SpeedProfile};
 use super::spline::CubicSpline;
 use super::tracker::Drive;
 use super::twist::{Pose, Twist, pose_error};
+use crate::dataset::messages::Quaternion;
 use crate::error::{Error, Result};
 use crate::reference::{Reference, ReferencePoint};
 use crate::robot::{first_non_finite, wrap};
+use crate::state::Stamp;
 use std::f64::consts::{FRAC_PI_2, PI};
 
 /// Poses of a path nearer to each other than this are one, m.
@@ -49,6 +52,33 @@ pub struct Projection {
 }
 
 impl ReferencePath {
+    /// The path of a message, as places [m] and orientations with their stamps, and when it begins if they are a trajectory.
+    /// Stamps that are all the same are none; the base is driven from `speed` [m/s] on.
+    pub fn of_poses(
+        stamped: &[(Stamp, [f64; 2], Quaternion)],
+        config: &BaseControllerConfig,
+        speed: f64,
+    ) -> Result<(Self, Option<Stamp>)> {
+        let pose = |(index, (_, [x, y], orientation)): (usize, &(Stamp, [f64; 2], Quaternion))| {
+            let refusal = || {
+                let found = format!("{orientation:?}");
+                Error::mismatch(format!("orientation of pose {index}"), found, "a quaternion of length 1")
+            };
+            Ok([*x, *y, orientation.unit_yaw().ok_or_else(refusal)?])
+        };
+        let poses = stamped.iter().enumerate().map(pose).collect::<Result<Vec<Pose>>>()?;
+        match stamped.first() {
+            Some((first, ..)) if stamped.iter().any(|(stamp, ..)| stamp != first) => {
+                let times: Vec<f64> = stamped.iter().map(|(stamp, ..)| stamp.since(*first)).collect();
+                Ok((Self::stamped(&times, &poses)?, Some(*first)))
+            }
+            _ => {
+                let path = Self::geometric(&poses, config.drive, &config.limits, &config.path, speed)?;
+                Ok((path, None))
+            }
+        }
+    }
+
     /// A trajectory through `poses` at `times` [s], which begin with 0 and increase.
     pub fn stamped(times: &[f64], poses: &[Pose]) -> Result<Self> {
         check(poses)?;

@@ -1,7 +1,7 @@
 //! `learned_control replay`: what controller and predictor would have done on a recording.
 
 use super::CommandArgs;
-use crate::base::base_robot;
+use crate::base::{BaseControllerConfig, base_robot};
 use crate::config;
 use crate::control_loop::ControllerConfig;
 use crate::dataset::csv;
@@ -11,7 +11,7 @@ use crate::predictor::PredictorParameters;
 use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Source, Stamps};
 use crate::robot::Robot;
 use crate::state::Space;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub struct ReplayArgs {
     /// Model of a controller or of a predictor, in place of the `model_file` in the settings; one of each kind at most
     #[arg(long = "model", value_name = "FILE")]
     models: Vec<PathBuf>,
-    /// Parameter file of the nodes; with one of an arm the controller runs
+    /// Parameter file of the nodes; with one of an arm the controller runs, with one of a base where it is asked something
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Robot description; the controller needs it
@@ -38,6 +38,10 @@ pub struct ReplayArgs {
     columns: Option<csv::Columns>,
     #[command(flatten)]
     commands: CommandArgs,
+    /// Topic of a bag on which the controller of a base is asked what to do (Twist, TwistStamped, Path); may be given more than
+    /// once [default: those of /cmd_vel_in and /base_controller/reference_path that there are]
+    #[arg(long, value_name = "TOPIC")]
+    asked: Vec<String>,
     /// Take the time of logging for the stamp of a message, where the headers of a bag have none
     #[arg(long)]
     log_time: bool,
@@ -50,16 +54,21 @@ pub struct ReplayArgs {
 pub fn run(args: &ReplayArgs) -> Result<()> {
     let (parameters, space) = args.predictor()?;
     let commands = args.commands.or_of(&parameters).selection();
-    let mut replay = args.replay(parameters, space)?;
-    let mut writer = Writer::create(&args.out, &replay)?;
+    let nodes = args.nodes(parameters, space)?;
     let source = Source {
-        space: replay.robot().space,
+        space: nodes.space,
         topic: args.topic.as_deref(),
         columns: args.columns.as_ref(),
         stamps: if args.log_time { Stamps::Log } else { Stamps::Header },
         ..Source::new(&args.recording)
     };
-    for event in source.events(commands.as_ref())? {
+    let asked = match nodes.space {
+        Space::PlanarBase => source.asked(&args.asked)?,
+        Space::Joints => Vec::new(),
+    };
+    let mut replay = args.replay(nodes, &asked)?;
+    let mut writer = Writer::create(&args.out, &replay)?;
+    for event in source.events(commands.as_ref(), &asked)? {
         if let Some(output) = replay.take(&event?) {
             writer.write(&output)?;
         }
@@ -72,6 +81,16 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     writer.finish()?;
     println!("{}: {counts}", args.out.display());
     Ok(())
+}
+
+/// What is to be replayed; a controller where there are settings for one.
+struct Nodes {
+    predictor: PredictorParameters,
+    space: Space,
+    arm: Option<ControllerConfig>,
+    base: Option<BaseControllerConfig>,
+    /// Whether one of the models that were given is a controller's.
+    of_controller: bool,
 }
 
 /// A recording, or the tables of what there is.
@@ -90,7 +109,7 @@ impl Writer {
             return Ok(writer);
         }
         if replay.has_controller() {
-            writer.commands = Some(CommandTable::create(out, joints)?);
+            writer.commands = Some(CommandTable::create(out, replay.robot())?);
         }
         if replay.has_predictor() {
             writer.predictions =
@@ -119,25 +138,49 @@ impl ReplayArgs {
         Ok(self.config.as_deref().map_or_else(none, PredictorParameters::of_file)?)
     }
 
-    fn replay(&self, mut predictor: PredictorParameters, mut space: Space) -> Result<Replay> {
-        let of_arm = self.config.as_deref().filter(|_| space == Space::Joints);
-        let mut controller: Option<ControllerConfig> =
-            of_arm.map(|path| config::read_file(path, "controller")).transpose()?;
+    /// The settings of the nodes with the models that were given.
+    fn nodes(&self, predictor: PredictorParameters, space: Space) -> Result<Nodes> {
+        let mut nodes = Nodes { predictor, space, arm: None, base: None, of_controller: false };
+        match (&self.config, space) {
+            (Some(path), Space::Joints) => nodes.arm = Some(config::read_file(path, "controller")?),
+            (Some(path), Space::PlanarBase) => nodes.base = Some(config::read_file(path, "base_controller")?),
+            (None, _) => {}
+        }
         let mut seen = Vec::new();
         for path in &self.models {
             let (card, _) = checkpoint::load(path)?;
-            ensure!(!seen.contains(&card.kind), "--model: two models of a {}", card.kind);
-            seen.push(card.kind);
-            self.use_model(path, &card, &mut controller, &mut predictor)?;
-            space = card.space;
+            let kind = (card.kind, card.space);
+            ensure!(!seen.contains(&kind), "--model: two models of a {}", card.kind);
+            seen.push(kind);
+            self.use_model(path, &card, &mut nodes)?;
+            nodes.space = card.space;
+            nodes.of_controller |= card.kind != ModelKind::Predictor;
         }
-        predictor.validate()?;
-        let has_predictor = !predictor.model_file.is_empty();
+        nodes.predictor.validate()?;
+        Ok(nodes)
+    }
+
+    fn replay(&self, nodes: Nodes, asked: &[String]) -> Result<Replay> {
+        let Nodes { predictor, space, arm, base, of_controller } = nodes;
         if space == Space::PlanarBase {
-            // without a model it learns on the way, as its node does
-            return Ok(Replay::of_predictor(&predictor, base_robot())?);
+            // without a model the predictor learns on the way, as its node does
+            return match base {
+                Some(config) if !asked.is_empty() => Ok(Replay::of_base(config, &predictor)?),
+                None if !self.asked.is_empty() => {
+                    bail!("--asked: a controller needs its settings: give --config")
+                }
+                base => {
+                    ensure!(!of_controller, "--model: nothing asks the base's controller; give --asked");
+                    if base.is_some() {
+                        println!("no topic asks the base's controller (--asked): its predictor alone");
+                    }
+                    Ok(Replay::of_predictor(&predictor, base_robot())?)
+                }
+            };
         }
-        let Some(config) = controller else {
+        ensure!(self.asked.is_empty(), "--asked is of a base; an arm follows the reference of its settings");
+        let has_predictor = !predictor.model_file.is_empty();
+        let Some(config) = arm else {
             ensure!(
                 has_predictor,
                 "nothing to replay: give --config for a controller, or --model of a predictor"
@@ -150,29 +193,34 @@ impl ReplayArgs {
     }
 
     /// Puts a model in the place of the one in the settings of its kind.
-    fn use_model(
-        &self,
-        path: &Path,
-        card: &Card,
-        controller: &mut Option<ControllerConfig>,
-        predictor: &mut PredictorParameters,
-    ) -> Result<()> {
+    fn use_model(&self, path: &Path, card: &Card, nodes: &mut Nodes) -> Result<()> {
         let file = path.display().to_string();
-        match (card.kind, controller) {
-            (ModelKind::Controller, Some(controller)) => controller.model_file = file,
-            (ModelKind::Controller, None) => {
-                bail!("{file} is the model of a controller, which needs its gains: give --config")
+        let without = || {
+            let file = path.display();
+            format!("{file} is the model of a controller, which needs its settings: give --config")
+        };
+        let space = match (&nodes.arm, &nodes.base) {
+            (Some(_), _) => Some(Space::Joints),
+            (_, Some(_)) => Some(Space::PlanarBase),
+            (None, None) => None,
+        };
+        if space.is_some_and(|space| space != card.space) {
+            let of = |space| if space == Space::Joints { "an arm" } else { "a base" };
+            bail!("{file} is the model of {}, --config is for {}", of(card.space), of(nodes.space));
+        }
+        match (card.kind, card.space) {
+            (ModelKind::Controller, Space::Joints) => {
+                nodes.arm.as_mut().with_context(without)?.model_file = file;
             }
-            (ModelKind::BaseController, _) => {
-                bail!("{file} is the model of a base's controller: of a base only the predictor is replayed")
+            (ModelKind::Controller, Space::PlanarBase) => {
+                nodes.base.as_mut().with_context(without)?.network_file = file;
             }
-            (ModelKind::Predictor, Some(_)) if card.space == Space::PlanarBase => {
-                bail!("{file} is the model of a base, --config is for an arm")
-            }
+            (ModelKind::BaseController, _) => nodes.base.as_mut().with_context(without)?.model_file = file,
             (ModelKind::Predictor, _) => {
-                predictor.model_file = file;
-                if card.space == Space::Joints && predictor.joints.is_empty() && self.urdf.is_none() {
-                    predictor.joints.clone_from(&card.joints);
+                nodes.predictor.model_file = file;
+                let is_named = nodes.predictor.joints.is_empty() && self.urdf.is_none();
+                if card.space == Space::Joints && is_named {
+                    nodes.predictor.joints.clone_from(&card.joints);
                 }
             }
         }

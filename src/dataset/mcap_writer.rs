@@ -2,7 +2,9 @@
 //! chunks packed by zstd, index and statistics) and metadata.yaml of version 9.
 
 use super::data;
-use super::messages::{self, Float64MultiArray, JointState, JointTrajectory, Message, Odometry, encode};
+use super::messages::{
+    self, Float64MultiArray, JointState, JointTrajectory, Message, Odometry, Twist, TwistStamped, encode,
+};
 use crate::error::{Error, Result};
 use crate::state::Stamp;
 use mcap::records::MessageHeader;
@@ -49,6 +51,25 @@ impl Defined for Odometry {
         "geometry_msgs/Point": "float64 x\nfloat64 y\nfloat64 z",
         "geometry_msgs/Quaternion": "float64 x 0\nfloat64 y 0\nfloat64 z 0\nfloat64 w 1",
         "geometry_msgs/TwistWithCovariance": "geometry_msgs/Twist twist\nfloat64[36] covariance",
+        "geometry_msgs/Twist": "geometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular",
+        "geometry_msgs/Vector3": "float64 x\nfloat64 y\nfloat64 z",
+    );
+}
+
+impl Defined for Twist {
+    const HASH: &'static str = "RIHS01_9c45bf16fe0983d80e3cfe750d6835843d265a9a6c46bd2e609fcddde6fb8d2a";
+    const DEFINITION: &'static str = definition!(
+        "geometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular",
+        "geometry_msgs/Vector3": "float64 x\nfloat64 y\nfloat64 z",
+    );
+}
+
+impl Defined for TwistStamped {
+    const HASH: &'static str = "RIHS01_5f0fcd4f81d5d06ad9b4c4c63e3ea51b82d6ae4d0558f1d475229b1121db6f64";
+    const DEFINITION: &'static str = definition!(
+        "std_msgs/Header header\ngeometry_msgs/Twist twist",
+        "std_msgs/Header": "builtin_interfaces/Time stamp\nstring frame_id",
+        "builtin_interfaces/Time": "int32 sec\nuint32 nanosec",
         "geometry_msgs/Twist": "geometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular",
         "geometry_msgs/Vector3": "float64 x\nfloat64 y\nfloat64 z",
     );

@@ -154,9 +154,9 @@ impl BasePredictorParameters {
 }
 
 impl PredictorParameters {
-    /// Those of the predictor in a parameter file, and what it predicts: a base, if there is a section for that of a base.
+    /// Those of the predictor in a parameter file, and what it predicts: a base, if there is a section for a node of a base.
     pub fn of_file(path: &Path) -> Result<(Self, Space)> {
-        if config::has_section(path, BASE_NODE)? {
+        if config::has_section(path, BASE_NODE)? || config::has_section(path, "base_controller")? {
             let parameters: BasePredictorParameters = config::read_file(path, BASE_NODE)?;
             return Ok((parameters.parameters(), Space::PlanarBase));
         }

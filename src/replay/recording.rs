@@ -1,11 +1,11 @@
 //! What a replay gives, as a recording (MCAP) under the topics and types of the nodes, logged at the stamps.
 
-use super::Output;
-use crate::base::pose_of;
+use super::{Output, Sent};
+use crate::base::{BaseControllerConfig, pose_of};
 use crate::dataset::mcap_writer::McapWriter;
 use crate::dataset::messages::{
     self, Duration, Float64MultiArray, Header, JointTrajectory, JointTrajectoryPoint, MultiArrayDimension,
-    MultiArrayLayout, Pose, PoseStamped, Quaternion, Vector3,
+    MultiArrayLayout, Pose, PoseStamped, Quaternion, Twist, TwistStamped, Vector3,
 };
 use crate::error::{Error, Result};
 use crate::robot::Robot;
@@ -13,6 +13,7 @@ use crate::state::{Space, Stamp, State};
 use crate::trajectory::Trajectory;
 use std::path::{Path, PathBuf};
 
+pub const TWISTS: &str = "/cmd_vel";
 pub const PREDICTIONS: &str = "/predictor/predicted_trajectory";
 pub const STDDEV: &str = "/predictor/prediction_stddev";
 pub const PREDICTED_PATH: &str = "/base_predictor/predicted_path";
@@ -47,9 +48,24 @@ impl RecordingWriter {
             Some(writer) => writer,
             None => self.writer.insert(McapWriter::create(&self.folder)?),
         };
-        if let Some((_, command)) = output.controller {
-            let message = Float64MultiArray { data: command.values.clone(), ..Default::default() };
-            writer.write(&format!("/{}", command.mode.topic()), output.stamp, &message)?;
+        match &output.sent {
+            None => {}
+            Some(Sent::Command(_, command)) => {
+                let message = Float64MultiArray { data: command.values.clone(), ..Default::default() };
+                writer.write(&format!("/{}", command.mode.topic()), output.stamp, &message)?;
+            }
+            Some(Sent::Twist(control, [vx, vy, wz])) => {
+                let linear = Vector3 { x: *vx, y: *vy, z: 0.0 };
+                let angular = Vector3 { x: 0.0, y: 0.0, z: *wz };
+                let twist = Twist { linear, angular };
+                let BaseControllerConfig { enable_stamped_cmd_vel, base_frame_id, .. } = control.config();
+                if *enable_stamped_cmd_vel {
+                    let header = Header { stamp: output.stamp.into(), frame_id: base_frame_id.clone() };
+                    writer.write(TWISTS, output.stamp, &TwistStamped { header, twist })?;
+                } else {
+                    writer.write(TWISTS, output.stamp, &twist)?;
+                }
+            }
         }
         if let Some(prediction) = output.prediction {
             let (topic, columns) = match self.space {

@@ -1,15 +1,17 @@
 //! What a replay gives, as tables (CSV) that are complete or not there. Numbers have the digits that make them the same
 //! when they are read again; stamps are whole nanoseconds.
 
-use super::Output;
+use super::{Output, Sent};
 use crate::error::{Error, Result};
 use crate::files::Replacement;
-use crate::state::Stamp;
+use crate::robot::Robot;
+use crate::state::{Space, Stamp};
 use crate::trajectory::Trajectory;
 use csv::Writer;
 use std::path::{Path, PathBuf};
 
-/// A row a command: stamp_ns, `<joint>_effort` [Nm or N] of each joint, verdict, authority.
+/// A row a command: stamp_ns, `<joint>_effort` [Nm or N] of each joint, or of a base vx, vy [m/s] and wz [rad/s], verdict,
+/// authority.
 pub struct CommandTable(Table);
 
 /// A row a predicted state: stamp_ns of the measurement, step, and of each joint `<joint>_pos` [rad or m],
@@ -23,10 +25,13 @@ struct Table {
 }
 
 impl CommandTable {
-    pub fn create(path: &Path, joints: &[String]) -> Result<Self> {
+    pub fn create(path: &Path, robot: &Robot) -> Result<Self> {
         let mut table = Table::create(path)?;
         table.cells.push("stamp_ns".into());
-        table.cells.extend(joints.iter().map(|joint| format!("{joint}_effort")));
+        match robot.space {
+            Space::Joints => table.cells.extend(robot.joints.iter().map(|joint| format!("{joint}_effort"))),
+            Space::PlanarBase => table.cells.extend(["vx", "vy", "wz"].map(String::from)),
+        }
         table.cells.extend(["verdict".into(), "authority".into()]);
         table.write()?;
         Ok(Self(table))
@@ -34,10 +39,18 @@ impl CommandTable {
 
     /// Writes the command, if there is one.
     pub fn write(&mut self, output: &Output) -> Result<()> {
-        let Some((control, command)) = output.controller else { return Ok(()) };
+        let (values, verdict, authority) = match &output.sent {
+            None => return Ok(()),
+            Some(Sent::Command(control, command)) => {
+                (&command.values[..], control.verdict().to_string(), control.authority())
+            }
+            Some(Sent::Twist(control, twist)) => {
+                (&twist[..], control.verdict().to_string(), control.authority())
+            }
+        };
         self.0.stamp(output.stamp);
-        self.0.cells.extend(command.values.iter().map(f64::to_string));
-        self.0.cells.extend([control.verdict().to_string(), control.authority().to_string()]);
+        self.0.cells.extend(values.iter().map(f64::to_string));
+        self.0.cells.extend([verdict, authority.to_string()]);
         self.0.write()
     }
 

@@ -1,7 +1,10 @@
 use super::*;
-use crate::base::base_robot;
+use crate::base::{BaseLoop, BaseVerdict, Twist, base_robot};
+use crate::command::{Command, Mode};
 use crate::config::read_text;
-use crate::control_loop::Fault;
+use crate::control_loop::{ControlLoop, Fault, Verdict};
+use crate::dataset::mcap_writer::McapWriter;
+use crate::dataset::messages::{Header, Pose, PoseStamped, TwistStamped, Vector3};
 use crate::dataset::tests::data_folder;
 use crate::predictor::BasePredictorParameters;
 use std::path::PathBuf;
@@ -25,12 +28,21 @@ fn message(tick: i64, robot: &Robot) -> Message {
     }
 }
 
+fn efforts(output: &Output) -> Vec<f64> {
+    let Some(Sent::Command(_, command)) = &output.sent else { panic!("no command") };
+    command.values.clone()
+}
+
+fn verdict(replay: &Replay) -> Verdict {
+    let Some(Sent::Command(control, _)) = replay.controller.as_ref().unwrap().sent() else { panic!() };
+    control.verdict()
+}
+
 /// The bits of every command that `ticks` lead to.
 fn run(replay: &mut Replay, ticks: std::ops::Range<i64>) -> Vec<Vec<u64>> {
     let robot = replay.robot().clone();
-    let command = |output: Output| -> Vec<u64> {
-        output.controller.unwrap().1.values.iter().map(|effort| effort.to_bits()).collect()
-    };
+    let command =
+        |output: Output| -> Vec<u64> { efforts(&output).iter().map(|effort| effort.to_bits()).collect() };
     ticks.filter_map(|tick| replay.observe(&Ok(message(tick, &robot))).map(command)).collect()
 }
 
@@ -57,7 +69,7 @@ fn without_the_nodes_that_it_lacks_the_controller_does_not_wait_for_them() {
     let mut replay = Replay::of_controller(config, None, URDF).unwrap();
     run(&mut replay, 0..1500); // longer than both timeouts
     assert_eq!((replay.counts.holding, replay.counts.ticks), (0, 1500));
-    let verdict = replay.controller.as_ref().unwrap().control.verdict();
+    let verdict = verdict(&replay);
     assert!(!matches!(verdict.fault(), Some(Fault::LearnerLost { .. } | Fault::PredictorLost { .. })));
 }
 
@@ -67,7 +79,7 @@ fn a_predictor_speaks_at_its_rate_and_the_controller_hears_it() {
     let mut replay = Replay::of_controller(config(), Some(&parameters), URDF).unwrap();
     run(&mut replay, 0..1000);
     assert_eq!(replay.counts.predictions, 100);
-    let verdict = replay.controller.as_ref().unwrap().control.verdict();
+    let verdict = verdict(&replay);
     assert!(!matches!(verdict.fault(), Some(Fault::PredictorLost { .. })), "{verdict:?}");
 }
 
@@ -97,15 +109,14 @@ fn tables_hold_every_bit_and_are_there_only_when_complete() {
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
     let parameters = PredictorParameters { steps: 2, ..Default::default() };
     let mut replay = Replay::of_controller(config(), Some(&parameters), URDF).unwrap();
-    let joints = replay.robot().joints.clone();
-    let mut commands = CommandTable::create(&path("commands.csv"), &joints).unwrap();
-    let mut predictions = PredictionTable::create(&path("predictions.csv"), &joints).unwrap();
+    let robot = replay.robot().clone();
+    let mut commands = CommandTable::create(&path("commands.csv"), &robot).unwrap();
+    let mut predictions = PredictionTable::create(&path("predictions.csv"), &robot.joints).unwrap();
     let mut expected = Vec::new();
     for tick in 0..50 {
-        let robot = replay.robot().clone();
         let message = Ok(message(tick, &robot));
         let output = replay.observe(&message).unwrap();
-        expected.push(output.controller.unwrap().1.values.clone());
+        expected.push(efforts(&output));
         commands.write(&output).unwrap();
         predictions.write(&output).unwrap();
     }
@@ -149,7 +160,7 @@ fn a_base_is_predicted_from_its_odometry_as_it_was_recorded() {
     let source = Source { space: Space::PlanarBase, ..Source::new(&bag) };
     // the last prediction of each message, a second ahead, and where the base was then
     let (mut ahead, mut been) = (Vec::new(), Vec::new());
-    for event in source.events(None).unwrap() {
+    for event in source.events(None, &[]).unwrap() {
         let Event::Motion(message) = event.unwrap() else { panic!("nobody commands") };
         let Message { stamp, positions, .. } = message.clone().unwrap();
         been.push((stamp, [positions[0], positions[1]]));
@@ -177,4 +188,129 @@ fn a_base_is_predicted_from_its_odometry_as_it_was_recorded() {
         errors.len(),
         errors[errors.len() / 2]
     );
+}
+
+/// A base at 50 Hz that drives a circle, whatever it is told.
+fn odometry(tick: i64) -> Message {
+    let yaw = 0.4 * tick as f64 * 0.02;
+    Message {
+        stamp: Stamp(1_700_000_000_000_000_000 + tick * 20_000_000),
+        frame: "odom".into(),
+        positions: vec![yaw.sin(), 1.0 - yaw.cos(), yaw],
+        velocities: vec![0.4, 0.0, 0.4],
+        ..Default::default()
+    }
+}
+
+fn of_base(config: BaseControllerConfig) -> Replay {
+    Replay::of_base(config, &BasePredictorParameters::default().parameters()).unwrap()
+}
+
+fn twist(output: &Output) -> Option<(Twist, BaseVerdict)> {
+    match &output.sent {
+        Some(Sent::Twist(control, twist)) => Some((**twist, control.verdict())),
+        _ => None,
+    }
+}
+
+/// A path along the x axis from where the base begins.
+fn ahead(frame: &str) -> Asked {
+    let pose = |i: i32| PoseStamped {
+        pose: Pose {
+            position: Vector3 { x: 0.1 * f64::from(i), ..Default::default() },
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let header = Header { frame_id: frame.into(), ..Default::default() };
+    Asked::Path(messages::Path { header, poses: (0..10).map(pose).collect() })
+}
+
+#[test]
+fn a_base_does_what_it_is_asked_and_then_says_nothing() {
+    let mut replay = of_base(BaseControllerConfig::default());
+    let mut control = BaseLoop::new(BaseControllerConfig::default()).unwrap();
+    assert!(replay.take(&Event::Asked(Asked::Twist([1.0, 0.0, 0.0]))).is_none(), "before the first odometry");
+    assert_eq!((replay.counts.asked, replay.counts.refused_asked), (1, 1));
+    let mut sent = Vec::new();
+    for tick in 0..150 {
+        let message = odometry(tick);
+        if tick == 10 {
+            assert!(replay.take(&Event::Asked(Asked::Twist([0.3, 0.0, 0.2]))).is_none());
+            control.ask(odometry(9).stamp, [0.3, 0.0, 0.2]);
+        }
+        let Message { stamp, positions, velocities, .. } = message.clone();
+        let state = State { stamp, position: positions, velocity: velocities };
+        let mut expected = [0.0; 3];
+        drop(control.tick(stamp, Some(&state), &mut expected));
+        let event = Event::Motion(Ok(message));
+        let twist = replay.take(&event).and_then(|output| twist(&output));
+        assert_eq!(twist, control.speaks().then(|| (expected, control.verdict())), "tick {tick}");
+        sent.push(twist);
+    }
+    assert!(sent[..10].iter().all(Option::is_none), "nobody had asked");
+    assert!(sent[10..35].iter().all(|sent| sent.is_some_and(|(_, verdict)| verdict.drives())), "{sent:?}");
+    // cmd_vel_timeout later it is brought to rest, and zero is sent for a second
+    let zeros = sent[35..].iter().flatten().filter(|(twist, _)| *twist == [0.0; 3]);
+    assert_eq!((zeros.count(), sent[149]), (50, None));
+    let counts = &replay.counts;
+    assert!(counts.ticks == counts.holding + 25 && counts.predictions > 25, "{counts:?}");
+}
+
+#[test]
+fn a_base_follows_a_path_in_the_frame_of_its_odometry_alone() {
+    let mut replay = of_base(BaseControllerConfig::default());
+    replay.take(&Event::Asked(ahead("map")));
+    let reason = replay.counts.reason.clone().unwrap();
+    assert!(reason.contains("'map'") && reason.contains("'odom'"), "{reason}");
+    let drive = |replay: &mut Replay, from: i64| -> Vec<Twist> {
+        let event = |tick| Event::Motion(Ok(odometry(tick)));
+        let sent = (from..from + 10).filter_map(|tick| {
+            let event = event(tick);
+            replay.take(&event).and_then(|output| twist(&output)).map(|(twist, _)| twist)
+        });
+        sent.collect()
+    };
+    assert!(drive(&mut replay, 0).is_empty(), "it follows a path of another frame");
+    replay.take(&Event::Asked(ahead("odom")));
+    let twists = drive(&mut replay, 10);
+    assert!(twists.len() == 10 && twists[9][0] > 0.05 && twists[9][2] < 0.0, "{twists:?}");
+    replay.take(&Event::Asked(Asked::Path(messages::Path::default())));
+    let twists = drive(&mut replay, 20);
+    assert!(twists[9][0] < twists[0][0], "an empty path stops it: {twists:?}");
+}
+
+#[test]
+fn what_a_base_was_asked_is_found_in_its_bag() {
+    let folder = tempfile::tempdir().unwrap();
+    let bag = folder.path().join("bag");
+    let mut writer = McapWriter::create(&bag).unwrap();
+    let twist =
+        |vx: f64| messages::Twist { linear: Vector3 { x: vx, ..Default::default() }, ..Default::default() };
+    for tick in 1..=3 {
+        let stamp = Stamp(tick * 1_000_000_000);
+        let header = Header { stamp: stamp.into(), ..Default::default() };
+        writer.write("/odom", stamp, &Odometry { header: header.clone(), ..Default::default() }).unwrap();
+        let twist = twist(0.1 * tick as f64);
+        writer.write("/cmd_vel_in", stamp, &TwistStamped { header, twist }).unwrap();
+        writer.write("/joystick", stamp, &twist).unwrap();
+    }
+    writer.finish().unwrap();
+    let source = Source { space: Space::PlanarBase, ..Source::new(&bag) };
+    assert_eq!(source.asked(&[]).unwrap(), ["/cmd_vel_in"]);
+    let given = |topic: &str| source.asked(&[topic.to_owned()]);
+    assert_eq!(given("/joystick").unwrap(), ["/joystick"]);
+    for wrong in ["/none", "/odom"] {
+        let error = given(wrong).unwrap_err().to_string();
+        assert!(error.contains(&format!("no topic {wrong} with")) && error.contains("/joystick"), "{error}");
+    }
+    for topic in ["/cmd_vel_in", "/joystick"] {
+        let events = source.events(None, &[topic.to_owned()]).unwrap();
+        let asked: Vec<Event> = events.map(|event| event.unwrap()).collect();
+        let twists = asked.iter().filter_map(|event| match event {
+            Event::Asked(Asked::Twist([vx, ..])) => Some(*vx),
+            _ => None,
+        });
+        assert_eq!((asked.len(), twists.collect::<Vec<_>>()), (6, vec![0.1, 0.2, 0.30000000000000004]));
+    }
 }

@@ -1,20 +1,21 @@
 //! The controller node of a mobile base: odometry in, twists out, a tick for each fresh odometry.
 //!
 //! It follows what comes on ~/reference_path or as a goal of the action FollowPath, or makes the base do what another
-//! controller asks for on cmd_vel_in; whichever spoke last. When there is nothing to do any more, zero is sent for a second, and then nothing, so that others
-//! may drive.
+//! controller asks for on cmd_vel_in; whichever spoke last. When there is nothing to do any more, zero is sent for a second,
+//! and then nothing, so that others may drive.
 
 use crate::base::{
-    BaseControllerConfig, BaseDescription, BaseLoop, BaseVerdict, OdometryReader, Twist, TwistFormat,
-    TwistModel,
+    BaseControllerConfig, BaseDescription, BaseLoop, BaseTickTrigger, BaseVerdict, OdometryReader, Twist,
+    TwistFormat, TwistModel,
 };
-use crate::controller::ResidualModel;
 use crate::error::Result;
-use crate::robot::Robot;
-use crate::ros::convert::fill_sample;
+use crate::measurement::Rejection;
+use crate::nn::checkpoint::Card;
+use crate::ros::convert::{fill_sample, time_to_stamp};
 use crate::ros::librarian::{Event, Librarian, Requests, Shelf, describe_model, told};
 use crate::ros::localization::{Localization, Refusal};
 use crate::ros::navigation::Navigation;
+use crate::ros::pace::Pace;
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{TwistInput, TwistOutput, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
@@ -27,13 +28,7 @@ use r2r::nav_msgs::msg::{self as nav_msgs, Odometry};
 use r2r::std_msgs::msg::{Float64, String as Text};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
-use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How long zero is sent when there is nothing to do any more.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// Without new odometry a tick is due after this many periods.
-const MISSED: f64 = 2.0;
 
 impl Validate for BaseControllerConfig {
     const LIVE: &'static [&'static str] = &["assistance", "authority", "learning"];
@@ -46,23 +41,8 @@ impl Validate for BaseControllerConfig {
 /// Runs the node until SIGINT or SIGTERM.
 pub fn run() -> Result<()> {
     let shell = Shell::<BaseControllerConfig>::new("base_controller")?;
-    let mut control = BaseLoop::new(shell.config())?;
-    let model = load_model(control.config())?;
-    model.iter().for_each(|model| control.restore(model));
-    let robot = BaseDescription::of(control.config()).robot();
-    let network = &control.config().network_file;
-    if !network.is_empty() {
-        let network = ResidualModel::load(Path::new(network), &robot)?;
-        control.network().accept(Box::new(network));
-    }
-    BaseControllerNode::new(shell, control, model, robot)?.run()
-}
-
-/// What a head begins with, if anything.
-fn load_model(config: &BaseControllerConfig) -> Result<Option<TwistModel>> {
-    let is_wanted = config.head.enabled && !config.model_file.is_empty();
-    let load = || TwistModel::load(Path::new(&config.model_file), &TwistFormat::of(config));
-    is_wanted.then(load).transpose()
+    let (control, card) = BaseLoop::load(shell.config())?;
+    BaseControllerNode::new(shell, control, card)?.run()
 }
 
 /// Where a learner's weights are kept; with `accept_weights` and no `network_file` the newest are brought back first.
@@ -112,12 +92,7 @@ struct BaseControllerNode {
     twists: TwistOutput,
     authority: Publisher<Float64>,
     twist: Twist,
-    /// When the newest odometry arrived, by the computer's steady clock.
-    arrival: Option<Instant>,
-    last_tick: Option<Instant>,
-    last_stamp: Option<Stamp>,
-    /// When there was something to do last.
-    active: Option<Instant>,
+    pace: Pace,
     said: Option<BaseVerdict>,
     rejections: u64,
     tick_time: Timing,
@@ -132,17 +107,14 @@ struct Services {
 }
 
 impl BaseControllerNode {
-    fn new(
-        mut shell: Shell<BaseControllerConfig>,
-        control: BaseLoop,
-        model: Option<TwistModel>,
-        robot: Robot,
-    ) -> Result<Self> {
+    /// `card` is that of the model of the configuration, if there is one.
+    fn new(mut shell: Shell<BaseControllerConfig>, control: BaseLoop, card: Option<Card>) -> Result<Self> {
         let config = control.config();
+        let robot = BaseDescription::of(config).robot();
         let stamped = config.enable_stamped_cmd_vel;
         let BaseControllerConfig { update_rate, odom_frame_id, base_frame_id, .. } = config;
         let model_info = shell.publisher("~/model_info", latched_qos())?;
-        if let Some(TwistModel { card, .. }) = &model {
+        if let Some(card) = &card {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             model_info.publish(&describe_model(card, &config.model_file, "model_file"))?;
         }
@@ -155,7 +127,12 @@ impl BaseControllerNode {
             shell.info(&format!("has the network of {}, revision {}", config.network_file, card.revision));
             weights.begin_with(card, &config.network_file, "network_file")?;
         }
-        shell.info(&format!("controls {base_frame_id} in {odom_frame_id} at {update_rate} Hz"));
+        let ticks = match config.tick {
+            BaseTickTrigger::Timer => format!("at {update_rate} Hz"),
+            BaseTickTrigger::Odometry => "once for each message of odometry".into(),
+        };
+        shell.info(&format!("controls {base_frame_id} in {odom_frame_id} {ticks}"));
+        let by_message = config.tick == BaseTickTrigger::Odometry;
         Ok(Self {
             reader: OdometryReader::new(),
             odometry: shell.subscribe("odom", sensor_qos())?,
@@ -181,10 +158,7 @@ impl BaseControllerNode {
             twists: TwistOutput::new(&mut shell.node, "cmd_vel", stamped, base_frame_id)?,
             authority: shell.publisher("~/authority", reliable_qos(1))?,
             twist: [0.0; 3],
-            arrival: None,
-            last_tick: None,
-            last_stamp: None,
-            active: None,
+            pace: Pace::new(by_message, *update_rate, config.odom_timeout),
             said: None,
             rejections: 0,
             tick_time: Timing::default(),
@@ -196,10 +170,11 @@ impl BaseControllerNode {
 
     fn run(mut self) -> Result<()> {
         while !self.shell.stopped() {
-            self.shell.node.spin_once(self.time_to_next_tick());
-            self.read_odometry();
-            if self.tick_is_due() {
-                self.tick()?;
+            self.shell.node.spin_once(self.pace.time_to_next_tick());
+            self.hear_asked();
+            self.read_odometry()?;
+            if self.pace.is_due(self.newest()) {
+                self.tick(self.now())?;
             }
             self.read_slow_inputs()?;
             self.report();
@@ -217,67 +192,63 @@ impl BaseControllerNode {
         Ok(())
     }
 
-    fn latest(&self) -> Duration {
-        Duration::from_secs_f64(MISSED / self.control.config().update_rate)
-    }
-
-    fn time_to_next_tick(&self) -> Duration {
-        let latest = self.last_tick.map(|last| last + self.latest());
-        latest.map_or(Duration::from_millis(2), |latest| latest.saturating_duration_since(Instant::now()))
-    }
-
-    fn read_odometry(&mut self) {
-        while let Some(message) = self.odometry.take() {
-            match read_odometry(&mut self.reader, &message, self.shell.now()) {
-                Ok(_) => self.arrival = Some(Instant::now()),
-                // one that repeats itself is no news
-                Err(rejection) if rejection.is_harmless() => {}
-                Err(rejection) => self.reject(&rejection.to_string()),
+    /// Each twist in its order, so that it does not matter how many come between two ticks.
+    fn hear_asked(&mut self) {
+        while let Some(twist) = self.asked.take() {
+            // with ticks by messages there is no time before the first
+            if !self.pace.is_by_message() || self.reader.state().is_some() {
+                self.control.ask(self.now(), twist);
             }
         }
     }
 
-    fn reject(&mut self, reason: &str) {
+    /// Reads what has come, up to the first message that makes a tick, so that nothing else is kept waiting.
+    fn read_odometry(&mut self) -> Result<()> {
+        while let Some(message) = self.odometry.take() {
+            let has_stamp = time_to_stamp(&message.header.stamp) != Stamp::default();
+            if self.pace.is_by_message() && !has_stamp {
+                self.reject(&Rejection::NoStamp);
+                continue;
+            }
+            match read_odometry(&mut self.reader, &message, self.shell.now()).map(|state| state.stamp) {
+                Ok(stamp) => {
+                    self.pace.arrives();
+                    if self.pace.is_by_message() {
+                        return self.tick(stamp);
+                    }
+                }
+                Err(rejection) => self.reject(&rejection),
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, rejection: &Rejection) {
+        // one that repeats itself is no news
+        if rejection.is_harmless() {
+            return;
+        }
         self.rejections += 1;
         if self.rejections == 1 {
-            self.shell.warn(&format!("odometry not used: {reason}"));
+            self.shell.warn(&format!("odometry not used: {rejection}"));
         }
     }
 
-    /// Time as the control loop sees it. Where the clock stands still (a simulator died), the steady clock shows that no
-    /// odometry arrives.
+    /// Stamp of the newest odometry.
+    fn newest(&self) -> Option<Stamp> {
+        self.reader.state().map(|state| state.stamp)
+    }
+
     fn now(&self) -> Stamp {
-        match (self.reader.state(), self.arrival) {
-            (Some(state), Some(arrival)) => (state.stamp + arrival.elapsed()).max(self.shell.now()),
-            _ => self.shell.now(),
-        }
+        self.pace.now(self.newest(), self.shell.now())
     }
 
-    /// One period after the last with new odometry; without, by the clock.
-    fn tick_is_due(&self) -> bool {
-        let Some(last) = self.last_tick else { return true };
-        let is_late = last.elapsed() >= self.latest();
-        match (self.reader.state(), self.last_stamp) {
-            (Some(state), Some(last)) => {
-                let elapsed = state.stamp.since(last);
-                elapsed > 0.9 / self.control.config().update_rate || elapsed < 0.0 || is_late
-            }
-            (Some(_), None) => true,
-            (None, _) => is_late,
-        }
-    }
-
-    fn tick(&mut self) -> Result<()> {
-        let (started, now) = (Instant::now(), self.now());
+    fn tick(&mut self, now: Stamp) -> Result<()> {
+        let started = Instant::now();
         let retired = self.control.tick(now, self.reader.state(), &mut self.twist);
         self.tick_time.record(started.elapsed());
-        self.last_tick = Some(started);
-        let stamp = self.reader.state().map(|state| state.stamp);
-        let is_new = std::mem::replace(&mut self.last_stamp, stamp) != stamp;
-        if self.control.verdict().drives() || self.twist != [0.0; 3] {
-            self.active = Some(started);
-        }
-        if self.active.is_some_and(|active| active.elapsed() < FAREWELL) {
+        let (_, is_new) = self.pace.ticked(started, self.newest());
+        if self.control.speaks() {
             self.twists.publish(now, &self.twist)?;
         }
         self.control.network().prepare();
@@ -301,9 +272,6 @@ impl BaseControllerNode {
     }
 
     fn read_slow_inputs(&mut self) -> Result<()> {
-        if let Some(twist) = self.asked.newest() {
-            self.control.ask(self.now(), twist);
-        }
         if let Some(message) = self.path.newest() {
             self.follow(&message);
         }

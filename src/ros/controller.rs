@@ -15,6 +15,7 @@ use crate::ros::convert::{fill_sample, message_to_prediction, message_to_traject
 use crate::ros::direct::{DirectSubscription, Waiting};
 use crate::ros::joint_trajectory::JointTrajectoryInterface;
 use crate::ros::librarian::{Requests, Shelf};
+use crate::ros::pace::{MISSED, Pace};
 use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
 use crate::ros::shell::{Aside, Every, Shell, Subscription, reliable_qos, sensor_qos, with_reliability};
@@ -28,11 +29,6 @@ use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
 use r2r::{Publisher, QosProfile};
 use std::time::{Duration, Instant};
-
-/// Signals, weights and reports are looked at no less often than this, whether messages come or not [s].
-const LONGEST_WAIT: f64 = 0.01;
-/// A tick later than this many periods after the one before counts as a missed deadline.
-const MISSED: f64 = 2.0;
 
 impl Validate for ControllerConfig {
     const LIVE: &'static [&'static str] = &["assistance", "authority", "learning"];
@@ -65,12 +61,9 @@ struct ControllerNode {
     command: Command,
     /// The parameter `learning` as last set.
     learning_parameter: bool,
-    /// When the newest joint states arrived, by the computer's steady clock.
-    arrival: Option<Instant>,
-    last_tick: Option<Instant>,
-    /// Stamps of the joint states of the first tick and of the last one.
+    pace: Pace,
+    /// Stamp of the joint states of the first tick.
     started: Option<Stamp>,
-    last_tick_stamp: Option<Stamp>,
     said: Option<Verdict>,
     rejected: Option<Rejection>,
     rejections: u64,
@@ -125,15 +118,17 @@ impl ControllerNode {
         };
         let weights =
             WeightExchange::new(&mut shell, "learner", "~/model_info", shelf(config), robot.clone())?;
-        let pace = match config.tick {
+        let ticks = match config.tick {
             TickTrigger::Timer => format!("at {} Hz", config.update_rate),
             TickTrigger::JointStates => "once for each message of joint states".into(),
         };
-        shell.info(&format!("controls {:?} {pace}", robot.joints));
+        shell.info(&format!("controls {:?} {ticks}", robot.joints));
         if let Some(card) = control.residual().card() {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             weights.begin_with(card, &config.model_file, "model_file")?;
         }
+        let by_message = config.tick == TickTrigger::JointStates;
+        let pace = Pace::new(by_message, config.update_rate, config.joint_states_timeout);
         let shell = shell.spin_aside()?;
         // What takes the priority and the CPUs over are the threads that are started afterwards: those of the middleware
         // that bring joint states shall have the priority, but not wait for a CPU that this thread may keep busy.
@@ -155,10 +150,8 @@ impl ControllerNode {
             inputs,
             trajectories,
             outputs,
-            arrival: None,
-            last_tick: None,
+            pace,
             started: None,
-            last_tick_stamp: None,
             said: None,
             rejected: None,
             rejections: 0,
@@ -173,9 +166,9 @@ impl ControllerNode {
 
     fn run(mut self) -> Result<()> {
         while !self.shell.stopped() {
-            self.joint_states.wait(self.time_to_next_tick())?;
+            self.joint_states.wait(self.pace.time_to_next_tick())?;
             self.read_joint_states()?;
-            if self.tick_is_due() {
+            if self.pace.is_due(self.newest()) {
                 self.tick(self.now())?;
             }
             self.read_slow_inputs()?;
@@ -196,27 +189,12 @@ impl ControllerNode {
         Ok(())
     }
 
-    fn period(&self) -> f64 {
-        1.0 / self.control.config().update_rate
-    }
-
-    /// How long to wait for messages: until a tick is due without one.
-    fn time_to_next_tick(&self) -> Duration {
-        let Some(last) = self.last_tick else { return Duration::from_millis(2) };
-        let mut left = MISSED * self.period() - last.elapsed().as_secs_f64();
-        let config = self.control.config();
-        if let (TickTrigger::JointStates, Some(arrival)) = (config.tick, self.arrival) {
-            left = left.max(config.joint_states_timeout - arrival.elapsed().as_secs_f64());
-        }
-        Duration::from_secs_f64(left.clamp(0.0, LONGEST_WAIT))
-    }
-
     /// Reads what has come, up to the first message that makes a tick, so that the slow inputs are not kept waiting.
     fn read_joint_states(&mut self) -> Result<()> {
         while let Some(message) = self.joint_states.take() {
             let mut stamp = time_to_stamp(&message.header.stamp);
             if stamp == Stamp::default() {
-                if self.control.config().tick == TickTrigger::JointStates {
+                if self.pace.is_by_message() {
                     self.reject(Rejection::NoStamp);
                     continue;
                 }
@@ -225,9 +203,9 @@ impl ControllerNode {
             let read = self.reader.read(stamp, &message.name, &message.position, &message.velocity).map(drop);
             match read {
                 Ok(()) => {
-                    self.arrival = Some(Instant::now());
+                    self.pace.arrives();
                     self.rejected = None;
-                    if self.control.config().tick == TickTrigger::JointStates {
+                    if self.pace.is_by_message() {
                         return self.tick(stamp);
                     }
                 }
@@ -262,41 +240,13 @@ impl ControllerNode {
         }
     }
 
-    /// Time as the control loop sees it: the clock's, or that of the joint states that set off the tick. Where the
-    /// clock stands still (a simulator died), the steady clock shows that no measurements arrive.
+    /// Stamp of the newest joint states.
+    fn newest(&self) -> Option<Stamp> {
+        self.reader.state().map(|state| state.stamp)
+    }
+
     fn now(&self) -> Stamp {
-        let (Some(state), Some(arrival)) = (self.reader.state(), self.arrival) else {
-            return self.shell.now();
-        };
-        let now = state.stamp + arrival.elapsed();
-        match self.control.config().tick {
-            TickTrigger::Timer => now.max(self.shell.now()),
-            TickTrigger::JointStates if self.has_fallen_silent(now, state.stamp) => now,
-            TickTrigger::JointStates => state.stamp,
-        }
-    }
-
-    fn has_fallen_silent(&self, now: Stamp, last: Stamp) -> bool {
-        now.since(last) > self.control.config().joint_states_timeout
-    }
-
-    /// With a new measurement a tick is due one period after the last one's; without, by the clock. A tick for each
-    /// message is made where it is read, and due here only to hold the robot when none come any more.
-    fn tick_is_due(&self) -> bool {
-        let Some(last) = self.last_tick else { return true };
-        let is_late = last.elapsed().as_secs_f64() >= MISSED * self.period();
-        let (state, last) = match (self.reader.state(), self.last_tick_stamp) {
-            (Some(state), Some(last)) => (state, last),
-            (Some(_), None) => return true,
-            (None, _) => return is_late,
-        };
-        match self.control.config().tick {
-            TickTrigger::Timer => {
-                let elapsed = state.stamp.since(last);
-                elapsed > 0.9 * self.period() || elapsed < 0.0 || is_late
-            }
-            TickTrigger::JointStates => is_late && self.has_fallen_silent(self.now(), state.stamp),
-        }
+        self.pace.now(self.newest(), self.shell.now())
     }
 
     fn tick(&mut self, now: Stamp) -> Result<()> {
@@ -307,28 +257,20 @@ impl ControllerNode {
         }
         self.tick_time.record(started.elapsed());
         self.control.network().prepare();
-        self.count_deadline(started);
-        let stamp = self.reader.state().map(|state| state.stamp);
-        if stamp != self.last_tick_stamp {
+        let newest = self.newest();
+        let (elapsed, is_new) = self.pace.ticked(started, newest);
+        // whoever sends the joint states sets the pace when each is answered
+        let is_late = elapsed.is_some_and(|elapsed| elapsed > MISSED * self.pace.period() * 1.05);
+        self.missed_deadlines += u64::from(is_late && !self.pace.is_by_message());
+        self.ticks += 1;
+        if is_new {
             self.publish_sample()?;
         }
-        self.started = self.started.or(stamp);
-        self.last_tick_stamp = stamp;
+        self.started = self.started.or(newest);
         if let Some(model) = retired {
             self.weights.free(model);
         }
         Ok(())
-    }
-
-    fn count_deadline(&mut self, started: Instant) {
-        let late = self.last_tick.is_some_and(|last| {
-            let elapsed = started.duration_since(last).as_secs_f64();
-            // Whoever sends the joint states sets the pace when each is answered.
-            elapsed > MISSED * self.period() * 1.05 && self.control.config().tick == TickTrigger::Timer
-        });
-        self.missed_deadlines += u64::from(late);
-        self.ticks += 1;
-        self.last_tick = Some(started);
     }
 
     fn publish_command(&mut self) -> Result<()> {

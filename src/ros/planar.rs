@@ -2,7 +2,7 @@
 
 use crate::base::{BaseControllerConfig, OdometryReader, Pose, ReferencePath, Twist};
 use crate::dataset::messages::Quaternion;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measurement::Rejection;
 use crate::ros::convert::{stamp_to_time, time_to_stamp};
 use crate::ros::shell::{Subscription, drained, reliable_qos};
@@ -51,33 +51,20 @@ pub fn twist_to_message([vx, vy, wz]: &Twist) -> geometry::Twist {
     }
 }
 
-/// A path in its frame, and when it begins if its poses have stamps; `speed` [m/s] is that of the base now.
-/// Poses whose stamps are all the same have none.
+/// A path in its frame, and when it begins if its poses have stamps; see [`ReferencePath::of_poses`].
 pub fn message_to_path(
     message: &Path,
     config: &BaseControllerConfig,
     speed: f64,
 ) -> Result<(ReferencePath, Option<Stamp>)> {
-    let pose = |(index, stamped): (usize, &geometry::PoseStamped)| {
-        let refusal = || {
-            let found = format!("{:?}", stamped.pose.orientation);
-            Error::mismatch(format!("orientation of pose {index}"), found, "a quaternion of length 1")
-        };
-        message_to_pose(&stamped.pose).ok_or_else(refusal)
+    let stamped = |stamped: &geometry::PoseStamped| {
+        let geometry::Pose { position, orientation } = &stamped.pose;
+        let geometry::Quaternion { x, y, z, w } = *orientation;
+        let stamp = time_to_stamp(&stamped.header.stamp);
+        (stamp, [position.x, position.y], Quaternion { x, y, z, w })
     };
-    let poses = message.poses.iter().enumerate().map(pose).collect::<Result<Vec<_>>>()?;
-    let stamps: Vec<Stamp> =
-        message.poses.iter().map(|stamped| time_to_stamp(&stamped.header.stamp)).collect();
-    match stamps.first() {
-        Some(first) if stamps.iter().any(|stamp| stamp != first) => {
-            let times: Vec<f64> = stamps.iter().map(|stamp| stamp.since(*first)).collect();
-            Ok((ReferencePath::stamped(&times, &poses)?, Some(*first)))
-        }
-        _ => {
-            let path = ReferencePath::geometric(&poses, config.drive, &config.limits, &config.path, speed)?;
-            Ok((path, None))
-        }
-    }
+    let poses: Vec<_> = message.poses.iter().map(stamped).collect();
+    ReferencePath::of_poses(&poses, config, speed)
 }
 
 /// Where twists come from: TwistStamped, or Twist.
@@ -94,12 +81,17 @@ impl TwistInput {
         })
     }
 
-    /// The newest twist that has arrived, if any.
-    pub fn newest(&mut self) -> Option<Twist> {
+    /// The next twist that has arrived, if any.
+    pub fn take(&mut self) -> Option<Twist> {
         match self {
-            Self::Stamped(input) => input.newest().map(|message| message_to_twist(&message.twist)),
-            Self::Bare(input) => input.newest().map(|message| message_to_twist(&message)),
+            Self::Stamped(input) => input.take().map(|message| message_to_twist(&message.twist)),
+            Self::Bare(input) => input.take().map(|message| message_to_twist(&message)),
         }
+    }
+
+    /// The newest twist that has arrived, if any; older ones are dropped.
+    pub fn newest(&mut self) -> Option<Twist> {
+        std::iter::from_fn(|| self.take()).last()
     }
 }
 

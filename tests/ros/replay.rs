@@ -4,7 +4,9 @@ use crate::common::{arm, data_folder, predictor_told, weights_for};
 use crate::world::{World, root, wait};
 use crate::{ARRAY, COMMANDS, JOINT_STATE, TRAJECTORY, gravity, numbers};
 use learned_control::dataset::mcap_writer::McapWriter;
-use learned_control::dataset::messages::{self, Float64MultiArray, Odometry, PoseStamped};
+use learned_control::dataset::messages::{
+    self, Float64MultiArray, Odometry, PoseStamped, Twist, TwistStamped,
+};
 use learned_control::dataset::rosbag::Bag;
 use learned_control::nn::checkpoint;
 use learned_control::predictor::commands::{CommandConfig, Quantity};
@@ -284,20 +286,39 @@ fn pose(stamped: &PoseStamped) -> Value {
     })
 }
 
+/// The start of what a TurtleBot's odometry said; message by message, as it was recorded.
+fn turtlebot() -> Option<Vec<Odometry>> {
+    let bag = Bag::open(&data_folder()?.join("bags_evo/nav2_turtlebot.mcap")).unwrap();
+    let messages = bag.messages(Some("/odom")).take(500);
+    Some(messages.map(|message| messages::decode(&message.unwrap().cdr).unwrap()).collect())
+}
+
+fn of_odometry(Odometry { header, pose, twist, .. }: &Odometry) -> Value {
+    json!({
+        "header": {"stamp": {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec}, "frame_id": header.frame_id},
+        "pose": {"pose": pose.pose},
+        "twist": {"twist": twist.twist},
+    })
+}
+
+/// Replays `bag` in `folder`, which has base.yaml.
+fn replay_base(folder: &Path, bag: &str, out: &str) {
+    let output = Command::new(env!("CARGO_BIN_EXE_learned_control"))
+        .args(["replay", bag, "--config", "base.yaml", "--out", out])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
-    let Some(recorded) = data_folder() else { return };
+    let Some(odometry) = turtlebot() else { return };
     let mut world = World::new(96);
     let folder = world.folder().to_path_buf();
     let path = |name: &str| folder.join(name);
 
-    // The start of what a TurtleBot's odometry said; message by message, as it was recorded.
-    let bag = Bag::open(&recorded.join("bags_evo/nav2_turtlebot.mcap")).unwrap();
-    let odometry: Vec<Odometry> = bag
-        .messages(Some("/odom"))
-        .take(500)
-        .map(|message| messages::decode(&message.unwrap().cdr).unwrap())
-        .collect();
     let mut writer = McapWriter::create(&path("drive")).unwrap();
     odometry.iter().for_each(|message| writer.write("/odom", message.header.stamp.into(), message).unwrap());
     writer.finish().unwrap();
@@ -306,12 +327,7 @@ fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
         "base_predictor:\n  ros__parameters: {publish_rate: 1.0e+6, dt: 0.05, steps: 40}\n",
     )
     .unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_learned_control"))
-        .args(["replay", "drive", "--config", "base.yaml", "--out", "replayed"])
-        .current_dir(&folder)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    replay_base(&folder, "drive", "replayed");
     let replayed = Bag::open(&path("replayed")).unwrap();
     let replayed: Vec<messages::Path> = replayed
         .messages(Some(PREDICTED_PATH))
@@ -323,16 +339,7 @@ fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
     world.record_reliably(PREDICTED_PATH, "nav_msgs/msg/Path");
     world.advertise("/odom", "nav_msgs/msg/Odometry");
     std::thread::sleep(std::time::Duration::from_secs(1));
-    let sent: Vec<Value> = odometry
-        .iter()
-        .map(|Odometry { header, pose, twist, .. }| {
-            json!({
-                "header": {"stamp": {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec}, "frame_id": header.frame_id},
-                "pose": {"pose": pose.pose},
-                "twist": {"twist": twist.twist},
-            })
-        })
-        .collect();
+    let sent: Vec<Value> = odometry.iter().map(of_odometry).collect();
     world.ask(json!({"do": "in_step", "topic": "/odom", "messages": sent, "answers": [PREDICTED_PATH]}));
     let live: Vec<messages::Path> =
         world.take(PREDICTED_PATH).into_iter().map(|path| serde_json::from_value(path).unwrap()).collect();
@@ -348,4 +355,81 @@ fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
         (last.x - first.x).hypot(last.y - first.y)
     };
     assert!(live.iter().map(moved).fold(0.0, f64::max) > 0.3, "it did not drive");
+}
+
+/// What a base is asked before odometry `index`: to drive as it was recorded, and more and less; ten times a second.
+fn asked(index: usize, odometry: &Odometry) -> Option<Twist> {
+    let share = if index < 250 { 1.3 } else { 0.8 };
+    let Twist { linear, angular } = odometry.twist.twist;
+    let linear = messages::Vector3 { x: 0.1 + share * linear.x, ..Default::default() };
+    let angular = messages::Vector3 { z: 0.1 + share * angular.z, ..Default::default() };
+    (index % 5 == 2).then_some(Twist { linear, angular })
+}
+
+#[test]
+fn a_replayed_base_is_what_the_live_controller_sends_bit_for_bit() {
+    let Some(odometry) = turtlebot() else { return };
+    let mut world = World::new(79);
+    let folder = world.folder().to_path_buf();
+    let path = |name: &str| folder.join(name);
+    std::fs::write(
+        path("base.yaml"),
+        "base_controller:\n  ros__parameters: {tick: odometry, update_rate: 20.0, odom_timeout: 5.0, head: {enabled: true}, \
+         limits: {max_velocity: [1.0, 0.0, 2.0], min_velocity: [-1.0, 0.0, -2.0]}}\n",
+    )
+    .unwrap();
+
+    let twists: Vec<Option<Twist>> =
+        odometry.iter().enumerate().map(|(index, odometry)| asked(index, odometry)).collect();
+    let mut writer = McapWriter::create(&path("drive")).unwrap();
+    for (odometry, twist) in odometry.iter().zip(&twists) {
+        let (header, stamp) = (odometry.header.clone(), odometry.header.stamp.into());
+        if let Some(twist) = *twist {
+            writer.write("/cmd_vel_in", stamp, &TwistStamped { header, twist }).unwrap();
+        }
+        writer.write("/odom", stamp, odometry).unwrap();
+    }
+    writer.finish().unwrap();
+    replay_base(&folder, "drive", "one.csv");
+    replay_base(&folder, "drive", "two.csv");
+    let table = |name: &str| std::fs::read(path(name)).unwrap();
+    assert!(table("one.csv") == table("two.csv"), "two runs differ");
+    let replayed = rows(&table("one.csv"));
+
+    world.start("base_controller", &format!("--params-file {}", path("base.yaml").display()));
+    world.line("base_controller", 0, &["controls base_link in odom once for each message of odometry"]);
+    world.record_reliably("/cmd_vel", "geometry_msgs/msg/TwistStamped");
+    world.advertise("/odom", "nav_msgs/msg/Odometry");
+    world.advertise("/cmd_vel_in", "geometry_msgs/msg/TwistStamped");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let sent: Vec<Value> = odometry.iter().map(of_odometry).collect();
+    let twist = |twist: &Option<Twist>| twist.map(|twist| json!({"twist": twist}));
+    let before: Vec<Option<Value>> = twists.iter().map(twist).collect();
+    // to what came before anything was asked there is no answer
+    let silent = before.iter().position(Option::is_some).unwrap();
+    for message in &sent[..silent] {
+        world.publish("/odom", message.clone());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let before = json!({"topic": "/cmd_vel_in", "messages": before[silent..]});
+    let messages = &sent[silent..];
+    let request = json!({"do": "in_step", "topic": "/odom", "messages": messages, "answers": ["/cmd_vel"], "before": before});
+    world.ask(request);
+    let live = world.take("/cmd_vel");
+    assert_eq!((live.len(), replayed.len()), (messages.len(), messages.len()));
+    for (index, (live, row)) in live.iter().zip(&replayed).enumerate() {
+        let twist = &live["twist"];
+        let values = [&twist["linear"]["x"], &twist["linear"]["y"], &twist["angular"]["z"]];
+        let values = values.map(|value| value.as_f64().unwrap());
+        assert_eq!(bits(&values), parsed(&row[1..4]), "twist {index}");
+        let stamp = &live["header"]["stamp"];
+        let stamp = stamp["sec"].as_i64().unwrap() * 1_000_000_000 + stamp["nanosec"].as_i64().unwrap();
+        assert_eq!(stamp.to_string(), row[0], "twist {index}");
+    }
+    // the last that was asked, and what the controller made of it: more, and not by its limits
+    let rows = (0..).map(|index: usize| index.checked_sub(silent).and_then(|index| replayed.get(index)));
+    let (asked, row) = twists.iter().zip(rows).filter_map(|(asked, row)| asked.zip(row)).last().unwrap();
+    let added = |column: usize, asked: f64| (row[column].parse::<f64>().unwrap() - asked).abs() > 0.01;
+    let has_added = added(1, asked.linear.x) || added(3, asked.angular.z);
+    assert!(row[5] == "1" && has_added, "nothing was added to {asked:?}: {row:?}");
 }

@@ -152,8 +152,13 @@ impl Asked {
         let share = 1.0 - (-elapsed.max(0.0) / ASKED_MEMORY).exp();
         let mut acceleration = self.acceleration;
         for axis in 0..3 {
-            let slope = if elapsed > 0.0 { (twist[axis] - self.twist[axis]) / elapsed } else { 0.0 };
-            acceleration[axis] += share * (slope - acceleration[axis]);
+            let change = twist[axis] - self.twist[axis];
+            if elapsed > 0.0 {
+                acceleration[axis] += share * (change / elapsed - acceleration[axis]);
+            } else if elapsed == 0.0 {
+                // what that comes to when no time passes
+                acceleration[axis] += change / ASKED_MEMORY;
+            }
         }
         // a twist that was not finite leaves no derivative behind
         let acceleration = if first_non_finite(&acceleration).is_some() { [0.0; 3] } else { acceleration };

@@ -625,3 +625,43 @@ fn a_path_in_another_frame_is_driven_there_while_it_is_known_where_that_is() {
     control.tick(base.state.stamp, Some(&base.state), &mut twist);
     assert!(control.verdict().drives(), "in the frame of the odometry");
 }
+
+#[test]
+fn zero_is_sent_for_a_second_when_there_is_nothing_to_do_any_more() {
+    let mut control = base_loop(BaseControllerConfig { odom_timeout: 5.0, ..Default::default() });
+    let tick = |control: &mut BaseLoop, seconds: f64| {
+        let (mut base, mut twist) = (Base::new(1.0), [0.0; 3]);
+        base.state.stamp = Stamp::from_seconds(seconds);
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        (control.speaks(), twist)
+    };
+    assert_eq!(tick(&mut control, 1.0), (false, [0.0; 3]), "others may drive");
+    control.ask(Stamp::from_seconds(1.0), [0.01, 0.0, 0.0]);
+    assert_eq!(tick(&mut control, 1.02), (true, [0.01, 0.0, 0.0]));
+    control.stop();
+    assert_eq!(tick(&mut control, 1.04), (true, [0.0; 3]));
+    assert!(tick(&mut control, 2.02).0 && !tick(&mut control, 2.06).0 && !tick(&mut control, 1.5).0);
+
+    // zero is sent even if the clock jumps at that moment, and again for a second if it goes back then
+    control.ask(Stamp::from_seconds(3.0), [0.01, 0.0, 0.0]);
+    assert!(tick(&mut control, 3.02).0);
+    control.stop();
+    assert_eq!(tick(&mut control, 100.0), (true, [0.0; 3]));
+    assert!(tick(&mut control, 50.0).0 && tick(&mut control, 50.9).0 && !tick(&mut control, 51.1).0);
+}
+
+#[test]
+fn what_is_asked_at_once_counts_as_one_change() {
+    let derivative = |asked: &[(f64, f64)]| {
+        let mut last = Asked::new(Stamp::from_seconds(1.0), [0.0; 3]);
+        for (time, speed) in asked {
+            last = last.then(Stamp::from_seconds(*time), [*speed, 0.0, 0.0]);
+        }
+        Task::Block(last).wanted(0.0).acceleration[0]
+    };
+    let slope = derivative(&[(1.02, 0.1)]);
+    assert!(slope > 0.5, "{slope}");
+    let twice = derivative(&[(1.02, 0.05), (1.02, 0.1)]);
+    assert!((twice / slope - 1.0).abs() < 0.1, "{twice} {slope}");
+    assert_eq!(derivative(&[(0.9, 0.1)]), 0.0, "a clock that goes back is no change");
+}
