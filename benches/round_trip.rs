@@ -19,7 +19,7 @@ mod ours;
 
 use client::{Order, Outcome};
 use common::{Burst, Contestant, Result, check_threads, race, report};
-use contest::{Contest, Program, first_domain, folder};
+use contest::{Contest, Program, Transport, first_domain, folder};
 use learned_control::robot::Robot;
 use ours::{Models, controller, predictor};
 use serde_json::{Map, Value};
@@ -30,6 +30,8 @@ use std::time::Instant;
 
 /// Hz
 const RATES: [f64; 3] = [100.0, 500.0, 1000.0];
+/// What Fast DDS does when nobody tells it otherwise, and our nodes do not, see `src/ros/transport.rs`.
+const OVER_SHARED_MEMORY: &str = "r2r echo over shared memory";
 /// Length of a burst [s].
 const BURST: f64 = 1.0;
 
@@ -91,6 +93,7 @@ fn measure(rate: f64, seconds: f64, robot: &Robot, models: &Models, folder: &Pat
         ("ours, controller alone", vec![controller(models, rate, "")]),
         ("ours, controller alone, dedicated core", vec![controller(models, rate, awake)]),
         ("r2r echo", vec![echo()?]),
+        (OVER_SHARED_MEMORY, vec![echo()?]),
     ];
     for (name, kind) in [("rclpy echo", "echo"), ("rclpy and PyTorch", "torch")] {
         match rclpy(kind)? {
@@ -101,7 +104,8 @@ fn measure(rate: f64, seconds: f64, robot: &Robot, models: &Models, folder: &Pat
     let mut contests = Vec::new();
     for ((name, nodes), domain) in entries.iter().zip(first_domain()..) {
         let log = format!("{}-{rate}", name.replace([' ', ','], "-"));
-        let contest = Contest::start(&log, nodes, domain, folder, &robot.joints)?;
+        let transport = if *name == OVER_SHARED_MEMORY { Transport::SharedMemory } else { Transport::Udp };
+        let contest = Contest::start(&log, nodes, (domain, transport), folder, &robot.joints)?;
         contests.push(RefCell::new(Entry { name, contest, lost: 0 }));
     }
     // The first bursts find out that all answer.

@@ -21,7 +21,7 @@ fn run_demo(output: &Path, more: &[&str]) -> (String, Value) {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("ROS_DOMAIN_ID", domain.to_string())
         .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
-        .env("FASTRTPS_DEFAULT_PROFILES_FILE", "tests/common/loopback.xml")
+        .env("FASTRTPS_DEFAULT_PROFILES_FILE", "tests/loopback.xml")
         .output()
         .expect("the demo starts");
     let (text, errors) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));

@@ -17,6 +17,15 @@ pub struct Program {
     pub packages: Option<String>,
 }
 
+/// What carries messages between the processes of a contest.
+#[derive(Clone, Copy)]
+pub enum Transport {
+    /// As our nodes have it; on the loopback.
+    Udp,
+    /// As nodes have it that nobody has told otherwise.
+    SharedMemory,
+}
+
 /// Ends its processes with it.
 pub struct Contest {
     nodes: Vec<Child>,
@@ -42,7 +51,7 @@ impl Contest {
     pub fn start(
         name: &str,
         nodes: &[Program],
-        domain: u32,
+        (domain, transport): (u32, Transport),
         folder: &Path,
         joints: &[String],
     ) -> Result<Self> {
@@ -57,12 +66,12 @@ impl Contest {
                 if let Some(packages) = &program.packages {
                     command.env("PYTHONPATH", packages);
                 }
-                Ok(in_domain(&mut command, domain).spawn()?)
+                Ok(transport.carry(&mut command, domain).spawn()?)
             })
             .collect();
         let mut client = Command::new(std::env::current_exe()?);
         client.arg("client").args(joints).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut client = in_domain(&mut client, domain).spawn()?;
+        let mut client = transport.carry(&mut client, domain).spawn()?;
         let orders = client.stdin.take().ok_or("no input")?;
         let outcomes = BufReader::new(client.stdout.take().ok_or("no output")?);
         Ok(Self { nodes: nodes?, client, orders, outcomes })
@@ -110,6 +119,17 @@ impl Drop for Contest {
     }
 }
 
-fn in_domain(command: &mut Command, domain: u32) -> &mut Command {
-    command.env("ROS_DOMAIN_ID", domain.to_string()).env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+impl Transport {
+    /// Where the messages of `command` go.
+    fn carry(self, command: &mut Command, domain: u32) -> &mut Command {
+        command.env("ROS_DOMAIN_ID", domain.to_string());
+        match self {
+            // this computer alone, by the profiles
+            Self::Udp => command.env("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET").env(
+                "FASTRTPS_DEFAULT_PROFILES_FILE",
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loopback.xml"),
+            ),
+            Self::SharedMemory => command.env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"),
+        }
+    }
 }

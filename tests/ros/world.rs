@@ -87,7 +87,7 @@ impl World {
     }
 
     fn environment(&self) -> [(&'static str, String); 4] {
-        let profiles = root().join("tests/common/loopback.xml");
+        let profiles = root().join("tests/loopback.xml");
         [
             ("ROS_DOMAIN_ID", self.domain.to_string()),
             // this computer alone, by the profiles: with LOCALHOST it would be over shared memory
