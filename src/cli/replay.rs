@@ -199,12 +199,7 @@ impl ReplayArgs {
             let file = path.display();
             format!("{file} is the model of a controller, which needs its settings: give --config")
         };
-        let space = match (&nodes.arm, &nodes.base) {
-            (Some(_), _) => Some(Space::Joints),
-            (_, Some(_)) => Some(Space::PlanarBase),
-            (None, None) => None,
-        };
-        if space.is_some_and(|space| space != card.space) {
+        if self.config.is_some() && card.space != nodes.space {
             let of = |space| if space == Space::Joints { "an arm" } else { "a base" };
             bail!("{file} is the model of {}, --config is for {}", of(card.space), of(nodes.space));
         }

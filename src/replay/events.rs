@@ -136,11 +136,12 @@ impl Source<'_> {
             .map(|topic| &*topic.name)
             .collect();
         if let Some(missing) = given.iter().find(|given| !suitable.contains(&given.as_str())) {
-            let problem = format!(
-                "it has no topic {missing} with {}, only {}",
-                Asked::TYPES.join(", "),
-                suitable.join(", ")
-            );
+            let others = match suitable.is_empty() {
+                true => ", and no other".to_owned(),
+                false => format!(", only {}", suitable.join(", ")),
+            };
+            let types = Asked::TYPES.join(", ");
+            let problem = format!("it has no topic {missing} with {types}{others}");
             return Err(data(self.path, problem));
         }
         if !given.is_empty() {
