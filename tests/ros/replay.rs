@@ -287,9 +287,9 @@ fn pose(stamped: &PoseStamped) -> Value {
 }
 
 /// The start of what a TurtleBot's odometry said; message by message, as it was recorded.
-fn turtlebot() -> Option<Vec<Odometry>> {
+fn turtlebot(count: usize) -> Option<Vec<Odometry>> {
     let bag = Bag::open(&data_folder()?.join("bags_evo/nav2_turtlebot.mcap")).unwrap();
-    let messages = bag.messages(Some("/odom")).take(500);
+    let messages = bag.messages(Some("/odom")).take(count);
     Some(messages.map(|message| messages::decode(&message.unwrap().cdr).unwrap()).collect())
 }
 
@@ -314,7 +314,7 @@ fn replay_base(folder: &Path, bag: &str, out: &str) {
 
 #[test]
 fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
-    let Some(odometry) = turtlebot() else { return };
+    let Some(odometry) = turtlebot(500) else { return };
     let mut world = World::new(96);
     let folder = world.folder().to_path_buf();
     let path = |name: &str| folder.join(name);
@@ -357,18 +357,34 @@ fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
     assert!(live.iter().map(moved).fold(0.0, f64::max) > 0.3, "it did not drive");
 }
 
-/// What a base is asked before odometry `index`: to drive as it was recorded, and more and less; ten times a second.
+/// Before this odometry a path takes the place of twists.
+const PATH: usize = 500;
+
+/// What a base is asked before odometry `index`: to drive as it was recorded, and more and less.
 fn asked(index: usize, odometry: &Odometry) -> Option<Twist> {
     let share = if index < 250 { 1.3 } else { 0.8 };
     let Twist { linear, angular } = odometry.twist.twist;
     let linear = messages::Vector3 { x: 0.1 + share * linear.x, ..Default::default() };
     let angular = messages::Vector3 { z: 0.1 + share * angular.z, ..Default::default() };
-    (index % 5 == 2).then_some(Twist { linear, angular })
+    (index % 5 == 2 && index < PATH).then_some(Twist { linear, angular })
+}
+
+/// Twenty metres straight ahead from where the base is.
+fn straight(odometry: &Odometry) -> messages::Path {
+    let messages::Pose { position, orientation } = odometry.pose.pose;
+    let (sin, cos) = orientation.yaw().sin_cos();
+    let pose = |i: i32| {
+        let way = f64::from(i);
+        let position =
+            messages::Vector3 { x: position.x + way * cos, y: position.y + way * sin, ..Default::default() };
+        PoseStamped { pose: messages::Pose { position, orientation }, ..Default::default() }
+    };
+    messages::Path { header: odometry.header.clone(), poses: (0..=20).map(pose).collect() }
 }
 
 #[test]
 fn a_replayed_base_is_what_the_live_controller_sends_bit_for_bit() {
-    let Some(odometry) = turtlebot() else { return };
+    let Some(odometry) = turtlebot(600) else { return };
     let mut world = World::new(79);
     let folder = world.folder().to_path_buf();
     let path = |name: &str| folder.join(name);
@@ -382,8 +398,12 @@ fn a_replayed_base_is_what_the_live_controller_sends_bit_for_bit() {
     let twists: Vec<Option<Twist>> =
         odometry.iter().enumerate().map(|(index, odometry)| asked(index, odometry)).collect();
     let mut writer = McapWriter::create(&path("drive")).unwrap();
-    for (odometry, twist) in odometry.iter().zip(&twists) {
+    let way = straight(&odometry[PATH]);
+    for (index, (odometry, twist)) in odometry.iter().zip(&twists).enumerate() {
         let (header, stamp) = (odometry.header.clone(), odometry.header.stamp.into());
+        if index == PATH {
+            writer.write("/base_controller/reference_path", stamp, &way).unwrap();
+        }
         if let Some(twist) = *twist {
             writer.write("/cmd_vel_in", stamp, &TwistStamped { header, twist }).unwrap();
         }
@@ -401,6 +421,7 @@ fn a_replayed_base_is_what_the_live_controller_sends_bit_for_bit() {
     world.record_reliably("/cmd_vel", "geometry_msgs/msg/TwistStamped");
     world.advertise("/odom", "nav_msgs/msg/Odometry");
     world.advertise("/cmd_vel_in", "geometry_msgs/msg/TwistStamped");
+    world.advertise("/base_controller/reference_path", "nav_msgs/msg/Path");
     std::thread::sleep(std::time::Duration::from_secs(1));
     let sent: Vec<Value> = odometry.iter().map(of_odometry).collect();
     let twist = |twist: &Option<Twist>| twist.map(|twist| json!({"twist": twist}));
@@ -411,12 +432,22 @@ fn a_replayed_base_is_what_the_live_controller_sends_bit_for_bit() {
         world.publish("/odom", message.clone());
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    let before = json!({"topic": "/cmd_vel_in", "messages": before[silent..]});
-    let messages = &sent[silent..];
-    let request = json!({"do": "in_step", "topic": "/odom", "messages": messages, "answers": ["/cmd_vel"], "before": before});
-    world.ask(request);
+    let in_step = |world: &mut World, messages: std::ops::Range<usize>| {
+        let before = json!({"topic": "/cmd_vel_in", "messages": before[messages.clone()]});
+        let mut request =
+            json!({"do": "in_step", "topic": "/odom", "answers": ["/cmd_vel"], "before": before});
+        request["messages"] = json!(sent[messages]);
+        world.ask(request);
+    };
+    in_step(&mut world, silent..PATH);
+    world.publish(
+        "/base_controller/reference_path",
+        json!({"header": {"frame_id": "odom"}, "poses": way.poses}),
+    );
+    world.line("base_controller", 0, &["follows a path of"]);
+    in_step(&mut world, PATH..sent.len());
     let live = world.take("/cmd_vel");
-    assert_eq!((live.len(), replayed.len()), (messages.len(), messages.len()));
+    assert_eq!((live.len(), replayed.len()), (sent.len() - silent, sent.len() - silent));
     for (index, (live, row)) in live.iter().zip(&replayed).enumerate() {
         let twist = &live["twist"];
         let values = [&twist["linear"]["x"], &twist["linear"]["y"], &twist["angular"]["z"]];
