@@ -20,6 +20,7 @@ use crate::ros::parameters::Validate;
 use crate::ros::planar::{TwistInput, TwistOutput, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::ros::timing::Timing;
+use crate::ros::transport;
 use crate::ros::weights::WeightExchange;
 use crate::state::Stamp;
 use r2r::Publisher;
@@ -132,6 +133,7 @@ impl BaseControllerNode {
             BaseTickTrigger::Odometry => "once for each message of odometry".into(),
         };
         shell.info(&format!("controls {base_frame_id} in {odom_frame_id} {ticks}"));
+        transport::warning().iter().for_each(|warning| shell.warn(warning));
         let by_message = config.tick == BaseTickTrigger::Odometry;
         Ok(Self {
             reader: OdometryReader::new(),

@@ -20,6 +20,7 @@ use crate::ros::parameters::Validate;
 use crate::ros::realtime::{keep_to_cpus, take_priority};
 use crate::ros::shell::{Aside, Every, Shell, Subscription, reliable_qos, sensor_qos, with_reliability};
 use crate::ros::timing::Timing;
+use crate::ros::transport;
 use crate::ros::weights::WeightExchange;
 use crate::state::Stamp;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
@@ -123,6 +124,7 @@ impl ControllerNode {
             TickTrigger::JointStates => "once for each message of joint states".into(),
         };
         shell.info(&format!("controls {:?} {ticks}", robot.joints));
+        transport::warning().iter().for_each(|warning| shell.warn(warning));
         if let Some(card) = control.residual().card() {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             weights.begin_with(card, &config.model_file, "model_file")?;

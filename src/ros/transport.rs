@@ -19,3 +19,36 @@ pub fn leave_out_shared_memory() {
         unsafe { env::set_var(CHOICES[0], "UDPv4") };
     }
 }
+
+/// What a controller is to say when it starts: that the discovery range brings shared memory all the same.
+pub fn warning() -> Option<String> {
+    let set = |name: &str| env::var(name).unwrap_or_default();
+    let [range, only, middleware] =
+        ["ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "RMW_IMPLEMENTATION"].map(set);
+    comes_by_range(&range, &only, &middleware).then(|| {
+        "in the discovery range LOCALHOST messages go through Fast DDS's shared memory: whoever publishes may stand still \
+         for a third of a second when others join or are killed; see docs/deployment.md, Real time"
+            .into()
+    })
+}
+
+/// From the variables of the environment, empty where they are not set.
+fn comes_by_range(range: &str, only: &str, middleware: &str) -> bool {
+    let is_localhost = range.eq_ignore_ascii_case("LOCALHOST") || only == "1";
+    is_localhost && (middleware.is_empty() || middleware.contains("fastrtps"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_comes_with_the_range_of_one_computer() {
+        assert!(comes_by_range("LOCALHOST", "", "") && comes_by_range("", "1", "rmw_fastrtps_cpp"));
+        for [range, only, middleware] in
+            [["", "", ""], ["SUBNET", "0", ""], ["LOCALHOST", "", "rmw_cyclonedds_cpp"]]
+        {
+            assert!(!comes_by_range(range, only, middleware), "{range} {only} {middleware}");
+        }
+    }
+}
