@@ -105,7 +105,7 @@ fn measure(rate: f64, seconds: f64, robot: &Robot, models: &Models, folder: &Pat
     for ((name, nodes), domain) in entries.iter().zip(first_domain()..) {
         let log = format!("{}-{rate}", name.replace([' ', ','], "-"));
         let transport = if *name == OVER_SHARED_MEMORY { Transport::SharedMemory } else { Transport::Udp };
-        let contest = Contest::start(&log, nodes, (domain, transport), folder, &robot.joints)?;
+        let contest = Contest::start(&log, nodes, domain, transport, folder, &robot.joints)?;
         contests.push(RefCell::new(Entry { name, contest, lost: 0 }));
     }
     // The first bursts find out that all answer.

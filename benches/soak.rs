@@ -246,8 +246,7 @@ fn main() -> Result<()> {
     let models = Models::write(&robot, &folder)?;
     let controller = controller(&models, rate, "-p learning:=true -p accept_weights:=true");
     let nodes = [controller, predictor(&models), learner("-p niceness:=19")];
-    let mut contest =
-        Contest::start("soak", &nodes, (first_domain(), Transport::Udp), &folder, &robot.joints)?;
+    let mut contest = Contest::start("soak", &nodes, first_domain(), Transport::Udp, &folder, &robot.joints)?;
     let controller = contest.process();
     println!("{} minutes at {rate} Hz", seconds / 60.0);
     let mut account: Account = contest.order(&Order { rate, seconds: SETTLING * seconds, controller })?;

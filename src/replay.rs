@@ -12,7 +12,7 @@ pub use events::{Asked, Event};
 pub use recording::RecordingWriter;
 pub use table::{CommandTable, PredictionTable};
 
-use crate::base::{BaseControllerConfig, OdometryReader, base_robot};
+use crate::base::{BaseControllerConfig, OdometryReader};
 use crate::control_loop::ControllerConfig;
 use crate::dataset::bag::choose_topic;
 use crate::dataset::messages::{self, JointState, Message as _, Odometry};
@@ -258,14 +258,15 @@ impl Replay {
         description: &str,
     ) -> Result<Self> {
         let controller = Controller::of_arm(config, predictor.is_some(), description)?;
-        let robot = Robot::from_urdf(description)?;
+        let robot = controller.robot();
         let predictor = predictor.map(|parameters| Foresight::new(parameters, &robot)).transpose()?;
         Ok(Self::new(robot, Some(controller), predictor))
     }
 
     /// A controller and a predictor of a base, which does what it is asked ([`Event::Asked`]).
     pub fn of_base(config: BaseControllerConfig, predictor: &PredictorParameters) -> Result<Self> {
-        let (controller, robot) = (Controller::of_base(config)?, base_robot());
+        let controller = Controller::of_base(config)?;
+        let robot = controller.robot();
         let predictor = Foresight::new(predictor, &robot)?;
         Ok(Self::new(robot, Some(controller), Some(predictor)))
     }

@@ -51,7 +51,8 @@ impl Contest {
     pub fn start(
         name: &str,
         nodes: &[Program],
-        (domain, transport): (u32, Transport),
+        domain: u32,
+        transport: Transport,
         folder: &Path,
         joints: &[String],
     ) -> Result<Self> {

@@ -2,11 +2,12 @@
 
 use super::Counts;
 use super::events::Asked;
-use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, ReferencePath, Twist};
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, ReferencePath, Twist, base_robot};
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
 use crate::dataset::messages::{self, Pose};
 use crate::error::{Error, Result};
+use crate::robot::Robot;
 use crate::state::{Stamp, State};
 use crate::trajectory::Trajectory;
 
@@ -36,6 +37,13 @@ impl Controller {
         Ok(Self::Base(Box::new(control), [0.0; 3]))
     }
 
+    pub fn robot(&self) -> Robot {
+        match self {
+            Self::Arm(control, _) => control.robot().clone(),
+            Self::Base(..) => base_robot(),
+        }
+    }
+
     /// One tick at the time of the state. With weights that are frozen the model that is no longer needed is freed here.
     pub fn tick(&mut self, state: &State, counts: &mut Counts) {
         let (is_sent, on_baseline, is_held) = match self {
@@ -46,10 +54,12 @@ impl Controller {
             }
             Self::Base(control, twist) => {
                 drop(control.tick(state.stamp, Some(state), twist));
-                let verdict = control.verdict();
-                let is =
-                    [matches!(verdict, BaseVerdict::Baseline(_)), matches!(verdict, BaseVerdict::Stopped(_))];
-                (control.speaks(), is[0], is[1])
+                let (speaks, verdict) = (control.speaks(), control.verdict());
+                (
+                    speaks,
+                    matches!(verdict, BaseVerdict::Baseline(_)),
+                    matches!(verdict, BaseVerdict::Stopped(_)),
+                )
             }
         };
         counts.ticks += usize::from(is_sent);

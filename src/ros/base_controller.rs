@@ -133,7 +133,7 @@ impl BaseControllerNode {
             BaseTickTrigger::Odometry => "once for each message of odometry".into(),
         };
         shell.info(&format!("controls {base_frame_id} in {odom_frame_id} {ticks}"));
-        transport::warning().iter().for_each(|warning| shell.warn(warning));
+        transport::warning().into_iter().for_each(|warning| shell.warn(warning));
         let by_message = config.tick == BaseTickTrigger::Odometry;
         Ok(Self {
             reader: OdometryReader::new(),
@@ -242,7 +242,7 @@ impl BaseControllerNode {
     }
 
     fn now(&self) -> Stamp {
-        self.pace.now(self.newest(), self.shell.now())
+        self.pace.now(self.newest(), || self.shell.now())
     }
 
     fn tick(&mut self, now: Stamp) -> Result<()> {

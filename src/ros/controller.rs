@@ -124,7 +124,7 @@ impl ControllerNode {
             TickTrigger::JointStates => "once for each message of joint states".into(),
         };
         shell.info(&format!("controls {:?} {ticks}", robot.joints));
-        transport::warning().iter().for_each(|warning| shell.warn(warning));
+        transport::warning().into_iter().for_each(|warning| shell.warn(warning));
         if let Some(card) = control.residual().card() {
             shell.info(&format!("has the model of {}, revision {}", config.model_file, card.revision));
             weights.begin_with(card, &config.model_file, "model_file")?;
@@ -248,7 +248,7 @@ impl ControllerNode {
     }
 
     fn now(&self) -> Stamp {
-        self.pace.now(self.newest(), self.shell.now())
+        self.pace.now(self.newest(), || self.shell.now())
     }
 
     fn tick(&mut self, now: Stamp) -> Result<()> {

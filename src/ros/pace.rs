@@ -43,13 +43,13 @@ impl Pace {
         self.arrival = Some(Instant::now());
     }
 
-    /// Time as the control loop sees it, with the `newest` measurement and the node's clock at `clock`. Where that clock stands
+    /// Time as the control loop sees it, with the `newest` measurement and the node's `clock`. Where that clock stands
     /// still (a simulator died), the steady one shows that no measurements arrive.
-    pub fn now(&self, newest: Option<Stamp>, clock: Stamp) -> Stamp {
-        let (Some(newest), Some(arrival)) = (newest, self.arrival) else { return clock };
+    pub fn now(&self, newest: Option<Stamp>, clock: impl FnOnce() -> Stamp) -> Stamp {
+        let (Some(newest), Some(arrival)) = (newest, self.arrival) else { return clock() };
         let now = newest + arrival.elapsed();
         match self.by_message {
-            false => now.max(clock),
+            false => now.max(clock()),
             true if self.is_silent() => now,
             true => newest,
         }
@@ -117,8 +117,8 @@ mod tests {
         assert!(pace.is_due(at(1.0)));
         let (elapsed, is_new) = pace.ticked(Instant::now(), at(1.0));
         assert!(elapsed.unwrap() > 0.02 && !is_new);
-        assert!(pace.now(at(1.0), Stamp::from_seconds(0.5)) > Stamp::from_seconds(1.02));
-        assert_eq!(pace.now(at(1.0), Stamp::from_seconds(9.0)), Stamp::from_seconds(9.0));
+        assert!(pace.now(at(1.0), || Stamp::from_seconds(0.5)) > Stamp::from_seconds(1.02));
+        assert_eq!(pace.now(at(1.0), || Stamp::from_seconds(9.0)), Stamp::from_seconds(9.0));
     }
 
     #[test]
@@ -128,9 +128,9 @@ mod tests {
         pace.ticked(Instant::now(), at(1.0));
         wait(0.025);
         assert!(!pace.is_due(at(1.0)) && !pace.is_due(at(2.0)));
-        assert_eq!(pace.now(at(1.0), Stamp::from_seconds(9.0)), Stamp::from_seconds(1.0));
+        assert_eq!(pace.now(at(1.0), || Stamp::from_seconds(9.0)), Stamp::from_seconds(1.0));
         wait(0.03);
         assert!(pace.is_due(at(1.0)));
-        assert!(pace.now(at(1.0), Stamp::default()) > Stamp::from_seconds(1.05));
+        assert!(pace.now(at(1.0), Stamp::default) > Stamp::from_seconds(1.05));
     }
 }

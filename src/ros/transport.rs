@@ -21,15 +21,14 @@ pub fn leave_out_shared_memory() {
 }
 
 /// What a controller is to say when it starts: that the discovery range brings shared memory all the same.
-pub fn warning() -> Option<String> {
+pub fn warning() -> Option<&'static str> {
     let set = |name: &str| env::var(name).unwrap_or_default();
     let [range, only, middleware] =
         ["ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "RMW_IMPLEMENTATION"].map(set);
-    comes_by_range(&range, &only, &middleware).then(|| {
+    comes_by_range(&range, &only, &middleware).then_some(
         "in the discovery range LOCALHOST messages go through Fast DDS's shared memory: whoever publishes may stand still \
-         for a third of a second when others join or are killed; see docs/deployment.md, Real time"
-            .into()
-    })
+         for a third of a second when others join or are killed; see docs/deployment.md, Real time",
+    )
 }
 
 /// From the variables of the environment, empty where they are not set.

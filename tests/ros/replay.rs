@@ -101,6 +101,12 @@ fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// Of a message, ns.
+fn stamp(message: &Value) -> i64 {
+    let stamp = &message["header"]["stamp"];
+    stamp["sec"].as_i64().unwrap() * 1_000_000_000 + stamp["nanosec"].as_i64().unwrap()
+}
+
 fn parsed(cells: &[String]) -> Vec<u64> {
     cells.iter().map(|cell| cell.parse::<f64>().unwrap().to_bits()).collect()
 }
@@ -176,8 +182,7 @@ fn assert_equal(world: &mut World, files: &Files, recording: &Path, told: Option
     predictions.iter().for_each(|row| by_stamp.entry(row[0].parse().unwrap()).or_default().push(row));
     assert_eq!((live_predictions.len(), by_stamp.len()), (sent.len(), sent.len()));
     for live in &live_predictions {
-        let stamp = &live["header"]["stamp"];
-        let stamp = stamp["sec"].as_i64().unwrap() * 1_000_000_000 + stamp["nanosec"].as_i64().unwrap();
+        let stamp = stamp(live);
         let points = live["points"].as_array().unwrap();
         assert_eq!(points.len(), by_stamp[&stamp].len());
         for (point, row) in points.iter().zip(&by_stamp[&stamp]) {
@@ -453,9 +458,7 @@ fn a_replayed_base_is_what_the_live_controller_sends_bit_for_bit() {
         let values = [&twist["linear"]["x"], &twist["linear"]["y"], &twist["angular"]["z"]];
         let values = values.map(|value| value.as_f64().unwrap());
         assert_eq!(bits(&values), parsed(&row[1..4]), "twist {index}");
-        let stamp = &live["header"]["stamp"];
-        let stamp = stamp["sec"].as_i64().unwrap() * 1_000_000_000 + stamp["nanosec"].as_i64().unwrap();
-        assert_eq!(stamp.to_string(), row[0], "twist {index}");
+        assert_eq!(stamp(live).to_string(), row[0], "twist {index}");
     }
     // the last that was asked, and what the controller made of it: more, and not by its limits
     let rows = (0..).map(|index: usize| index.checked_sub(silent).and_then(|index| replayed.get(index)));

@@ -57,6 +57,7 @@ fn a_goal_is_reached_within_its_tolerances_with_feedback() {
 
     // whoever waits for a goal is told when there is nobody any more who pursues it
     let goal = send(&mut world, json!({"trajectory": motion(0.0, 20.0)})).unwrap();
+    // the peer has asked for its result by then
     std::thread::sleep(Duration::from_millis(200));
     world.signal("controller", nix::sys::signal::Signal::SIGINT);
     let (status, _, why, _) = result(&mut world, &goal);
