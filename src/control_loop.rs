@@ -27,7 +27,9 @@ pub use rollback::{RollbackMonitor, RollbackReason};
 pub use verdict::{Fault, Verdict};
 
 use crate::command::{Command, Mode};
-use crate::controller::{Baseline, BaselineConfig, DisturbanceObserver, Head, Residual, ResidualModel};
+use crate::controller::{
+    Baseline, BaselineConfig, DisturbanceObserver, Head, Residual, ResidualModel, VelocityLag,
+};
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::learner::Sample;
@@ -47,6 +49,8 @@ pub struct ControlLoop {
     baseline: Baseline,
     observer: Option<DisturbanceObserver>,
     head: Option<Head>,
+    /// Learned with the head, where efforts are commanded.
+    velocity_lag: Option<VelocityLag>,
     network: LearnedNetwork,
     authority: Authority,
     baseline_error: BaselineError,
@@ -92,6 +96,8 @@ impl ControlLoop {
         let longest = (config.command_delay * config.update_rate).ceil() as usize;
         Ok(Self {
             observer: DisturbanceObserver::new(&config.observer, &robot, dynamics),
+            velocity_lag: (head.is_some() && config.command_interface == Mode::Effort)
+                .then(|| VelocityLag::new(joints)),
             head,
             sent: DelayLine::new(3 * joints, longest),
             sending: vec![0.0; 3 * joints],
@@ -158,6 +164,11 @@ impl ControlLoop {
         self.head.as_ref()
     }
 
+    /// How late measured velocities were found to be, of each joint [s]; none is looked for without a head.
+    pub fn velocity_lag(&self) -> Option<&[f64]> {
+        self.velocity_lag.as_ref().map(VelocityLag::lag)
+    }
+
     pub fn baseline(&self) -> &Baseline {
         &self.baseline
     }
@@ -180,6 +191,7 @@ impl ControlLoop {
     /// Stops the learning in the tick, or goes on with it; what was learned stays in use.
     pub fn freeze_head(&mut self, frozen: bool) {
         self.head.iter_mut().for_each(|head| head.freeze(frozen));
+        self.velocity_lag.iter_mut().for_each(|lag| lag.freeze(frozen));
     }
 
     /// The learner's network: whether it is wanted, in use, missed or to be given back.
@@ -339,6 +351,9 @@ impl ControlLoop {
             let (command, feedforward) = acted.split_at(joints);
             head.observe(state, [command, feedforward], dt, undisturbed, self.network.residual.current());
         }
+        if let Some(lag) = &mut self.velocity_lag {
+            lag.observe(state, &self.robot, [dt, elapsed]);
+        }
         let acting = &self.preview.motion.point;
         self.baseline.command(state, &self.reference, acting, dt, &mut self.baseline_command);
         if let Some(observer) = &mut self.observer {
@@ -355,6 +370,9 @@ impl ControlLoop {
         if let Some(head) = &mut self.head {
             let known = [&self.baseline.feedforward[..], &self.baseline.friction];
             head.add_command(&self.preview.motion, known, &mut self.learned);
+        }
+        if let Some(lag) = &self.velocity_lag {
+            self.baseline.add_late_feedback(&self.reference, lag.lag(), &mut self.learned);
         }
         let clipped = self.network.residual.clip(&mut self.learned);
         let fault = self.learned_part_fault(now, state);
@@ -438,6 +456,7 @@ impl ControlLoop {
             self.baseline.reset();
             self.observer.iter_mut().for_each(DisturbanceObserver::reset);
             self.head.iter_mut().for_each(Head::interrupt);
+            self.velocity_lag.iter_mut().for_each(VelocityLag::interrupt);
             self.authority.drop_to_zero();
             self.baseline_error.reset();
             elapsed = dt;

@@ -10,8 +10,10 @@ pub mod observer;
 pub mod regression;
 pub mod residual;
 mod ringing;
+pub mod velocity_lag;
 
 pub use baseline::{Baseline, BaselineConfig, Feedforward, Gains};
 pub use head::{Head, HeadConfig, HeadReport};
 pub use observer::{DisturbanceObserver, ObserverConfig};
 pub use residual::{Residual, ResidualModel};
+pub use velocity_lag::VelocityLag;

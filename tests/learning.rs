@@ -87,6 +87,25 @@ fn the_delay_of_the_arm_is_found() {
     }
 }
 
+/// Feedback on velocities that are 3 ms late pushes the arm off its path, though the torque is right.
+#[test]
+fn a_filter_on_the_velocities_costs_nothing_once_it_is_known() {
+    for seed in [7030, 7031] {
+        let error = |velocity_lag: f64| {
+            let mut run = with_head(true, Scenario { velocity_lag, ..noisy(1.0) }, seed, None);
+            let rms = run.rms_by_second(15).unwrap();
+            let lag = run.control.velocity_lag().map(<[f64]>::to_vec);
+            ((rms[5..].iter().map(|rms| rms * rms).sum::<f64>() / 10.0).sqrt(), lag)
+        };
+        let ((prompt, _), (late, found)) = (error(0.0), error(0.003));
+        assert!(late < 1.2 * prompt, "{late:.2e} beside {prompt:.2e} rad");
+        for lag in found.unwrap() {
+            // a low-pass of 3 ms every 2 ms, and half a step of the simulator's Euler method
+            assert!((lag - 2.6e-3).abs() < 3e-4, "{lag}");
+        }
+    }
+}
+
 /// Runs for `seconds`; gives why weights should have been given back.
 fn rollback_within(run: &mut ClosedLoop, seconds: usize) -> Option<String> {
     (0..2 * seconds).find_map(|_| {

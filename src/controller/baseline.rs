@@ -121,6 +121,14 @@ impl Baseline {
         }
     }
 
+    /// Adds to `out` what the feedback takes for an error of velocities that are measured `lag` [s] late, [joint]: they are to be
+    /// those that the `reference` had then.
+    pub fn add_late_feedback(&self, reference: &ReferencePoint, lag: &[f64], out: &mut [f64]) {
+        for (joint, gains) in self.gains.iter().enumerate() {
+            out[joint] -= gains.d * lag[joint] * reference.acceleration[joint];
+        }
+    }
+
     /// The effort that holds the robot against gravity at `position`, with no feedback.
     pub fn gravity(&mut self, position: &[f64], out: &mut [f64]) {
         self.dynamics.gravity(position, out);

@@ -11,7 +11,8 @@
 //!
 //! An estimate that does not stand out of the noise of the velocities is not fed back: the variance of that noise is
 //! measured on the way, and the estimate counts by 1 − σ²/d̂² (mean squares of the last half second), as a Wiener filter
-//! would have it. So the observer costs nothing where there is nothing to observe, and meets a push at once.
+//! would have it; what it does not count is left to an estimate ten times as slow, which hears what is ten times as quiet, on the
+//! same terms. So the observer costs nothing where there is nothing to observe, and meets a push at once.
 //!
 //! A loop with an observer has less of a margin: where commands act later than is known it rings. That is noticed, and the
 //! observer made slower until it does not.
@@ -67,6 +68,8 @@ const NOISE_TIME: f64 = 1.0;
 const SIGNIFICANCE_TIME: f64 = 0.5;
 /// Mean square, in variances of the noise, at which the estimate begins to count.
 const SIGNIFICANT: f64 = 1.0;
+/// Share of the bandwidth that the slow estimate has.
+const SLOW: f64 = 0.1;
 /// A single square of so many variances counts at once.
 const OBVIOUS: f64 = 16.0;
 /// Swings of an estimate below this share of its limit are let be.
@@ -79,13 +82,39 @@ const DYING: f64 = 0.5;
 /// what acted.
 const LONGEST: f64 = 0.05;
 
+/// A low-pass on the disturbance, and its mean square of late.
+#[derive(Clone, Copy, Debug, Default)]
+struct Estimate {
+    value: f64,
+    square: f64,
+}
+
+impl Estimate {
+    /// Moves by `share` towards `disturbance`.
+    fn advance(&mut self, disturbance: f64, share: f64) {
+        self.value += share * (disturbance - self.value);
+    }
+
+    fn average(&mut self, dt: f64) {
+        self.square += dt / SIGNIFICANCE_TIME * (self.value * self.value - self.square);
+    }
+
+    /// How far it counts beside `noise` of that variance, 0 to 1.
+    fn significance(&mut self, noise: f64) -> f64 {
+        let square = self.value * self.value;
+        if square > OBVIOUS * noise {
+            self.square = self.square.max(square);
+        }
+        (1.0 - SIGNIFICANT * noise / self.square.max(f64::MIN_POSITIVE)).max(0.0)
+    }
+}
+
 /// What is known of one joint, in units of the command.
 #[derive(Clone, Copy, Debug, Default)]
 struct Joint {
-    estimate: f64,
+    estimate: Estimate,
     fast: f64,
-    /// Mean square of the estimate.
-    square: f64,
+    slow: Estimate,
     /// Disturbance that the last step alone would tell, less the estimate.
     last_innovation: f64,
     ringing: Ringing,
@@ -234,8 +263,9 @@ impl Joint {
     /// Takes the `disturbance` that the last `dt` [s] alone would tell; the low-passes move by `share` and `fast`. The noise
     /// is measured `in_pace`.
     fn observe(&mut self, disturbance: f64, [share, fast]: [f64; 2], dt: f64, in_pace: bool) {
-        let innovation = disturbance - self.estimate;
-        self.estimate += share * innovation;
+        let innovation = disturbance - self.estimate.value;
+        self.estimate.advance(disturbance, share);
+        self.slow.advance(disturbance, SLOW * share);
         // noise of a momentum comes twice, with opposite signs; a disturbance does not
         if in_pace {
             self.noise += dt / NOISE_TIME * (-innovation * self.last_innovation - self.noise);
@@ -243,12 +273,13 @@ impl Joint {
         self.last_innovation = innovation;
         if fast > 0.0 {
             self.fast += fast * (disturbance - self.fast);
-            let difference = self.fast - self.estimate;
+            let difference = self.fast - self.estimate.value;
             if difference * difference > OBVIOUS * self.noise_of(fast) {
-                self.estimate = self.fast;
+                self.estimate.value = self.fast;
             }
         }
-        self.square += dt / SIGNIFICANCE_TIME * (self.estimate * self.estimate - self.square);
+        self.estimate.average(dt);
+        self.slow.average(dt);
     }
 
     /// The variance that the noise of the velocities leaves in a low-pass that moves by `share`: that of differences of
@@ -260,17 +291,18 @@ impl Joint {
     /// The estimate within ±`limit`, through the gate where the `share` of the low-pass is given. One that is not finite
     /// begins anew.
     fn bounded(&mut self, limit: f64, gate: Option<f64>) -> f64 {
-        if !(self.estimate.is_finite() && self.noise.is_finite() && self.square.is_finite()) {
+        let Self { estimate, slow, noise, .. } = self;
+        if ![estimate.value, estimate.square, slow.square, *noise].iter().all(|value| value.is_finite()) {
             *self = Self::default();
         }
-        self.estimate = self.estimate.clamp(-limit, limit);
-        let Some(share) = gate else { return self.estimate };
-        let noise = self.noise_of(share);
-        let square = self.estimate * self.estimate;
-        if square > OBVIOUS * noise {
-            self.square = self.square.max(square);
+        let noise = gate.map(|share| [share, SLOW * share].map(|share| self.noise_of(share)));
+        let Self { estimate, slow, .. } = self;
+        for estimate in [&mut *estimate, &mut *slow] {
+            estimate.value = estimate.value.clamp(-limit, limit);
         }
-        self.estimate * (1.0 - SIGNIFICANT * noise / self.square.max(f64::MIN_POSITIVE)).max(0.0)
+        let Some([noise, slow_noise]) = noise else { return estimate.value };
+        let counts = estimate.significance(noise);
+        counts * estimate.value + (1.0 - counts) * slow.significance(slow_noise) * slow.value
     }
 }
 

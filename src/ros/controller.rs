@@ -415,6 +415,8 @@ impl ControllerNode {
         let of_head = |value: fn(&HeadReport) -> f64| {
             head.iter().map(|report| format!("{:.3}", value(report))).collect::<Vec<_>>().join(" ")
         };
+        let late = self.control.velocity_lag().unwrap_or_default();
+        let late: Vec<String> = late.iter().map(|lag| format!("{:.2}", 1e3 * lag)).collect();
         let [tracking_error, baseline_error] = self.control.tracking_errors();
         let started = self.started.map_or(String::new(), |stamp| format!("{:.3}", stamp.seconds()));
         let values = [
@@ -424,6 +426,7 @@ impl ControllerNode {
             ("unexplained_by_feedforward", of_head(|report| report.unexplained[0])),
             ("unexplained_by_head", of_head(|report| report.unexplained[1])),
             ("unexplained_by_network", of_head(|report| report.unexplained[2])),
+            ("velocity_lag_ms", late.join(" ")),
             ("tracking_error", format!("{tracking_error:.6}")),
             ("baseline_error", format!("{baseline_error:.6}")),
             ("observer_bandwidth", format!("{:.1}", self.control.observer_bandwidth())),

@@ -249,6 +249,9 @@ impl Arm {
     }
 
     fn measure(&mut self) {
+        let elapsed = self.truth.stamp.since(self.measured.stamp);
+        let lag = self.scenario.velocity_lag;
+        let kept = if lag > 0.0 && elapsed > 0.0 { (-elapsed / lag).exp() } else { 0.0 };
         self.measured.stamp = self.truth.stamp;
         for joint in 0..self.robot.degrees_of_freedom() {
             let position = self.data.qpos()[self.nominal.position_index[joint]];
@@ -258,7 +261,8 @@ impl Arm {
             let noise: [f64; 2] =
                 [StandardNormal.sample(&mut self.random), StandardNormal.sample(&mut self.random)];
             self.measured.position[joint] = position + self.scenario.position_noise * noise[0];
-            self.measured.velocity[joint] = velocity + self.scenario.velocity_noise * noise[1];
+            let velocity = velocity + self.scenario.velocity_noise * noise[1];
+            self.measured.velocity[joint] = (1.0 - kept) * velocity + kept * self.measured.velocity[joint];
         }
     }
 }

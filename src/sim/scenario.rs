@@ -27,6 +27,8 @@ pub struct Scenario {
     pub position_noise: f64,
     /// Standard deviation of the measured velocities, rad/s or m/s.
     pub velocity_noise: f64,
+    /// Time constant of the first-order low-pass through which velocities are measured, noise and all, s.
+    pub velocity_lag: f64,
 }
 
 impl Default for Scenario {
@@ -41,6 +43,7 @@ impl Default for Scenario {
             wrench: [0.0; 6],
             position_noise: 0.0,
             velocity_noise: 0.0,
+            velocity_lag: 0.0,
         }
     }
 }
@@ -57,6 +60,7 @@ impl Scenario {
             ("damping_scale", self.damping_scale),
             ("position_noise", self.position_noise),
             ("velocity_noise", self.velocity_noise),
+            ("velocity_lag", self.velocity_lag),
         ];
         let lists = [("gain", &self.gain), ("mass_scale", &self.mass_scale)];
         let entries = lists.iter().flat_map(|(what, list)| list.iter().map(|value| (*what, *value)));

@@ -9,8 +9,9 @@ use crate::robot::dynamics::LOAD_PARAMETERS;
 use crate::robot::{Dynamics, Robot};
 use nalgebra::DMatrix;
 
-/// Two widths of Coulomb friction, viscous friction, rotor inertia, offset.
-const OWN: usize = 5;
+/// Viscous friction, rotor inertia, offset; of each width Coulomb friction, and how much sooner or later than the velocity it
+/// changes its sign: as with the bristles of Dahl (1968), or a simulator's soft contacts.
+const OWN: usize = 3 + 2 * FRICTION_VELOCITIES.len();
 /// Speeds below which Coulomb friction changes its sign smoothly, rad/s or m/s.
 const FRICTION_VELOCITIES: [f64; 2] = [0.01, 0.05];
 /// How wrong a description is taken to be, as standard deviations: scale of a link; mass, first moments and inertias of a
@@ -18,6 +19,8 @@ const FRICTION_VELOCITIES: [f64; 2] = [0.01, 0.05];
 const LINK_SCALE: f64 = 0.3;
 const LOAD: [f64; LOAD_PARAMETERS] = [1.5, 0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05];
 const FRICTION: f64 = 0.02;
+/// By which friction may lead or trail the velocity, s: tanh((v + τ a)/ε) ≈ tanh(v/ε) + τ a/ε (1 − tanh²(v/ε)).
+const FRICTION_LEAD: f64 = 0.003;
 const DAMPING: f64 = 0.01; // at 1 rad/s
 const ROTOR_INERTIA: f64 = 0.002; // at 1 rad/s²
 const OFFSET: f64 = 0.01;
@@ -69,12 +72,15 @@ impl RigidBody {
                 *regressor = scale * effort;
             }
             let limit = self.effort_limit[joint];
-            for (term, width) in own.iter_mut().zip(FRICTION_VELOCITIES) {
-                *term = FRICTION * limit * (v[joint] / width).tanh();
+            let (motion, friction) = own.split_at_mut(3);
+            motion[0] = DAMPING * limit * v[joint];
+            motion[1] = ROTOR_INERTIA * limit * a[joint];
+            motion[2] = OFFSET * limit;
+            for (terms, width) in friction.chunks_exact_mut(2).zip(FRICTION_VELOCITIES) {
+                let sign = (v[joint] / width).tanh();
+                terms[0] = FRICTION * limit * sign;
+                terms[1] = FRICTION * limit * FRICTION_LEAD * a[joint] / width * (1.0 - sign * sign);
             }
-            own[2] = DAMPING * limit * v[joint];
-            own[3] = ROTOR_INERTIA * limit * a[joint];
-            own[4] = OFFSET * limit;
             described[joint] = self.links.row(joint).sum()
                 + self.dynamics.rotor_inertia()[joint] * a[joint]
                 + self.friction[joint];

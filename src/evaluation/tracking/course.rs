@@ -39,6 +39,7 @@ pub enum ScenarioKind {
     VelocityMode,
     PositionMode,
     MissedTicks,
+    FilteredVelocity,
 }
 
 /// The kinds of motion, by seed in turn.
@@ -89,6 +90,8 @@ const CHANGE_BACK: f64 = 30.0; // s
 const AFTER: f64 = 10.5;
 /// Of runs without a change, s: long enough for what is slow to be learned.
 const STEADY: f64 = 20.0;
+/// Low-pass on the measured velocities, s.
+const FILTER: f64 = 0.003;
 const NOISE: [f64; 2] = [1e-5, 1e-3]; // rad, rad/s
 
 impl ScenarioKind {
@@ -108,6 +111,7 @@ impl ScenarioKind {
             Self::VelocityMode => "velocity_mode",
             Self::PositionMode => "position_mode",
             Self::MissedTicks => "missed_ticks",
+            Self::FilteredVelocity => "filtered_velocity",
         }
     }
 
@@ -133,6 +137,7 @@ impl ScenarioKind {
             Self::MissedTicks => {
                 "1.5 kg at the tool from 15 s to 30 s, and twice a second no tick for 6 to 40 ms"
             }
+            Self::FilteredVelocity => "velocities measured through a low-pass of 3 ms, of which nobody knows",
         }
     }
 
@@ -238,6 +243,7 @@ impl ScenarioKind {
                 let weakened = Scenario { gain: gain.collect(), ..nominal.clone() };
                 vec![(0.0, nominal), (CHANGE, weakened)]
             }
+            Self::FilteredVelocity => vec![(0.0, Scenario { velocity_lag: FILTER, ..nominal })],
             Self::Delay | Self::DelayUnknown => {
                 vec![(0.0, Scenario { delay: Duration::from_millis(4), ..nominal })]
             }

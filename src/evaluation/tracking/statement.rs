@@ -89,6 +89,9 @@ impl Of<'_> {
             self.ratio(out, Kind::Full, Kind::DisturbanceObserver, judged, 1.0);
             self.ratio(out, Kind::Full, Kind::DisturbanceObserver, Window::FIRST, 1.0);
         }
+        if self.scenario == ScenarioKind::FilteredVelocity {
+            self.ratio(out, Kind::Full, Kind::DisturbanceObserver, judged, 0.5);
+        }
         if self.scenario == ScenarioKind::Nominal {
             self.ratio(out, Kind::Full, Kind::ComputedTorque, judged, 1.10);
         }

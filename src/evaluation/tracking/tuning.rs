@@ -80,7 +80,7 @@ impl Tuning {
             integral_share: 0.06,
             observer: observer(60.0),
             adaptation: Adaptation { rigid_body: 30.0, friction: 1e3, leak: 0.1 },
-            fast_bandwidth: 150.0,
+            fast_bandwidth: 200.0,
             head_bandwidth: 8.0,
             drives: Gains::default(),
             integral_drives: Gains::default(),
@@ -233,6 +233,11 @@ fn candidates(controller: ControllerKind, condition: Condition) -> Vec<(String, 
                         out.push((setting, Tuning { adaptation, ..now }));
                     }
                 }
+            }
+        }
+        ControllerKind::Full if condition == Condition::Usual => {
+            for fast_bandwidth in [0.0, 100.0, 150.0, 200.0, 250.0] {
+                out.push((format!("fast_bandwidth {fast_bandwidth}"), Tuning { fast_bandwidth, ..now }));
             }
         }
         _ => {}
