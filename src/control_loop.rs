@@ -67,6 +67,8 @@ pub struct ControlLoop {
     sent: DelayLine,
     sending: Vec<f64>,
     acted: Vec<f64>,
+    /// What carries the robot's weight, where the limits ask for it.
+    hold: Vec<f64>,
     /// Where a drive that takes positions was last told to be.
     commanded_position: Vec<f64>,
     sample: Sample,
@@ -102,6 +104,7 @@ impl ControlLoop {
             sent: DelayLine::new(3 * joints, longest),
             sending: vec![0.0; 3 * joints],
             acted: vec![0.0; 3 * joints],
+            hold: vec![0.0; joints],
             commanded_position: vec![0.0; joints],
             baseline_error: BaselineError::new(
                 config.command_interface,
@@ -403,7 +406,12 @@ impl ControlLoop {
     fn limit(&mut self, state: &State, dt: f64, command: &mut [f64]) -> bool {
         let limits = &self.robot.limits;
         match self.config.command_interface {
-            Mode::Effort => limits.limit_effort(&state.position, &state.velocity, command),
+            Mode::Effort => {
+                if limits.any_fast(&state.velocity) {
+                    self.baseline.gravity(&state.position, &mut self.hold);
+                }
+                limits.limit_effort(&state.position, &state.velocity, &self.hold, command)
+            }
             Mode::Velocity => limits.limit_velocity(&state.position, command),
             Mode::Position => {
                 let limited = limits.limit_position(&self.commanded_position, dt, command);

@@ -5,6 +5,7 @@ use learned_control::command::{Command, Mode};
 use learned_control::reference::{MultiSine, MultiSineConfig, Reference, ReferencePoint};
 use learned_control::robot::{Dynamics, Robot};
 use learned_control::sim::{Arm, ArmConfig, Integrator, Plant, Scenario};
+use learned_control::state::State;
 use nalgebra::{DMatrix, Vector3};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -402,7 +403,7 @@ fn the_nominal_model_tracks_the_nominal_arm_and_misses_a_payload() {
 
 /// Greatest speed, as a share of the limit, and greatest excess over a position limit, rad, in half a minute of full
 /// efforts in random directions.
-fn wild_motion(guard: impl Fn(&mut Arm, &mut [f64])) -> [f64; 2] {
+fn wild_motion(mut guard: impl FnMut(&mut Arm, &mut [f64])) -> [f64; 2] {
     let mut arm = arm();
     let limits = arm.robot().limits.clone();
     let mut random = Pcg64::seed_from_u64(5);
@@ -431,8 +432,11 @@ fn wild_motion(guard: impl Fn(&mut Arm, &mut [f64])) -> [f64; 2] {
 #[test]
 fn the_effort_guard_tames_a_controller_gone_wild() {
     let [free_speed, free_outside] = wild_motion(|_, _| ());
+    let (mut dynamics, mut hold) = (dynamics(), vec![0.0; 7]);
     let [speed, outside] = wild_motion(|arm, values| {
-        arm.robot().limits.limit_effort(&arm.state().position, &arm.state().velocity, values);
+        let State { position, velocity, .. } = arm.state();
+        dynamics.gravity(position, &mut hold);
+        arm.robot().limits.limit_effort(position, velocity, &hold, values);
     });
     println!(
         "free: speed {free_speed:.1} of the limit, {free_outside:.3} rad outside; guarded: {speed:.1}, {outside:.3}"

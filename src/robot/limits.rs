@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 const BRAKING_TIME: f64 = 0.2;
 /// Very near a position limit the allowed speed is this rate times the distance, 1/s.
 const APPROACH_RATE: f64 = 20.0;
-/// The effort fades to zero over this share of the velocity limit, before it turns into braking.
+/// The effort fades to that which holds the robot over this share below the velocity limit.
 const FADE: f64 = 0.25;
+/// So many times the velocity limit beyond it, all effort brakes.
+const BRAKING_SPAN: f64 = 2.0;
 
 /// Limits of every joint, in the robot's order. Position limits of a continuous joint are infinite; velocity and
 /// effort limits are positive and finite.
@@ -67,8 +69,17 @@ impl Limits {
         clamp(command, reach) || outside
     }
 
+    /// Whether a joint is so fast that its velocity limit leaves less than all of its effort.
+    pub fn any_fast(&self, velocity: &[f64]) -> bool {
+        velocity.iter().zip(&self.velocity).any(|(v, speed)| v.abs() > (1.0 - FADE) * speed)
+    }
+
     /// Brings `effort` within the effort limits and within what position and velocity limits leave of them; says
-    /// whether any had to change.
+    /// whether any had to change. `hold` is the effort that carries the robot's weight, needed where [`Self::any_fast`].
+    ///
+    /// At the velocity limit no effort but `hold` is allowed in the direction of the motion, and beyond it the guard brakes, gently:
+    /// with a gain of more than that of the feedback it would feed an oscillation where efforts act late, full effort one way and
+    /// the other.
     ///
     /// The soft limits of ROS (`pr2_controller_manager/safety_limits`, ros2_control `joint_limits`): the distances to
     /// the position limits bound the velocity, the distances to those bounds the effort,
@@ -81,29 +92,38 @@ impl Limits {
     ///
     /// It is as good as one tick: where the full effort changes the velocity by more than the limit in that time, the
     /// limit is overshot by that much and braked in the next.
-    pub fn limit_effort(&self, position: &[f64], velocity: &[f64], effort: &mut [f64]) -> bool {
-        let bounds = (0..self.effort.len()).map(|i| self.effort_bounds(i, position[i], velocity[i]));
+    pub fn limit_effort(&self, position: &[f64], velocity: &[f64], hold: &[f64], effort: &mut [f64]) -> bool {
+        let bounds = (0..self.effort.len()).map(|i| self.effort_bounds(i, position[i], velocity[i], hold[i]));
         clamp(effort, bounds)
     }
 
     /// The efforts (least, greatest) that joint `i` may receive at position `q` and velocity `v`.
-    fn effort_bounds(&self, i: usize, q: f64, v: f64) -> (f64, f64) {
+    fn effort_bounds(&self, i: usize, q: f64, v: f64, hold: f64) -> (f64, f64) {
         let (lower, upper) = self.position[i];
         let (speed, effort) = (self.velocity[i], self.effort[i]);
-        let stiffness = effort / (FADE * speed);
-        let greatest = stiffness * (approach_velocity(upper - q, speed) - v);
-        let least = -stiffness * (approach_velocity(q - lower, speed) + v);
-        let greatest = greatest.min(effort).max(-effort);
+        let bound = |distance: f64, v: f64, hold: f64| {
+            let left = ((speed - v) / (FADE * speed)).clamp(0.0, 1.0);
+            let of_position = effort / (FADE * speed) * (stopping_velocity(distance, speed) - v);
+            let beyond = (v / speed - 1.0).max(0.0);
+            (hold + left * (effort - hold) - beyond / BRAKING_SPAN * effort).min(of_position)
+        };
+        let greatest = bound(upper - q, v, hold).min(effort).max(-effort);
+        let least = -bound(q - lower, -v, -hold);
         (least.min(greatest).max(-effort), greatest)
     }
 }
 
 /// The greatest velocity towards a limit at `distance` from it; negative (back inside) beyond it.
 fn approach_velocity(distance: f64, velocity_limit: f64) -> f64 {
+    stopping_velocity(distance, velocity_limit).min(velocity_limit)
+}
+
+/// As [`approach_velocity`], with no regard to the velocity limit.
+fn stopping_velocity(distance: f64, velocity_limit: f64) -> f64 {
     let deceleration = velocity_limit / BRAKING_TIME;
     let braking = (2.0 * deceleration * distance.max(0.0)).sqrt();
     let line = APPROACH_RATE * distance;
-    if distance <= 0.0 { line.max(-velocity_limit) } else { line.min(braking).min(velocity_limit) }
+    if distance <= 0.0 { line.max(-velocity_limit) } else { line.min(braking) }
 }
 
 /// A NaN becomes zero: whoever calls has checked for it, but an actuator shall never receive one.
@@ -129,7 +149,7 @@ mod tests {
 
     fn guarded(q: f64, v: f64, effort: f64) -> f64 {
         let mut efforts = [effort];
-        limits().limit_effort(&[q], &[v], &mut efforts);
+        limits().limit_effort(&[q], &[v], &[0.0], &mut efforts);
         efforts[0]
     }
 
@@ -157,11 +177,24 @@ mod tests {
     }
 
     #[test]
-    fn a_joint_that_is_too_fast_is_not_accelerated_further_but_braked() {
-        assert_eq!(guarded(0.0, 2.0, 30.0), 0.0);
-        assert_eq!(guarded(0.0, 2.0, -30.0), -30.0);
-        assert_eq!(guarded(0.0, 2.5, 30.0), -50.0);
-        assert_eq!(guarded(0.0, -2.5, -30.0), 50.0);
+    fn a_joint_that_is_too_fast_is_not_accelerated_further() {
+        for (v, braking) in [(2.0, 0.0), (2.4, 5.0), (6.0, 50.0)] {
+            assert!((guarded(0.0, v, 30.0) + braking).abs() < 1e-9, "at {v}");
+            assert!((guarded(0.0, -v, -30.0) - braking).abs() < 1e-9, "at {v}");
+            assert_eq!(guarded(0.0, v, -50.0), -50.0);
+        }
+        let half = guarded(0.0, 1.75, 50.0);
+        assert!((half - 25.0).abs() < 1e-12, "{half}");
+        assert!(limits().any_fast(&[-1.6]) && !limits().any_fast(&[1.4]));
+    }
+
+    #[test]
+    fn at_the_velocity_limit_the_weight_is_carried() {
+        for (v, hold) in [(2.0, 20.0), (2.0, -20.0), (-2.0, 20.0)] {
+            let mut effort = [50.0 * v];
+            limits().limit_effort(&[0.0], &[v], &[hold], &mut effort);
+            assert_eq!(effort[0], hold, "at {v}");
+        }
     }
 
     #[test]
@@ -198,19 +231,19 @@ mod tests {
     proptest! {
         #[test]
         fn the_guard_is_idempotent_and_keeps_the_effort_limit(
-            q in -4.0..4.0_f64, v in -10.0..10.0_f64, effort in -200.0..200.0_f64,
+            q in -4.0..4.0_f64, v in -10.0..10.0_f64, hold in -60.0..60.0_f64, effort in -200.0..200.0_f64,
         ) {
             let mut once = [effort];
-            limits().limit_effort(&[q], &[v], &mut once);
+            limits().limit_effort(&[q], &[v], &[hold], &mut once);
             let mut twice = once;
-            prop_assert!(!limits().limit_effort(&[q], &[v], &mut twice));
+            prop_assert!(!limits().limit_effort(&[q], &[v], &[hold], &mut twice));
             prop_assert_eq!(once, twice);
             prop_assert!(once[0].abs() <= 50.0);
         }
 
         #[test]
-        fn least_never_exceeds_greatest(q in -4.0..4.0_f64, v in -10.0..10.0_f64) {
-            let (least, greatest) = limits().effort_bounds(0, q, v);
+        fn least_never_exceeds_greatest(q in -4.0..4.0_f64, v in -10.0..10.0_f64, hold in -60.0..60.0_f64) {
+            let (least, greatest) = limits().effort_bounds(0, q, v, hold);
             prop_assert!(least <= greatest);
         }
     }

@@ -114,7 +114,8 @@ impl Contender {
         let (controller, arm, plant) = set_up(config, kind, tuning, course)?;
         let law = Law::new(config, kind, tuning, &controller, arm, course)?;
         let robot = Robot::from_urdf(&config.urdf)?;
-        Ok(Self::Rival(Box::new(RivalLoop::new(robot, plant, law, &controller)?)))
+        let dynamics = Dynamics::for_robot(&config.urdf, &robot)?;
+        Ok(Self::Rival(Box::new(RivalLoop::new(robot, dynamics, plant, law, &controller)?)))
     }
 
     fn set_scenario(&mut self, scenario: &Scenario) -> Result<()> {
@@ -168,6 +169,9 @@ impl Contender {
 struct RivalLoop {
     plant: SimulatedRobot,
     robot: Robot,
+    dynamics: Dynamics,
+    /// What carries the arm's weight, Nm.
+    hold: Vec<f64>,
     law: Law,
     motion: Motion,
     reference: ReferencePoint,
@@ -222,10 +226,18 @@ impl Law {
 }
 
 impl RivalLoop {
-    fn new(robot: Robot, plant: SimulatedRobot, law: Law, controller: &ControllerConfig) -> Result<Self> {
+    fn new(
+        robot: Robot,
+        dynamics: Dynamics,
+        plant: SimulatedRobot,
+        law: Law,
+        controller: &ControllerConfig,
+    ) -> Result<Self> {
         let joints = robot.degrees_of_freedom();
         Ok(Self {
             plant,
+            dynamics,
+            hold: vec![0.0; joints],
             law,
             motion: Motion::new(&controller.reference, &robot)?,
             reference: ReferencePoint::zeros(joints),
@@ -270,7 +282,10 @@ impl RivalLoop {
         self.command.stamp = state.stamp;
         let limits = &self.robot.limits;
         let limited = match self.command.mode {
-            Mode::Effort => limits.limit_effort(&state.position, &state.velocity, values),
+            Mode::Effort => {
+                self.dynamics.gravity(&state.position, &mut self.hold);
+                limits.limit_effort(&state.position, &state.velocity, &self.hold, values)
+            }
             Mode::Velocity => limits.limit_velocity(&state.position, values),
             Mode::Position => limits.clamp_position(values),
         };

@@ -1,5 +1,8 @@
+use super::course::Purpose;
 use super::figures::{figure, grouped, median, worst_second};
+use super::run::run;
 use super::statement::statements;
+use super::tuning::{Condition, Tuning};
 use super::*;
 use crate::config;
 
@@ -148,4 +151,19 @@ fn a_statement_fails_where_the_figure_is_too_large_or_none() {
     assert_eq!(found(11.5), (false, false));
     assert_eq!(found(f64::INFINITY), (false, false));
     assert_eq!(found(f64::NAN), (false, false));
+}
+
+/// With commands a tick later than anybody knows the observer rings on a fast reference until it is made slower, and joints go
+/// beyond their velocity limits. The guard must not ring with them: when it braked with all effort, 25 mrad came of this.
+#[test]
+fn the_guard_of_velocities_does_not_keep_up_what_rings() {
+    let config = TrackingConfig {
+        late: Duration::from_millis(2),
+        ..config(&[ScenarioKind::GainLoss], &[ControllerKind::Full], 3.0)
+    };
+    let course = ScenarioKind::GainLoss.course(Purpose::Suite, 5, config.centre().unwrap());
+    let outcome = run(&config, ControllerKind::Full, &Tuning::of(Condition::Usual), &course).unwrap();
+    let worst = outcome.squares.iter().fold(0.0, |worst: f64, square| worst.max(square.sqrt()));
+    assert!(outcome.violations > 0, "it does not ring, and this shows nothing");
+    assert!(worst < 0.01, "{:.1} mrad", 1e3 * worst);
 }
