@@ -77,7 +77,8 @@ impl VelocityLag {
         self.interrupt();
     }
 
-    /// Takes the measurement that came `elapsed` after the last one; unless that is the time of a tick, `dt`, the motion in between is not known. Both in s.
+    /// Takes the measurement that came `elapsed` after the last one; unless that is the time of a tick, `dt`, the motion in between
+    /// is not known. Both in s.
     pub fn observe(&mut self, state: &State, robot: &Robot, [dt, elapsed]: [f64; 2]) {
         if self.frozen {
             return;
@@ -126,7 +127,8 @@ impl VelocityLag {
 impl Joint {
     /// Takes the window that ends, the last of so many `windows`, in which the velocity changed by `change`.
     fn learn(&mut self, change: f64, windows: f64) {
-        if !(self.gap.is_finite() && change.is_finite()) {
+        // a measurement may be finite and yet overflow, and sums would never forget it
+        if !(self.gap * self.gap + change * change).is_finite() {
             return;
         }
         let mut gap = self.gap;
@@ -253,6 +255,24 @@ mod tests {
             assert!(tick > 2500 || found.lag()[0].abs() < 5e-4, "at rest {:?}", found.lag());
         }
         assert!((found.lag()[0] - 1e-3).abs() < 1e-4, "{:?}", found.lag());
+    }
+
+    #[test]
+    fn a_measurement_that_overflows_is_forgotten() {
+        let robot = Robot::from_urdf(TWO).unwrap();
+        let mut found = VelocityLag::new(2);
+        for tick in 0..3000 {
+            let time = f64::from(tick) * DT;
+            let wild = if tick == 700 { 1e300 } else { 0.0 };
+            let noise = 1e-5 * f64::from(tick % 3 - 1);
+            let state = State {
+                stamp: Stamp(i64::from(tick) * 2_000_000),
+                position: vec![0.5 * (2.0 * time).sin() + noise + wild; 2],
+                velocity: vec![(2.0 * (time - 1e-3)).cos() - wild; 2],
+            };
+            found.observe(&state, &robot, [DT; 2]);
+        }
+        assert!((found.lag()[0] - 1e-3).abs() < 2e-4, "{:?}", found.lag());
     }
 
     #[test]
