@@ -173,10 +173,10 @@ impl Joint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Stamp;
     use rand::SeedableRng;
     use rand_distr::{Distribution, StandardNormal};
     use std::f64::consts::TAU;
+    use std::ops::Range;
 
     const DT: f64 = 0.002;
     const TWO: &str = r#"<robot name="two"><link name="base"/><link name="arm"/><link name="hand"/>
@@ -184,29 +184,34 @@ mod tests {
         <joint name="bend" type="revolute"><parent link="arm"/><child link="hand"/>
           <limit lower="-9" upper="9" effort="1" velocity="9"/></joint></robot>"#;
 
+    /// Lets `found` see so many `ticks` of a `motion`: by tick and time [s], the positions of both joints and their velocity.
+    fn feed(found: &mut VelocityLag, ticks: Range<i32>, mut motion: impl FnMut(i32, f64) -> ([f64; 2], f64)) {
+        let robot = Robot::from_urdf(TWO).unwrap();
+        let mut state = State::zeros(2);
+        for tick in ticks {
+            let (position, velocity) = motion(tick, f64::from(tick) * DT);
+            state.position.copy_from_slice(&position);
+            state.velocity.fill(velocity);
+            found.observe(&state, &robot, [DT; 2]);
+        }
+    }
+
     /// Lags that are found after `seconds`, of velocities that are `lag` late; `amplitude` and noise in rad (rad/s).
     fn find(lag: f64, amplitude: f64, [of_position, of_velocity]: [f64; 2], seconds: f64) -> Vec<f64> {
-        let robot = Robot::from_urdf(TWO).unwrap();
         let mut random = rand_pcg::Pcg64::seed_from_u64(7);
         let mut noise = |scale: f64| -> f64 {
             let sample: f64 = StandardNormal.sample(&mut random);
             scale * sample
         };
         let mut found = VelocityLag::new(2);
-        for tick in 0..(seconds / DT) as i64 {
-            let time = tick as f64 * DT;
+        feed(&mut found, 0..(seconds / DT) as i32, |_, time| {
             let (angle, late) = (TAU * 0.4 * time, TAU * 0.4 * (time - lag));
             // about π, where a continuous joint wraps
             let position = std::f64::consts::PI + amplitude * angle.sin() + noise(of_position);
             let velocity = TAU * 0.4 * amplitude * late.cos() + noise(of_velocity);
             let wrapped = if position > std::f64::consts::PI { position - TAU } else { position };
-            let state = State {
-                stamp: Stamp(tick * 2_000_000),
-                position: vec![wrapped, position],
-                velocity: vec![velocity; 2],
-            };
-            found.observe(&state, &robot, [DT; 2]);
-        }
+            ([wrapped, position], velocity)
+        });
         found.lag().to_vec()
     }
 
@@ -238,59 +243,43 @@ mod tests {
 
     #[test]
     fn a_long_rest_is_no_prejudice() {
-        let robot = Robot::from_urdf(TWO).unwrap();
         let mut random = rand_pcg::Pcg64::seed_from_u64(3);
-        let mut found = VelocityLag::new(2);
-        for tick in 0..4000 {
-            let time = (f64::from(tick) * DT - 5.0).max(0.0);
+        let mut motion = |_, time: f64| {
+            let time = (time - 5.0).max(0.0);
             let noise: [f64; 2] = [StandardNormal.sample(&mut random), StandardNormal.sample(&mut random)];
             let position = 0.5 * (1.0 - (2.0 * time).cos()) + 1e-5 * noise[0];
             let velocity = (2.0 * (time - 1e-3).max(0.0)).sin() + 1e-3 * noise[1];
-            let state = State {
-                stamp: Stamp(i64::from(tick) * 2_000_000),
-                position: vec![position; 2],
-                velocity: vec![velocity; 2],
-            };
-            found.observe(&state, &robot, [DT; 2]);
-            assert!(tick > 2500 || found.lag()[0].abs() < 5e-4, "at rest {:?}", found.lag());
+            ([position; 2], velocity)
+        };
+        let mut found = VelocityLag::new(2);
+        for tick in 0..=2500 {
+            feed(&mut found, tick..tick + 1, &mut motion);
+            assert!(found.lag()[0].abs() < 5e-4, "at rest {:?}", found.lag());
         }
+        feed(&mut found, 2501..4000, motion);
         assert!((found.lag()[0] - 1e-3).abs() < 1e-4, "{:?}", found.lag());
     }
 
     #[test]
     fn a_measurement_that_overflows_is_forgotten() {
-        let robot = Robot::from_urdf(TWO).unwrap();
         let mut found = VelocityLag::new(2);
-        for tick in 0..3000 {
-            let time = f64::from(tick) * DT;
+        feed(&mut found, 0..3000, |tick, time| {
             let wild = if tick == 700 { 1e300 } else { 0.0 };
             let noise = 1e-5 * f64::from(tick % 3 - 1);
-            let state = State {
-                stamp: Stamp(i64::from(tick) * 2_000_000),
-                position: vec![0.5 * (2.0 * time).sin() + noise + wild; 2],
-                velocity: vec![(2.0 * (time - 1e-3)).cos() - wild; 2],
-            };
-            found.observe(&state, &robot, [DT; 2]);
-        }
+            ([0.5 * (2.0 * time).sin() + noise + wild; 2], (2.0 * (time - 1e-3)).cos() - wild)
+        });
         assert!((found.lag()[0] - 1e-3).abs() < 2e-4, "{:?}", found.lag());
     }
 
     #[test]
     fn a_jump_of_the_encoder_leaves_little() {
-        let robot = Robot::from_urdf(TWO).unwrap();
         let mut found = VelocityLag::new(2);
-        for tick in 0..5000 {
-            let time = tick as f64 * DT;
+        feed(&mut found, 0..5000, |tick, time| {
             let jump = if tick >= 2500 { 0.1 } else { 0.0 };
             let (position, velocity) = (0.5 * time.sin() + jump, 0.5 * (time - 1e-3).cos());
             let noise = 1e-5 * f64::from(tick % 3 - 1);
-            let state = State {
-                stamp: Stamp(i64::from(tick) * 2_000_000),
-                position: vec![position + noise; 2],
-                velocity: vec![velocity; 2],
-            };
-            found.observe(&state, &robot, [DT; 2]);
-        }
+            ([position + noise; 2], velocity)
+        });
         assert!((found.lag()[0] - 1e-3).abs() < 2e-4, "{:?}", found.lag());
     }
 }
