@@ -28,7 +28,7 @@ enum Command {
     /// Two simulated arms on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     Demo(learned_control::demo::DemoArgs),
-    /// A simulated base on ROS 2 topics drives figures of eight; one of its wheels changes half way
+    /// Two simulated bases on ROS 2 topics, one learns; ends with a table and a report
     #[cfg(all(feature = "ros", feature = "sim"))]
     DemoBase(learned_control::demo::base::DemoBaseArgs),
     /// Publish a recording on ROS 2 topics

@@ -1,37 +1,36 @@
-//! `learned_control demo-base`: a simulated base on real ROS 2 topics drives figures of eight; half way one of its wheels
-//! turns out to be smaller than its driver believes.
+//! `learned_control demo-base`: two simulated bases side by side on real ROS 2 topics drive the same figures of eight, one
+//! on the plain law and one that learns; from time to time both turn out to be other than their driver believes.
+
+mod change;
+mod record;
+mod spectator;
+mod summary;
 
 use super::processes::Processes;
-use crate::base::{BaseControllerConfig, Pose, ReferencePath};
+use crate::base::{BaseControllerConfig, ReferencePath};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::reference::Reference;
-use crate::report::Table;
-use crate::ros::convert::time_to_stamp;
-use crate::ros::planar::{message_to_path, message_to_pose, pose_to_message};
-use crate::ros::shell::{Subscription, drained, reliable_qos};
-use crate::state::Stamp;
-use crate::vector::root_mean_square;
-use clap::Args;
-use futures::FutureExt;
+use crate::ros::planar::{message_to_path, pose_to_message};
+use change::Change;
+use clap::{Args, ValueEnum};
 use r2r::geometry_msgs::msg::PoseStamped;
-use r2r::nav_msgs::msg::{Odometry, Path};
-use r2r::rcl_interfaces::msg::{Parameter, ParameterType, ParameterValue};
-use r2r::rcl_interfaces::srv::SetParameters;
-use r2r::{Node, Publisher, QosProfile};
+use r2r::nav_msgs::msg::Path;
+use serde::Serialize;
+use spectator::{Base, Spectator};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use summary::Summary;
 
-/// The namespace of the nodes.
-const NAMESPACE: &str = "base";
-/// Without odometry for this long the demo gives up.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long all nodes may take to find each other.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// A base that has not moved this long after its path was sent is sent it again.
+const DEPARTURE: Duration = Duration::from_secs(3);
+/// What is moving has gone this far, m.
+const MOVED: f64 = 0.1;
+/// Without news from a base for this long the demo gives up.
+const SILENCE: Duration = Duration::from_secs(10);
 const DISPLAY_PERIOD: f64 = 2.0; // s
-/// Left out at the beginning and after the change, s: the base gets onto the path.
-const SETTLING: f64 = 4.0;
-/// How far in time the base may be from where it was last found on the path, s.
-const SEARCH: f64 = 1.0;
 
 #[derive(Args, Clone, Debug)]
 pub struct DemoBaseArgs {
@@ -41,50 +40,96 @@ pub struct DemoBaseArgs {
     /// Robot description
     #[arg(long, default_value = "urdf/base.urdf")]
     urdf: PathBuf,
-    /// Length of the run in simulated seconds; the wheel changes half way
-    #[arg(long, default_value_t = 40.0)]
+    /// Simulated seconds as described, and with each change
+    #[arg(long, default_value_t = 20.0)]
     seconds: f64,
-    /// Radius of the left wheel from then on, over what the driver takes it to be
-    #[arg(long, default_value_t = 0.9)]
-    wheel: f64,
-    /// Learn nothing: the plain law
-    #[arg(long)]
-    baseline: bool,
-    /// Folder of the nodes' logs
+    /// How the bases change, one after the other
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "wheel_radius,motor_lag,payload")]
+    changes: Vec<Change>,
+    /// What the second base learns with
+    #[arg(long, value_enum, default_value_t = BaseStack::Learned)]
+    controller: BaseStack,
+    /// Seed of the sensors' noise and of the network
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder of demo_base.json, demo_base.html and the nodes' logs
     #[arg(long, default_value = "target/report")]
     output: PathBuf,
 }
 
-/// Runs the demo and prints its table; an error when a node fails or the run is interrupted.
+impl DemoBaseArgs {
+    fn phases(&self) -> impl Iterator<Item = Change> {
+        std::iter::once(Change::Nominal).chain(self.changes.iter().copied())
+    }
+}
+
+/// Named as the controllers of `evaluate tracking`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+enum BaseStack {
+    /// The head in the tick alone
+    Head,
+    /// Head and backprop
+    Learned,
+}
+
+/// Runs the demo and prints its tables; an error when a node fails or the run is interrupted.
 pub fn run(args: &DemoBaseArgs) -> Result<()> {
     if !(args.seconds >= 10.0 && args.seconds <= 600.0) {
         return Err(Error::mismatch("--seconds", args.seconds, "10 to 600"));
     }
+    std::fs::create_dir_all(&args.output).map_err(Error::io(&args.output))?;
     // Read here first, so that a mistake in the file is one clear line and not a log.
     let controller: BaseControllerConfig = config::read_file(&args.config, "base_controller")?;
-    let message = figure_eights(&controller, args.seconds);
+    let message = figure_eights(&controller, args.seconds * args.phases().count() as f64);
     let (path, _) = message_to_path(&message, &controller, 0.0)?;
     let interrupted = crate::interrupt::flag()?;
-    println!("Starting a base, which drives figures of eight at up to {} m/s.", controller.path.speed);
-    let mut processes = start(args)?;
-    let mut spectator = Spectator::new(path)?;
-    spectator.send(&message, &mut processes, &interrupted)?;
-    watch(args, &mut spectator, &mut processes, &interrupted)?;
-    processes.stop();
-    println!("\n{}", spectator.table(args));
+    let learner = if args.controller == BaseStack::Learned { ", learner" } else { "" };
+    println!(
+        "Starting two bases: /baseline (plain law) and /learned (predictor, controller{learner}), which drive figures of eight \
+         at up to {} m/s.",
+        controller.path.speed
+    );
+    let mut spectator = Spectator::new(&path)?;
+    let mut demo = Demo { args, processes: start(args)?, interrupted: &interrupted };
+    demo.depart(&mut spectator, &message, &path)?;
+    demo.watch(&mut spectator)?;
+    demo.processes.stop();
+    let summary = Summary::new(args, &spectator);
+    println!("\n{}", summary.tables());
+    let [figures, page] = summary.write(&args.output)?;
+    println!("Figures: {}\nReport:  {}", figures.display(), page.display());
     Ok(())
 }
 
 fn start(args: &DemoBaseArgs) -> Result<Processes> {
     let mut processes = Processes::new(args.output.join("logs"))?;
-    let common = format!(
-        "--params-file {} -r __ns:=/{NAMESPACE} -r /clock:=/{NAMESPACE}/clock",
-        args.config.display()
-    );
-    let simulator = format!("{common} -p urdf:={}", args.urdf.display());
-    processes.spawn(NAMESPACE, "base_simulator", simulator.split(' '))?;
-    let controller = format!("{common} -p use_sim_time:=true -p head.enabled:={}", !args.baseline);
-    processes.spawn(NAMESPACE, "base_controller", controller.split(' '))?;
+    for base in Base::BOTH {
+        let mut node = |name: &str, own: String| {
+            let arguments = format!(
+                "--params-file {} -r __ns:=/{base} -r /clock:=/{base}/clock {own}",
+                args.config.display()
+            );
+            processes.spawn(&base.to_string(), name, arguments.split(' '))
+        };
+        let learned = base == Base::Learned;
+        let learner = learned && args.controller == BaseStack::Learned;
+        let simulated_time = "-p use_sim_time:=true";
+        node("base_simulator", format!("-p urdf:={} -p base.seed:={}", args.urdf.display(), args.seed))?;
+        node(
+            "base_controller",
+            format!(
+                "{simulated_time} -p head.enabled:={learned} -p learning:={learner} -p accept_weights:={learner}"
+            ),
+        )?;
+        if learned {
+            node("base_predictor", simulated_time.to_owned())?;
+        }
+        if learner {
+            node("base_learner", format!("{simulated_time} -p seed:={}", args.seed))?;
+        }
+    }
     Ok(processes)
 }
 
@@ -106,156 +151,92 @@ fn figure_eights(controller: &BaseControllerConfig, seconds: f64) -> Path {
     path
 }
 
-/// Listens to the base and compares it with the path.
-struct Spectator {
-    node: Node,
-    odometry: Subscription<Odometry>,
-    paths: Publisher<Path>,
-    parameters: r2r::Client<SetParameters::Service>,
-    path: ReferencePath,
-    begin: Option<Stamp>,
-    /// Where on the path the base was last, s.
-    near: f64,
-    /// (seconds since the start, distance to the path [m], angle to it [rad])
-    errors: Vec<(f64, f64, f64)>,
-    heard: Instant,
+struct Demo<'a> {
+    args: &'a DemoBaseArgs,
+    processes: Processes,
+    interrupted: &'a AtomicBool,
 }
 
-impl Spectator {
-    fn new(path: ReferencePath) -> Result<Self> {
-        let mut node = Node::create(r2r::Context::create()?, "demo", "")?;
-        let of = |name: &str| format!("/{NAMESPACE}/{name}");
-        Ok(Self {
-            odometry: drained(node.subscribe(&of("odom"), reliable_qos(100)))?,
-            paths: node.create_publisher(&of("base_controller/reference_path"), reliable_qos(1))?,
-            parameters: node
-                .create_client(&of("base_simulator/set_parameters"), QosProfile::services_default())?,
-            node,
-            path,
-            begin: None,
-            near: 0.0,
-            errors: Vec::new(),
-            heard: Instant::now(),
-        })
-    }
-
-    /// Sends the path until the base moves.
-    fn send(&mut self, path: &Path, processes: &mut Processes, interrupted: &AtomicBool) -> Result<()> {
-        while self.paths.get_inter_process_subscription_count()? == 0 {
-            self.spin(processes, interrupted)?;
+impl Demo<'_> {
+    fn spin(&mut self, spectator: &mut Spectator) -> Result<()> {
+        spectator.spin(Duration::from_millis(5))?;
+        self.processes.check()?;
+        match self.interrupted.load(Ordering::Acquire) {
+            true => Err(Error::Ros("interrupted".into())),
+            false => Ok(()),
         }
-        self.errors.clear();
-        self.begin = None;
-        Ok(self.paths.publish(path)?)
     }
 
-    fn time(&self) -> f64 {
-        self.errors.last().map_or(0.0, |(time, ..)| *time)
-    }
-
-    fn spin(&mut self, processes: &mut Processes, interrupted: &AtomicBool) -> Result<()> {
-        self.node.spin_once(Duration::from_millis(5));
-        processes.check()?;
-        while let Some(message) = self.odometry.take() {
-            self.heard = Instant::now();
-            if let Some(pose) = message_to_pose(&message.pose.pose) {
-                self.see(time_to_stamp(&message.header.stamp), &pose);
+    /// Waits for the nodes and sends both bases their path, until they move.
+    fn depart(&mut self, spectator: &mut Spectator, message: &Path, path: &ReferencePath) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut sent: [Option<Instant>; 2] = [None; 2];
+        while !Base::BOTH
+            .iter()
+            .all(|base| sent[*base as usize].is_some() && spectator.record(*base).way() > MOVED)
+        {
+            self.spin(spectator)?;
+            for base in Base::BOTH {
+                let sent = &mut sent[base as usize];
+                let is_due = sent
+                    .is_none_or(|sent| sent.elapsed() > DEPARTURE && spectator.record(base).way() < MOVED);
+                if is_due && spectator.is_up(base)? {
+                    spectator.send(base, message, path)?;
+                    *sent = Some(Instant::now());
+                }
             }
-        }
-        if interrupted.load(Ordering::Acquire) {
-            return Err(Error::Ros("interrupted".into()));
-        }
-        if self.heard.elapsed() > SILENCE {
-            let problem = format!("no odometry for {SILENCE:?}; see {}", processes.logs());
-            return Err(Error::Ros(problem));
+            if Instant::now() > deadline {
+                let problem = format!(
+                    "the bases do not move {START_TIMEOUT:?} after the start; see {}",
+                    self.processes.logs()
+                );
+                return Err(Error::Ros(problem));
+            }
         }
         Ok(())
     }
 
-    fn see(&mut self, stamp: Stamp, pose: &Pose) {
-        let time = stamp.since(*self.begin.get_or_insert(stamp));
-        let found = self.path.project(pose, self.near, SEARCH);
-        self.near = found.time;
-        self.errors.push((time, found.error[1], found.error[2]));
-    }
-
-    /// Asks the simulator for another wheel.
-    fn set_wheel(&mut self, scale: f64) -> Result<()> {
-        let value = ParameterValue {
-            type_: ParameterType::PARAMETER_DOUBLE_ARRAY as u8,
-            double_array_value: vec![scale, 1.0],
-            ..Default::default()
-        };
-        let request = SetParameters::Request {
-            parameters: vec![Parameter { name: "scenario.wheel_scale".into(), value }],
-        };
-        let mut answer = Box::pin(self.parameters.request(&request)?);
-        let deadline = Instant::now() + SILENCE;
-        while Instant::now() < deadline {
-            self.node.spin_once(Duration::from_millis(5));
-            let Some(answer) = (&mut answer).now_or_never() else { continue };
-            let answer = answer?;
-            return match answer.results.iter().find(|result| !result.successful) {
-                Some(refused) => {
-                    Err(Error::Ros(format!("the simulator refused the wheel: {}", refused.reason)))
+    /// Listens until both bases have driven for the whole time; changes each when its time comes.
+    fn watch(&mut self, spectator: &mut Spectator) -> Result<()> {
+        let phases: Vec<Change> = self.args.phases().collect();
+        let end = self.args.seconds * phases.len() as f64;
+        let mut phase = [0; 2];
+        let mut shown = 0.0;
+        while Base::BOTH.iter().any(|base| spectator.record(*base).time() < end) {
+            self.spin(spectator)?;
+            for (base, phase) in Base::BOTH.into_iter().zip(&mut phase) {
+                let due = (spectator.record(base).time() / self.args.seconds) as usize;
+                if due > *phase && due < phases.len() {
+                    *phase = due;
+                    spectator.change(base, phases[due])?;
+                    println!("  --  /{base}: {}", phases[due].label());
                 }
-                None => Ok(()),
-            };
+                if spectator.record(base).cross_track.silence() > SILENCE {
+                    let problem =
+                        format!("no news from /{base} for {SILENCE:?}; see {}", self.processes.logs());
+                    return Err(Error::Ros(problem));
+                }
+            }
+            let time = spectator.record(Base::Learned).time();
+            if time >= shown + DISPLAY_PERIOD {
+                shown = time;
+                println!("{}", status_line(spectator));
+            }
         }
-        Err(Error::Ros("the simulator does not answer".into()))
-    }
-
-    /// Root mean squares of distance [m] and angle [rad] in [from, to) seconds.
-    fn rms(&self, from: f64, to: f64) -> [f64; 2] {
-        let within = |time: f64| from <= time && time < to;
-        let errors: Vec<_> = self.errors.iter().filter(|(time, ..)| within(*time)).collect();
-        let mean = |of: fn(&(f64, f64, f64)) -> f64| root_mean_square(errors.iter().map(|error| of(error)));
-        [mean(|error| error.1), mean(|error| error.2)]
-    }
-
-    fn table(&self, args: &DemoBaseArgs) -> Table {
-        let half = 0.5 * args.seconds;
-        let mut table = Table::new(
-            "Distance to the path and angle to it, rms of the odometry",
-            ["", "time [s]", "cross-track [mm]", "heading [mrad]"],
-        );
-        let rows = [
-            ("as described", SETTLING, half),
-            ("left wheel of another radius", half + SETTLING, args.seconds),
-        ];
-        for (what, from, to) in rows {
-            let [across, heading] = self.rms(from, to).map(|rms| format!("{:.1}", 1e3 * rms));
-            table.row([what.to_owned(), format!("{from:.0}-{to:.0}"), across, heading]);
-        }
-        table
+        Ok(())
     }
 }
 
-/// Listens until the base has driven for the whole time; changes its wheel half way.
-fn watch(
-    args: &DemoBaseArgs,
-    spectator: &mut Spectator,
-    processes: &mut Processes,
-    interrupted: &AtomicBool,
-) -> Result<()> {
-    let (mut shown, mut changed) = (0.0, false);
-    let end = args.seconds.min(spectator.path.duration());
-    while spectator.time() < end {
-        spectator.spin(processes, interrupted)?;
-        let time = spectator.time();
-        if !changed && time >= 0.5 * args.seconds {
-            spectator.set_wheel(args.wheel)?;
-            println!(
-                "  --  the left wheel has {:.2} times the radius that the driver takes it to have",
-                args.wheel
-            );
-            changed = true;
-        }
-        if time >= shown + DISPLAY_PERIOD {
-            shown = time;
-            let [across, heading] = spectator.rms(time - DISPLAY_PERIOD, time);
-            println!("{time:4.0} s  cross-track {:6.1} mm  heading {:6.1} mrad", 1e3 * across, 1e3 * heading);
-        }
-    }
-    Ok(())
+/// One line for the terminal on the last seconds.
+fn status_line(spectator: &Spectator) -> String {
+    let [[across, turned], [learned_across, learned_turned]] = Base::BOTH.map(|base| {
+        let record = spectator.record(base);
+        let to = record.time() + 1e-9;
+        [&record.cross_track, &record.heading].map(|track| 1e3 * track.rms(to - DISPLAY_PERIOD, to))
+    });
+    format!(
+        "{:4.0} s  cross-track: plain law {across:5.1} mm, learned {learned_across:5.1} mm  heading: plain law {turned:5.1} mrad, \
+         learned {learned_turned:5.1} mrad",
+        spectator.record(Base::Learned).time()
+    )
 }

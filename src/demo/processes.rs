@@ -46,7 +46,7 @@ impl Processes {
         let log = self.logs.join(format!("{namespace}-{executable}.log"));
         let file = File::create(&log).map_err(Error::io(&log))?;
         let errors = file.try_clone().map_err(Error::io(&log))?;
-        let mut command = if executable == "learner" {
+        let mut command = if executable.ends_with("learner") {
             let mut nice = Command::new("nice");
             nice.args(["-n", "10"]).arg(&program);
             nice

@@ -372,7 +372,7 @@ fn horizon_key(seconds: f64) -> String {
 }
 
 /// The source revision that this program was started in, or the version of the package.
-fn revision() -> String {
+pub fn revision() -> String {
     let output = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     let revision = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
     let revision = revision.and_then(|bytes| String::from_utf8(bytes).ok());

@@ -1,6 +1,6 @@
 //! The simulator node of a mobile base: MuJoCo, or a kinematic base, behind the topics that a real base or Gazebo would have.
 //!
-//! Publishes odom, /clock, where tf2_msgs was sourced for the build /tf, and of a base on wheels their joint_states and its
+//! Publishes odom, ~/ground_truth, /clock, where tf2_msgs was sourced for the build /tf, and of a base on wheels their joint_states and its
 //! robot_description; takes cmd_vel. Without a twist for `cmd_vel_timeout` the base stops, as one behind diff_drive_controller does.
 
 use crate::base::Drive;
@@ -12,7 +12,7 @@ use crate::ros::parameters::Validate;
 use crate::ros::planar::{TwistInput, pose_to_message, twist_to_message};
 use crate::ros::shell::{Every, Shell, Subscription, latched_qos, reliable_qos, sensor_qos};
 use crate::sim::{BaseConfig, BaseScenario, Plant, SimulatedBase};
-use crate::state::Stamp;
+use crate::state::{Stamp, State};
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::nav_msgs::msg::Odometry;
@@ -108,6 +108,8 @@ struct BaseSimulatorNode {
     twists: TwistInput,
     reset: Subscription<r2r::ServiceRequest<Trigger::Service>>,
     odometry: Publisher<Odometry>,
+    /// Where the base is and how it moves, without noise.
+    ground_truth: Publisher<Odometry>,
     joint_states: Publisher<JointState>,
     #[cfg(tf2_msgs)]
     transforms: Publisher<r2r::tf2_msgs::msg::TFMessage>,
@@ -137,6 +139,7 @@ impl BaseSimulatorNode {
             twists: TwistInput::new(&mut shell.node, "cmd_vel", config.enable_stamped_cmd_vel)?,
             reset: shell.service("~/reset")?,
             odometry: shell.publisher("odom", reliable_qos(1))?,
+            ground_truth: shell.publisher("~/ground_truth", reliable_qos(1))?,
             joint_states: shell.publisher("joint_states", reliable_qos(1))?,
             #[cfg(tf2_msgs)]
             transforms: shell.publisher("/tf", reliable_qos(100))?,
@@ -172,7 +175,11 @@ impl BaseSimulatorNode {
         // A robot's clock goes on when the simulation is reset.
         let stamp = stamp_to_time(Stamp::default() + self.elapsed);
         self.clock.publish(&Clock { clock: stamp.clone() })?;
-        let odometry = self.odometry();
+        self.ground_truth.publish(&self.message(self.base.true_state(), [0.0; 4]))?;
+        let BaseScenario { position_noise, yaw_noise, velocity_noise, yaw_rate_noise, .. } =
+            *self.base.scenario();
+        let noise = [position_noise, yaw_noise, velocity_noise, yaw_rate_noise];
+        let odometry = self.message(self.base.state(), noise);
         #[cfg(tf2_msgs)]
         self.transforms.publish(&transform(&odometry))?;
         if let SimulatedBase::Wheels(base) = &self.base {
@@ -190,20 +197,18 @@ impl BaseSimulatorNode {
         Ok(())
     }
 
-    fn odometry(&self) -> Odometry {
-        let state = self.base.state();
+    /// `state` with standard deviations of its position, yaw, velocity and yaw rate.
+    fn message(&self, state: &State, [position, yaw_deviation, velocity, yaw_rate]: [f64; 4]) -> Odometry {
         let [x, y, yaw] = [0, 1, 2].map(|axis| state.position[axis]);
         let [vx, vy, wz] = [0, 1, 2].map(|axis| state.velocity[axis]);
-        let BaseScenario { position_noise, yaw_noise, velocity_noise, yaw_rate_noise, .. } =
-            self.base.scenario();
         let mut message = Odometry::default();
         message.header.stamp = stamp_to_time(Stamp::default() + self.elapsed);
         message.header.frame_id.clone_from(&self.config.odom_frame_id);
         message.child_frame_id.clone_from(&self.config.base_frame_id);
         message.pose.pose = pose_to_message(&[x, y, yaw]);
-        message.pose.covariance = diagonal(*position_noise, *yaw_noise);
+        message.pose.covariance = diagonal(position, yaw_deviation);
         message.twist.twist = twist_to_message(&[vx, vy, wz]);
-        message.twist.covariance = diagonal(*velocity_noise, *yaw_rate_noise);
+        message.twist.covariance = diagonal(velocity, yaw_rate);
         message
     }
 
