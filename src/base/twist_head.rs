@@ -70,8 +70,16 @@ const DIRECTION: f64 = 0.05;
 const REST: f64 = 0.01;
 /// Time in which trust comes back after a surprise, s.
 const TRUST_TIME: f64 = 1.0;
-/// What lasts longer is no slip but another base, s.
-const PATIENCE: f64 = 4.0;
+/// Time over which it is seen what the belief explains while the base surprises, s.
+const LATEST_TIME: f64 = 0.3;
+/// What surprises for longer is no slip but another base, s; a base that slips now and then does not for this share of
+/// the time.
+const PATIENCE: f64 = 3.0;
+const SELDOM: f64 = 0.1;
+/// Then the candidates are believed if they leave at most this share of the mean square that the belief leaves, over this
+/// time, s.
+const BETTER: f64 = 0.5;
+const COMPARED_TIME: f64 = 3.0;
 
 /// See the module. Axes that the base cannot move along are left out.
 pub struct TwistHead {
@@ -81,6 +89,9 @@ pub struct TwistHead {
     /// Greatest velocity of each axis; 0: there is none.
     scale: Twist,
     axes: [Regression; 3],
+    /// What would be believed had the base become another when it first surprised: learned meanwhile, so that it is at hand
+    /// as soon as it is clear that the base does not slip.
+    candidates: [Regression; 3],
     filter: LowPass,
     raw: [f64; 7],
     /// Sent twist, achieved twist, share of rest.
@@ -98,10 +109,14 @@ pub struct TwistHead {
     has_last: bool,
     /// Time since anything disturbed the twists, s.
     undisturbed: f64,
-    /// Share of what is known that is used: none when the base does what cannot be, as one does that slips.
+    /// Share of what is known that is used: while the base does what cannot be, as one does that slips, by what is explained.
     trust: f64,
-    /// How long it has been doing so, s.
+    /// Mean squares of error and outcome of late, over the axes.
+    latest: [f64; 2],
+    /// How long it has been doing so, and [`SELDOM`] so much less for the time that it has not, s.
     surprised: f64,
+    /// Mean squares of the errors of belief and candidates since it began, over the axes.
+    compared: [f64; 2],
     frozen: bool,
     /// Of the last model, and of the one that it began with.
     revision: u64,
@@ -118,6 +133,7 @@ impl TwistHead {
         let stride = ((config.preview / TAPS as f64 * rate).round() as usize).max(1);
         Self {
             axes: std::array::from_fn(|_| Regression::new(REGRESSORS, LEAST_ERROR * LEAST_ERROR)),
+            candidates: std::array::from_fn(|_| Regression::new(REGRESSORS, LEAST_ERROR * LEAST_ERROR)),
             filter: LowPass::new(config.bandwidth, rate, 7),
             raw: [0.0; 7],
             filtered: [0.0; 7],
@@ -130,7 +146,9 @@ impl TwistHead {
             has_last: false,
             undisturbed: 0.0,
             trust: 1.0,
+            latest: [0.0; 2],
             surprised: 0.0,
+            compared: [0.0; 2],
             frozen: false,
             revision: 0,
             parent: None,
@@ -165,6 +183,31 @@ impl TwistHead {
         self.history.clear();
     }
 
+    /// Takes the candidates for what is believed, if the base has surprised for long enough and they say better what it does.
+    fn doubt(&mut self, surprised: bool, dt: f64) {
+        if !surprised {
+            self.surprised = (self.surprised - SELDOM * dt).max(0.0);
+            return;
+        }
+        if self.surprised == 0.0 {
+            let both = self.candidates.iter_mut().zip(&self.axes);
+            both.for_each(|(candidate, axis)| candidate.copy_from(axis));
+            self.compared = [0.0; 2];
+        }
+        self.surprised += dt;
+        let [believed, tried] = self.compared;
+        if self.surprised > PATIENCE && tried < BETTER * believed {
+            std::mem::swap(&mut self.axes, &mut self.candidates);
+            self.surprised = 0.0;
+        }
+    }
+
+    /// The share of the outcomes of late that what is believed explains: all from a half on.
+    fn explained(&self) -> f64 {
+        let [error, outcome] = self.latest;
+        (2.0 * (1.0 - error / outcome.max(LEAST_ERROR * LEAST_ERROR))).clamp(0.0, 1.0)
+    }
+
     /// Learns from what is in the history, or only looks at it.
     fn learn(&mut self, dt: f64, only_look: bool, mut network: Option<&mut ResidualModel>) {
         let age = self.stride * TAPS;
@@ -192,6 +235,8 @@ impl TwistHead {
             network.forget(pace.dt / pace.memory);
             shared = network.project();
         }
+        let (mut squares, mut compared) = ([0.0; 2], [0.0; 2]);
+        let doubts = self.surprised > 0.0 && !self.frozen;
         for axis in 0..3 {
             let scale = self.scale[axis];
             if scale == 0.0 {
@@ -203,6 +248,17 @@ impl TwistHead {
             write_regressors(axis, &self.scale, tap, &mut self.regressors);
             let outcome = (sent[axis] - velocity[axis]) / self.scale[axis];
             let regression = &mut self.axes[axis];
+            let error = regression.error(&self.regressors, outcome);
+            squares[0] += error * error;
+            squares[1] += outcome * outcome;
+            if doubts {
+                let candidate = &mut self.candidates[axis];
+                if let Some(lesson) = candidate.learn(&self.regressors, outcome, rests, pace) {
+                    candidate.weigh([outcome, lesson.error, lesson.error], pace.dt);
+                    compared[0] += error * error;
+                    compared[1] += lesson.error * lesson.error;
+                }
+            }
             if only_look {
                 regression.watch(&self.regressors, outcome, rests, pace);
                 continue;
@@ -223,6 +279,12 @@ impl TwistHead {
             }
             regression.weigh([outcome, error, left], pace.dt);
         }
+        let average = |means: &mut [f64; 2], values: [f64; 2], time: f64| {
+            let share = (dt / time).min(1.0);
+            means.iter_mut().zip(values).for_each(|(mean, value)| *mean += share * (value - *mean));
+        };
+        average(&mut self.latest, squares, LATEST_TIME);
+        average(&mut self.compared, compared, COMPARED_TIME);
         if let Some(network) = network.filter(|_| !only_look) {
             network.narrow(&totals);
         }
@@ -296,9 +358,12 @@ impl TwistCorrection for TwistHead {
         self.undisturbed = if undisturbed { self.undisturbed + dt } else { 0.0 };
         if self.learns() {
             let surprised = self.axes.iter().any(Regression::is_surprised);
-            self.surprised = if surprised { self.surprised + dt } else { 0.0 };
-            self.trust = if surprised { 0.0 } else { (self.trust + dt / TRUST_TIME).min(1.0) };
-            self.learn(dt, self.frozen || (surprised && self.surprised < PATIENCE), network);
+            let most = if surprised { self.explained() } else { 1.0 };
+            self.trust = (self.trust + dt / TRUST_TIME).min(most);
+            if !self.frozen {
+                self.doubt(surprised, dt);
+            }
+            self.learn(dt, self.frozen || surprised, network);
         }
     }
 
@@ -366,6 +431,8 @@ mod tests {
     /// A base whose left wheel is smaller than its driver believes, with motors that lag.
     struct Bad {
         head: TwistHead,
+        lag: f64,
+        wanted: fn(f64) -> WantedTwist,
         velocity: Twist,
         ticks: u64,
     }
@@ -373,12 +440,21 @@ mod tests {
     impl Bad {
         fn new() -> Self {
             let config = TwistHeadConfig { enabled: true, ..Default::default() };
-            Self { head: TwistHead::new(config, format()), velocity: [0.0; 3], ticks: 0 }
+            let head = TwistHead::new(config, format());
+            Self { head, lag: LAG, wanted: Self::wanted, velocity: [0.0; 3], ticks: 0 }
         }
 
         fn wanted(time: f64) -> WantedTwist {
             let velocity = [0.4 + 0.1 * (0.7 * time).sin(), 0.0, 0.8 * (1.1 * time).sin()];
             WantedTwist { velocity, ..Default::default() }
+        }
+
+        /// Straight ahead for two seconds, then a bend for two.
+        fn bends(time: f64) -> WantedTwist {
+            let bend = (time.rem_euclid(4.0) - 2.0).max(0.0);
+            let side = if time.rem_euclid(8.0) < 4.0 { 1.0 } else { -1.0 };
+            let turn = side * (0.5 * std::f64::consts::PI * bend).sin().powi(2);
+            WantedTwist { velocity: [0.4, 0.0, turn], ..Default::default() }
         }
 
         /// Drives for `seconds`; root mean square of what the turn lacks, rad/s. `grip` is what of a twist arrives.
@@ -393,14 +469,14 @@ mod tests {
                     velocity: self.velocity.to_vec(),
                 };
                 let mut correction = [0.0; 3];
-                self.head.correct(&|ahead| Self::wanted(now + ahead), &mut correction);
-                let wanted = Self::wanted(now).velocity;
+                self.head.correct(&|ahead| (self.wanted)(now + ahead), &mut correction);
+                let wanted = (self.wanted)(now).velocity;
                 let share = if learn { 1.0 } else { 0.0 };
                 let sent = [0, 1, 2].map(|axis| wanted[axis] + share * correction[axis]);
                 sum += (wanted[2] - self.velocity[2]).powi(2);
                 let (left, right) = (0.9 * (sent[0] - 0.2 * sent[2]), sent[0] + 0.2 * sent[2]);
                 let target = [0.5 * (left + right), 0.0, (right - left) / 0.4].map(|target| grip * target);
-                let approach = 1.0 - (-1.0 / (RATE * LAG)).exp();
+                let approach = 1.0 - (-1.0 / (RATE * self.lag)).exp();
                 self.velocity = [0, 1, 2]
                     .map(|axis| self.velocity[axis] + approach * (target[axis] - self.velocity[axis]));
                 let achieved = State { velocity: self.velocity.to_vec(), ..state };
@@ -488,10 +564,24 @@ mod tests {
         base.drive(20.0, true, 1.0);
         let before = base.drive(10.0, true, 1.0);
         base.drive(2.0, true, 0.3);
-        assert_eq!(base.head.trust, 0.0, "the correction is off while it slips");
+        assert!(base.head.trust < 0.05, "the correction is off while it slips: {}", base.head.trust);
         base.drive(3.0, true, 1.0);
         let after = base.drive(10.0, true, 1.0);
         assert!(after < 1.5 * before, "{after} {before}");
+    }
+
+    #[test]
+    fn a_base_that_has_become_another_is_learned_though_it_shows_in_bends_alone() {
+        let bending = || Bad { wanted: Bad::bends, ..Bad::new() };
+        let mut base = bending();
+        base.drive(40.0, true, 1.0);
+        base.lag = 3.0 * LAG;
+        base.drive(12.0, true, 1.0);
+        let learned = base.drive(16.0, true, 1.0);
+        let mut plain = Bad { lag: 3.0 * LAG, ..bending() };
+        plain.drive(4.0, false, 1.0);
+        let plain = plain.drive(16.0, false, 1.0);
+        assert!(learned < 0.25 * plain, "{learned} of {plain} rad/s");
     }
 
     #[test]

@@ -161,10 +161,24 @@ impl Regression {
         }
     }
 
+    /// Becomes as `other`, of the same size.
+    pub fn copy_from(&mut self, other: &Self) {
+        let Self { weights, belief, former, .. } = self;
+        weights.copy_from_slice(&other.weights);
+        belief.copy_from(&other.belief);
+        for (former, other) in former.iter_mut().zip(&other.former) {
+            former.copy_from(&other.weights, &other.belief, other.usual, other.recent);
+        }
+        (self.usual, self.least, self.learned) = (other.usual, other.least, other.learned);
+        (self.surprise, self.settled, self.recent) = (other.surprise, other.settled, other.recent);
+        (self.latest, self.evidence) = (other.latest, other.evidence);
+        (self.changes, self.is_lost) = (other.changes, other.is_lost);
+    }
+
     /// Learns that `x` came with `outcome`, and how much of the time since the last one the robot rested; none when that
     /// is not finite.
     pub fn learn(&mut self, x: &[f64], outcome: f64, rests: f64, pace: Pace) -> Option<Lesson> {
-        let error = outcome - dot(&self.weights, x);
+        let error = self.error(x, outcome);
         if !error.is_finite() {
             return None;
         }
@@ -210,11 +224,18 @@ impl Regression {
         self.begin(false);
     }
 
-    /// Looks whether `outcome` is what was to be expected, and learns nothing.
+    /// Looks whether `outcome` is what was to be expected, and learns nothing; what was believed before and fits again is
+    /// taken up.
     pub fn watch(&mut self, x: &[f64], outcome: f64, rests: f64, pace: Pace) {
-        let error = outcome - dot(&self.weights, x);
-        let share = self.surprising(x, error, rests);
-        average(&mut self.surprise, share, pace.dt / CHANGE_TIME);
+        self.look(x, outcome, self.error(x, outcome), rests, pace.dt);
+        if self.settled > SETTLING {
+            self.go_back();
+        }
+    }
+
+    /// The outcome less what is believed.
+    pub fn error(&self, x: &[f64], outcome: f64) -> f64 {
+        outcome - dot(&self.weights, x)
     }
 
     /// The square of an error over its variance.
@@ -264,9 +285,8 @@ impl Regression {
         &self.weights
     }
 
-    /// Looks at an error for a sign that the robot is no longer what it was, widens what is believed if so, or goes back
-    /// to an earlier belief that fits again; averages the usual error. True for a change.
-    fn notice(&mut self, x: &[f64], outcome: f64, error: f64, rests: f64, dt: f64) -> bool {
+    /// Averages what tells whether the robot is what it is believed to be, or was before.
+    fn look(&mut self, x: &[f64], outcome: f64, error: f64, rests: f64, dt: f64) {
         self.settled += dt;
         let square = error * error;
         let surprising = self.surprising(x, error, rests);
@@ -280,6 +300,12 @@ impl Regression {
             let largest = FITTING * AS_EVER * former.usual;
             average(&mut former.recent, (error * error).min(largest), dt / RECENT_TIME);
         }
+    }
+
+    /// Looks at an error for a sign that the robot is no longer what it was, widens what is believed if so, or goes back
+    /// to an earlier belief that fits again; averages the usual error. True for a change.
+    fn notice(&mut self, x: &[f64], outcome: f64, error: f64, rests: f64, dt: f64) -> bool {
+        self.look(x, outcome, error, rests, dt);
         if self.settled <= SETTLING || self.go_back() {
             return false;
         }
@@ -289,7 +315,7 @@ impl Regression {
         }
         if rests < 0.1 {
             self.learned += dt;
-            let bounded = square.min(LARGEST_ERROR * LARGEST_ERROR * self.usual);
+            let bounded = (error * error).min(LARGEST_ERROR * LARGEST_ERROR * self.usual);
             self.usual += dt / self.learned.min(USUAL_TIME) * (bounded - self.usual);
         }
         false

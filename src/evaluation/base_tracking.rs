@@ -71,7 +71,14 @@ pub fn base_tracking_report(
     let runs = in_parallel(config.threads, &tasks, progress, |&(scenario, controller, seed)| {
         let course = scenario.course(Purpose::Suite, seed, &config.controller)?;
         let outcome = run::run(config, controller, &tuning, &course)?;
-        Ok(BaseRun { scenario, controller, seed, reference: course.reference_kind, outcome })
+        Ok(BaseRun {
+            scenario,
+            controller,
+            seed,
+            reference: course.reference_kind,
+            origin: course.origin(),
+            outcome,
+        })
     })?;
     let simulated = runs.iter().map(|run| run.outcome.cross_track.len() as f64 * BIN).sum();
     Ok(BaseTrackingReport { runs, simulated })

@@ -1,5 +1,6 @@
 //! The controllers that are compared.
 
+use crate::learner::Rule;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -11,6 +12,8 @@ pub enum BaseControllerKind {
     Integral,
     Mppi,
     Learner,
+    LearnerTrackingError,
+    LearnerComposite,
     Head,
     Learned,
     Oracle,
@@ -23,6 +26,8 @@ impl BaseControllerKind {
             Self::Integral => "integral",
             Self::Mppi => "mppi",
             Self::Learner => "learner",
+            Self::LearnerTrackingError => "learner_tracking_error",
+            Self::LearnerComposite => "learner_composite",
             Self::Head => "head",
             Self::Learned => "learned",
             Self::Oracle => "oracle",
@@ -36,7 +41,11 @@ impl BaseControllerKind {
             Self::Mppi => {
                 "model predictive path integral control about the reference, with the nominal model of the base"
             }
-            Self::Learner => "the baseline, and a network by backprop alone, from random weights",
+            Self::Learner => {
+                "the baseline, and a network by backprop alone, from random weights, by the rule of the parameter file"
+            }
+            Self::LearnerTrackingError => "the same by the rule tracking_error",
+            Self::LearnerComposite => "the same by the rule composite",
             Self::Head => "the baseline, and what the head learns in the tick",
             Self::Learned => "the baseline, head and backprop",
             Self::Oracle => {
@@ -52,10 +61,19 @@ impl BaseControllerKind {
 
     /// Those that must never be worse than the baseline.
     pub fn learns(self) -> bool {
-        self.is_challenger() || self == Self::Learner
+        self.is_challenger() || self.has_network()
     }
 
     pub fn has_network(self) -> bool {
-        matches!(self, Self::Learner | Self::Learned)
+        self.rule().is_some() || matches!(self, Self::Learner | Self::Learned)
+    }
+
+    /// The rule that backprop goes by, if not by that of the parameter file.
+    pub fn rule(self) -> Option<Rule> {
+        match self {
+            Self::LearnerTrackingError => Some(Rule::TrackingError),
+            Self::LearnerComposite => Some(Rule::Composite),
+            _ => None,
+        }
     }
 }

@@ -26,6 +26,10 @@ pub enum BaseScenarioKind {
     Delay,
     Gain,
     Misalignment,
+    WheelSwitch,
+    LagSwitch,
+    PayloadSwitch,
+    MisalignmentSwitch,
 }
 
 /// The kinds of path, by seed in turn.
@@ -43,6 +47,8 @@ pub struct BaseCourse {
     pub reference_kind: BaseReferenceKind,
     pub path: ReferencePath,
     pub scenario: BaseScenario,
+    /// When it becomes another, s, and which.
+    pub change: Option<(f64, BaseScenario)>,
     /// Where the base is at first, beside the beginning of the path and not along it.
     pub start: Pose,
     /// Of the sensor noise.
@@ -52,6 +58,8 @@ pub struct BaseCourse {
 }
 
 const SECONDS: f64 = 30.0;
+/// When a base becomes another than before, s; the run is so much longer.
+const CHANGE: f64 = 15.0;
 /// Paths are long enough for this speed, m/s, and larger for a faster base.
 const USUAL_SPEED: f64 = 0.5;
 /// How much tighter than its path a car can turn at least, for its feedback.
@@ -82,6 +90,10 @@ impl BaseScenarioKind {
             Self::Delay => "delay",
             Self::Gain => "gain",
             Self::Misalignment => "misalignment",
+            Self::WheelSwitch => "wheel_switch",
+            Self::LagSwitch => "lag_switch",
+            Self::PayloadSwitch => "payload_switch",
+            Self::MisalignmentSwitch => "misalignment_switch",
         }
     }
 
@@ -96,6 +108,10 @@ impl BaseScenarioKind {
             Self::Delay => "twists act 100 ms late",
             Self::Gain => "each axis, and a car's steering, does up to 20 % more or less than it is told",
             Self::Misalignment => "what is taken for straight ahead is 0.05 rad to one side",
+            Self::WheelSwitch => "as described, and from 15 s on as wheel_radius",
+            Self::LagSwitch => "as described, and from 15 s on as motor_lag",
+            Self::PayloadSwitch => "as described, and from 15 s on as payload",
+            Self::MisalignmentSwitch => "as described, and from 15 s on as misalignment",
         }
     }
 
@@ -105,6 +121,20 @@ impl BaseScenarioKind {
             Self::WheelRadius | Self::Payload => drive == Drive::Differential,
             Self::Gain | Self::Misalignment => drive != Drive::Differential,
             Self::Nominal | Self::MotorLag | Self::Patch | Self::Noise | Self::Delay => true,
+            Self::WheelSwitch | Self::LagSwitch | Self::PayloadSwitch | Self::MisalignmentSwitch => {
+                self.changes_to().is_some_and(|after| after.is_of(drive))
+            }
+        }
+    }
+
+    /// What a base is from [`CHANGE`] on that was as described before.
+    fn changes_to(self) -> Option<Self> {
+        match self {
+            Self::WheelSwitch => Some(Self::WheelRadius),
+            Self::LagSwitch => Some(Self::MotorLag),
+            Self::PayloadSwitch => Some(Self::Payload),
+            Self::MisalignmentSwitch => Some(Self::Misalignment),
+            _ => None,
         }
     }
 
@@ -141,9 +171,10 @@ impl BaseScenarioKind {
         let path = ReferencePath::geometric(&poses, config.drive, &config.limits, &speeds, 0.0)?;
         let noise_seed = random.random();
         let scenario = self.scenario(&mut random, &path);
+        let change = self.changes_to().map(|after| (CHANGE, after.scenario(&mut random, &path)));
         let start = [0.0, random.random_range(-ASIDE..ASIDE), random.random_range(-ASKEW..ASKEW)];
-        let seconds = SECONDS.min(path.duration());
-        Ok(BaseCourse { reference_kind, path, scenario, start, seed: noise_seed, seconds })
+        let seconds = (SECONDS + change.as_ref().map_or(0.0, |(from, _)| *from)).min(path.duration());
+        Ok(BaseCourse { reference_kind, path, scenario, change, start, seed: noise_seed, seconds })
     }
 
     fn scenario(self, random: &mut Pcg64, path: &ReferencePath) -> BaseScenario {
@@ -157,7 +188,11 @@ impl BaseScenarioKind {
         };
         let mut side = |amount: f64| if random.random_bool(0.5) { amount } else { -amount };
         match self {
-            Self::Nominal => nominal,
+            Self::Nominal
+            | Self::WheelSwitch
+            | Self::LagSwitch
+            | Self::PayloadSwitch
+            | Self::MisalignmentSwitch => nominal,
             Self::WheelRadius => {
                 let scale = 1.0 + side(0.1);
                 let wheel_scale = if side(1.0) > 0.0 { [scale, 1.0] } else { [1.0, scale] };
@@ -176,6 +211,13 @@ impl BaseScenarioKind {
             Self::Gain => BaseScenario { gain: [0; 3].map(|_| random.random_range(0.8..1.2)), ..nominal },
             Self::Misalignment => BaseScenario { misalignment: side(0.05), ..nominal },
         }
+    }
+}
+
+impl BaseCourse {
+    /// From when on time is counted: the change, if there is one, s.
+    pub fn origin(&self) -> f64 {
+        self.change.as_ref().map_or(0.0, |(from, _)| *from)
     }
 }
 

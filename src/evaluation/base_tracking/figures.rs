@@ -46,13 +46,15 @@ pub struct BaseRun {
     pub controller: BaseControllerKind,
     pub seed: u64,
     pub reference: BaseReferenceKind,
+    /// From when on windows count, s.
+    pub origin: f64,
     pub outcome: BaseOutcome,
 }
 
 impl BaseRun {
     /// Root mean square over a window; none if the run did not last so long.
     pub fn rms(&self, quantity: Quantity, window: Window) -> Option<f64> {
-        window.rms(self.outcome.squares(quantity), &[0.0])
+        window.rms(self.outcome.squares(quantity), &[self.origin])
     }
 }
 

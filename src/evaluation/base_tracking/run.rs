@@ -15,7 +15,7 @@ use crate::command::{Command, Mode};
 use crate::error::Result;
 use crate::learner::LearnerConfig;
 use crate::robot::first_non_finite;
-use crate::sim::{BaseConfig, Plant, SimulatedBase};
+use crate::sim::{BaseConfig, BaseScenario, Plant, SimulatedBase};
 use crate::state::State;
 use std::time::Duration;
 
@@ -59,11 +59,20 @@ pub fn run(
     let period = Duration::from_secs_f64(1.0 / controller.update_rate);
     let mut contender = Contender::new(kind, controller.clone(), tuning, course, &base)?;
     if kind.has_network() {
-        contender = contender.with_learner(&config.learner, course.seed)?;
+        let rule = kind.rule().unwrap_or(config.learner.rule);
+        let learner = LearnerConfig { rule, seed: course.seed, ..config.learner.clone() };
+        contender = contender.with_learner(learner)?;
     }
     let mut command = Command::zeros(Mode::Velocity, 3);
     let mut recorder = Recorder::new(&controller);
-    for _ in 0..(seconds / period.as_secs_f64()).round() as u64 {
+    let mut change = course.change.clone();
+    for tick in 0..(seconds / period.as_secs_f64()).round() as u64 {
+        if let Some((_, scenario)) = change.take_if(|(from, _)| tick as f64 * period.as_secs_f64() >= *from) {
+            base.set_scenario(scenario.clone())?;
+            if kind == BaseControllerKind::Oracle {
+                contender.tell(&base, scenario);
+            }
+        }
         let mut twist = [0.0; 3];
         let (time, limited) = contender.tick(&base, course, &mut twist)?;
         recorder.take(course, &base, time, &twist, limited);
@@ -90,7 +99,11 @@ impl BaseControllerKind {
             // it is not to be judged by a bound that is there for what may be wrong
             Self::Oracle => config.correction_limit = [1.0, 1.0, 3.0],
             Self::Head | Self::Learned => config.head.enabled = true,
-            Self::Baseline | Self::Mppi | Self::Learner => {}
+            Self::Baseline
+            | Self::Mppi
+            | Self::Learner
+            | Self::LearnerTrackingError
+            | Self::LearnerComposite => {}
         }
         (config.learning, config.accept_weights) = (self.has_network(), self.has_network());
         config
@@ -116,22 +129,30 @@ impl Contender {
             let (sent, acceleration) = ([0.0; 3], [0.0; 3]);
             return Ok(Self::Mppi(Box::new(MppiLoop { law, config, time: 0.0, sent, acceleration })));
         }
-        let period = 1.0 / config.update_rate;
         let mut control = BaseLoop::new(config)?;
-        if kind == BaseControllerKind::Oracle {
-            control.set_correction(Some(oracle(base, course.scenario.clone(), period)));
-        }
         control.follow(course.path.clone(), None);
-        Ok(Self::Loop(Box::new(control), None))
+        let mut contender = Self::Loop(Box::new(control), None);
+        if kind == BaseControllerKind::Oracle {
+            contender.tell(base, course.scenario.clone());
+        }
+        Ok(contender)
     }
 
     /// The same with a learner.
-    fn with_learner(self, learner: &LearnerConfig, seed: u64) -> Result<Self> {
+    fn with_learner(self, learner: LearnerConfig) -> Result<Self> {
         let Self::Loop(control, _) = self else { return Ok(self) };
         let robot = BaseDescription::of(control.config()).robot();
-        let learner = LearnerConfig { command_interface: robot.command_interface, seed, ..learner.clone() };
+        let learner = LearnerConfig { command_interface: robot.command_interface, ..learner };
         let paced = PacedLearner::new(learner, &robot, control.config().update_rate)?;
         Ok(Self::Loop(control, Some(Box::new(paced))))
+    }
+
+    /// Tells an oracle that `base` is as `scenario` says.
+    fn tell(&mut self, base: &SimulatedBase, scenario: BaseScenario) {
+        if let Self::Loop(control, _) = self {
+            let period = 1.0 / control.config().update_rate;
+            control.set_correction(Some(oracle(base, scenario, period)));
+        }
     }
 
     /// The twist for the newest odometry, the time on the path, and whether a limit acted.

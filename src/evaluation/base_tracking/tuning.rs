@@ -125,6 +125,8 @@ fn candidates(controller: BaseControllerKind, config: &BaseControllerConfig) -> 
             }
         }
         BaseControllerKind::Learner
+        | BaseControllerKind::LearnerTrackingError
+        | BaseControllerKind::LearnerComposite
         | BaseControllerKind::Head
         | BaseControllerKind::Learned
         | BaseControllerKind::Oracle => {}
