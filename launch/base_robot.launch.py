@@ -12,7 +12,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import Node, SetRemap
 
 
 # Its products are small: more threads would wait for each other, and spin.
@@ -56,6 +56,9 @@ def generate_launch_description():
             'learning', default_value='false', choices=['true', 'false'],
             description='Learn in the tick what the base makes of its twists, start the learner and let the controller take its weights'),
         DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
+        # As Nav2's bringup: each namespace has frames of its own.
+        SetRemap('/tf', 'tf'),
+        SetRemap('/tf_static', 'tf_static'),
         node('base_controller', {'learning': learning, 'accept_weights': learning, 'head.enabled': learning}),
         node('base_predictor'),
         # It may wait; the others may not.

@@ -34,7 +34,7 @@ def generate_launch_description():
     joint_state_broadcaster = spawner('joint_state_broadcaster')
     diff_drive_controller = spawner(
         'diff_drive_base_controller', '--param-file', controllers_file, '--controller-ros-args',
-        '--ros-args --remap ~/cmd_vel:=cmd_vel --remap ~/odom:=odom')
+        '--ros-args --remap ~/cmd_vel:=cmd_vel --remap ~/odom:=odom --remap /tf:=tf')
 
     return LaunchDescription([
         DeclareLaunchArgument(

@@ -10,8 +10,8 @@ use super::description::{BaseDescription, possible};
 use super::earned::EarnedShares;
 use super::frames::Transform;
 use super::path::ReferencePath;
-use super::tracker::Tracker;
-use super::twist::{Pose, Twist, moved, pose_of};
+use super::tracker::{Drive, Tracker};
+use super::twist::{Pose, Twist, moved, pose_error, pose_of};
 use super::twist_head::TwistHead;
 use super::twist_model::{TwistFormat, TwistModel};
 use super::verdict::{BaseFault, BaseVerdict};
@@ -21,11 +21,13 @@ use crate::error::Result;
 use crate::learner::Sample;
 use crate::nn::checkpoint::Card;
 use crate::reference::ReferencePoint;
-use crate::robot::first_non_finite;
+use crate::robot::{first_non_finite, wrap};
 use crate::state::{Stamp, State};
 use std::path::Path;
 use task::{Asked, Following, PaceLimits, Task};
 
+/// Share of a limited speed at which the reference moves; the rest is for feedback.
+const HEADROOM: f64 = 0.95;
 /// How long zero is sent when there is nothing to do any more, s.
 const FAREWELL: f64 = 1.0;
 
@@ -44,6 +46,8 @@ pub struct BaseLoop {
     path_end: Option<PathEnd>,
     /// m/s.
     speed_limit: f64,
+    /// Of the last tick, in the frame of what is followed.
+    pose: Pose,
     reference: ReferencePoint,
     /// What is wanted when the twist acts, as the network sees it: at no place.
     motion: ReferencePoint,
@@ -56,7 +60,9 @@ pub struct BaseLoop {
     sample: Sample,
     teaches: bool,
     sent: Twist,
-    sent_acceleration: Twist,
+    /// The same before the dead band, and its derivative.
+    ramp: Twist,
+    ramp_acceleration: Twist,
     last: Option<Stamp>,
     /// Whether the path waits for the base, which may be held up.
     waits: bool,
@@ -82,6 +88,7 @@ impl BaseLoop {
             done: None,
             path_end: None,
             speed_limit: f64::INFINITY,
+            pose: [0.0; 3],
             reference: ReferencePoint::zeros(3),
             motion: ReferencePoint::zeros(3),
             correction_twist: [0.0; 3],
@@ -92,7 +99,8 @@ impl BaseLoop {
             teaches: false,
             authority: Authority::new(config.authority * config.assistance.share()),
             sent: [0.0; 3],
-            sent_acceleration: [0.0; 3],
+            ramp: [0.0; 3],
+            ramp_acceleration: [0.0; 3],
             last: None,
             waits: false,
             verdict: BaseVerdict::Stopped(BaseFault::NoOdometry),
@@ -161,6 +169,15 @@ impl BaseLoop {
             Task::Path(Following { path, time, .. }) => Some((path, *time)),
             Task::Idle | Task::Block(_) => None,
         }
+    }
+
+    /// How far the base was from the end of the path that it follows, m and rad, in the last tick.
+    pub fn way_left(&self) -> (f64, f64) {
+        let Task::Path(Following { path, .. }) = &self.task else { return (0.0, 0.0) };
+        let (mut end, [mut velocity, mut acceleration]) = ([0.0; 3], [[0.0; 3]; 2]);
+        path.sample_into(f64::INFINITY, &mut end, &mut velocity, &mut acceleration);
+        let [x, y, yaw] = pose_error(&self.pose, &end);
+        (x.hypot(y), wrap(yaw + path.heading_left()).abs())
     }
 
     /// How the last path ended, if one has since the last call.
@@ -342,7 +359,7 @@ impl BaseLoop {
     /// must decide what comes next; a twist that is still asked for is sent again when the fault is over.
     fn halt(&mut self, fault: BaseFault, out: &mut Twist) {
         *out = [0.0; 3];
-        self.sent_acceleration = [0.0; 3];
+        (self.ramp, self.ramp_acceleration) = ([0.0; 3], [0.0; 3]);
         self.authority.drop_to_zero();
         self.tracker.reset();
         if matches!(self.task, Task::Path(_)) {
@@ -359,6 +376,7 @@ impl BaseLoop {
         pose: &Pose,
         out: &mut Twist,
     ) -> Option<Box<ResidualModel>> {
+        self.pose = *pose;
         let period = 1.0 / self.config.update_rate;
         let gap = self.last.map(|last| state.stamp.since(last));
         // the clock was set back, or odometry was away without a tick to notice it
@@ -421,16 +439,20 @@ impl BaseLoop {
         let (limits, share) = (&self.config.limits, self.config.path.share);
         let pace = PaceLimits {
             behind: self.config.constraints.behind,
-            speed: share * self.speed_limit,
+            speed: HEADROOM * self.speed_limit,
             acceleration: share * limits.max_accel[0],
             deceleration: -share * limits.max_decel[0],
         };
         let error = self.tracker.error();
+        if self.config.drive == Drive::Differential {
+            following.turn_first(pose, limits, &self.config.path);
+        }
         let waits = following.advance(state.stamp, pose, error, &pace, dt);
         // what is sent acts from now on, and the odometry is of some time ago
         let late = now.since(state.stamp).max(0.0);
         if following.is_over(late, error) {
-            let end = PathEnd::Over { distance: error[0].hypot(error[1]), heading: error[2].abs() };
+            let heading = wrap(error[2] + following.path.heading_left()).abs();
+            let end = PathEnd::Over { distance: error[0].hypot(error[1]), heading };
             self.replace(Task::Idle, end);
         }
         waits
@@ -455,8 +477,11 @@ impl BaseLoop {
                 if first_non_finite(twist).is_some() {
                     return Err(BaseFault::AskedNotFinite { asked: *twist });
                 }
-                if timeout > 0.0 && age > timeout {
-                    return Err(BaseFault::AskedStale { age, timeout });
+                // of the future is one from before the clock was set back
+                if timeout > 0.0 && !(-timeout..=timeout).contains(&age) {
+                    // nothing was asked for, and nothing is: who asked may have ended
+                    let is_rest = *twist == [0.0; 3];
+                    return if is_rest { Ok(None) } else { Err(BaseFault::AskedStale { age, timeout }) };
                 }
                 Ok(Some(*twist))
             }
@@ -558,7 +583,11 @@ impl BaseLoop {
         if is_too_fast {
             out.iter_mut().for_each(|twist| *twist *= self.speed_limit / speed);
         }
-        is_too_fast | self.config.limits.limit(&self.sent, &mut self.sent_acceleration, dt, out)
+        let limits = &self.config.limits;
+        let limited = limits.limit(&self.ramp, &mut self.ramp_acceleration, dt, out);
+        self.ramp = *out;
+        limits.leave_out_small(out);
+        is_too_fast | limited
     }
 }
 

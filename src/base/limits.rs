@@ -135,7 +135,7 @@ impl TwistLimits {
         }
     }
 
-    /// Brings `twist`, which follows `last` after `dt` [s], within all limits; says whether it had to change.
+    /// Brings `twist`, which follows `last` after `dt` [s], within all limits but the dead band; says whether it had to change.
     /// `acceleration` is that of the last step, and becomes that of this one.
     pub fn limit(&self, last: &Twist, acceleration: &mut Twist, dt: f64, twist: &mut Twist) -> bool {
         let mut limited = self.limit_velocity(twist);
@@ -150,14 +150,21 @@ impl TwistLimits {
         for axis in 0..3 {
             limited |= twist[axis] != wanted[axis];
             acceleration[axis] = if dt > 0.0 { (twist[axis] - last[axis]) / dt } else { 0.0 };
-            if twist[axis].abs() < self.deadband_velocity[axis] {
-                twist[axis] = 0.0;
+        }
+        limited
+    }
+
+    /// Takes for nothing what is within the dead band. What follows is reached from the twist before: else no twist would
+    /// ever leave a dead band that is wider than what one step may gain.
+    pub fn leave_out_small(&self, twist: &mut Twist) {
+        for (value, deadband) in twist.iter_mut().zip(&self.deadband_velocity) {
+            if value.abs() < *deadband {
+                *value = 0.0;
             }
         }
         if self.deadband_velocity[0] > 0.0 {
             self.limit_curvature(twist);
         }
-        limited
     }
 
     /// The velocity nearest to `wanted` that can follow `last`.
@@ -252,7 +259,7 @@ mod tests {
     fn small_twists_are_sent_as_none() {
         let limits = TwistLimits { deadband_velocity: [0.02, 0.0, 0.1], ..limits() };
         let mut twist = [0.01, 0.0, 0.15];
-        limits.limit(&[0.0; 3], &mut [0.0; 3], 0.1, &mut twist);
+        limits.leave_out_small(&mut twist);
         assert_eq!(twist, [0.0, 0.0, 0.15]);
     }
 

@@ -5,6 +5,7 @@ use super::limits::TwistLimits;
 use super::profile::{Place, SpeedLimits, SpeedProfile};
 use super::spline::CubicSpline;
 use super::tracker::Drive;
+use super::turn::Turn;
 use super::twist::{Pose, Twist, pose_error};
 use crate::dataset::messages::Quaternion;
 use crate::error::{Error, Result};
@@ -15,6 +16,15 @@ use std::f64::consts::{FRAC_PI_2, PI};
 
 /// Poses of a path nearer to each other than this are one, m.
 const NEAREST: f64 = 0.01;
+/// A path that turns by more than this, rad, between places so far apart, m, turns back on itself.
+const CUSP: f64 = 2.6;
+const CUSP_SCALE: f64 = 0.1;
+/// A last pose that looks elsewhere by less than this needs no turn, rad.
+const LOOKS: f64 = 0.05;
+/// How far a path is looked at in one step of a search, s.
+const WINDOW: f64 = 2.0;
+/// Time for the feedback to settle at a place, s.
+const SETTLING: f64 = 2.0;
 
 /// A motion of a base in the plane: x and y as splines over a parameter, which is the time of a trajectory, and of a path
 /// about its length.
@@ -24,6 +34,23 @@ pub struct ReferencePath {
     y: CubicSpline,
     heading: Heading,
     pace: Pace,
+    /// On the spot, at the end.
+    turn: Option<Turn>,
+    /// What the last pose says beyond where the base then looks, rad.
+    heading_left: f64,
+}
+
+/// What a path is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Purpose {
+    /// The base moves so as it is sent the path.
+    pub sent: Twist,
+    /// It is a goal of Nav2: stamps that do not increase are none, the last pose says where to look, and one place is enough.
+    pub is_goal: bool,
+}
+
+impl Purpose {
+    pub const FROM_REST: Self = Self { sent: [0.0; 3], is_goal: false };
 }
 
 #[derive(Clone, Debug)]
@@ -53,11 +80,11 @@ pub struct Projection {
 
 impl ReferencePath {
     /// The path of a message, as places [m] and orientations with their stamps, and when it begins if they are a trajectory.
-    /// Stamps that are all the same are none; the base is driven from `speed` [m/s] on.
+    /// Stamps that are all the same are none, and so are orientations: planners that have none leave them as they are made.
     pub fn of_poses(
         stamped: &[(Stamp, [f64; 2], Quaternion)],
         config: &BaseControllerConfig,
-        speed: f64,
+        purpose: &Purpose,
     ) -> Result<(Self, Option<Stamp>)> {
         let pose = |(index, (_, [x, y], orientation)): (usize, &(Stamp, [f64; 2], Quaternion))| {
             let refusal = || {
@@ -67,16 +94,67 @@ impl ReferencePath {
             Ok([*x, *y, orientation.unit_yaw().ok_or_else(refusal)?])
         };
         let poses = stamped.iter().enumerate().map(pose).collect::<Result<Vec<Pose>>>()?;
+        let increase = stamped.is_sorted_by(|(a, ..), (b, ..)| a < b);
         match stamped.first() {
-            Some((first, ..)) if stamped.iter().any(|(stamp, ..)| stamp != first) => {
+            Some((first, ..))
+                if stamped.len() > 1
+                    && (increase || !purpose.is_goal && stamped.iter().any(|(stamp, ..)| stamp != first)) =>
+            {
                 let times: Vec<f64> = stamped.iter().map(|(stamp, ..)| stamp.since(*first)).collect();
                 Ok((Self::stamped(&times, &poses)?, Some(*first)))
             }
-            _ => {
-                let path = Self::geometric(&poses, config.drive, &config.limits, &config.path, speed)?;
-                Ok((path, None))
-            }
+            _ => Ok((Self::unstamped(&poses, config, purpose)?, None)),
         }
+    }
+
+    fn unstamped(poses: &[Pose], config: &BaseControllerConfig, purpose: &Purpose) -> Result<Self> {
+        let BaseControllerConfig { drive, limits, path: speeds, .. } = config;
+        let [Some(first), Some(last)] = [poses.first(), poses.last()] else {
+            return Err(Error::mismatch("path: poses", 0, "at least 2, or 1 of a goal"));
+        };
+        if purpose.is_goal && poses.iter().all(|pose| distance(first, pose) < NEAREST) {
+            return Self::place(last, limits, speeds);
+        }
+        let [x, y, _] = purpose.sent;
+        let is_omnidirectional = *drive == Drive::Omnidirectional;
+        let speed = if is_omnidirectional { x.hypot(y) } else { x };
+        let mut path = Self::geometric(poses, *drive, limits, speeds, speed)?;
+        if !is_omnidirectional && (purpose.is_goal || has_headings(poses)) {
+            path.look(last[2], *drive == Drive::Differential, limits, speeds);
+        }
+        Ok(path)
+    }
+
+    /// Rest at `pose` for long enough to turn there.
+    fn place(pose: &Pose, limits: &TwistLimits, speeds: &SpeedLimits) -> Result<Self> {
+        check(&[*pose, *pose])?;
+        let longest = Turn::new(0.0, PI, limits, speeds).duration() + SETTLING;
+        let rest = |value: f64| CubicSpline::new(&[0.0, longest], &[value, value]);
+        Ok(Self {
+            x: rest(pose[0]),
+            y: rest(pose[1]),
+            heading: Heading::Given(rest(pose[2])),
+            pace: Pace::Stamped(longest),
+            turn: None,
+            heading_left: 0.0,
+        })
+    }
+
+    /// Ends with a look at `yaw` [rad], if the base `turns` on the spot; else says what it then lacks.
+    fn look(&mut self, yaw: f64, turns: bool, limits: &TwistLimits, speeds: &SpeedLimits) {
+        let [mut pose, mut velocity, mut acceleration] = [[0.0; 3]; 3];
+        self.sample_into(self.duration(), &mut pose, &mut velocity, &mut acceleration);
+        let by = wrap(yaw - pose[2]);
+        if !turns {
+            self.heading_left = by;
+        } else if by.abs() > LOOKS {
+            self.turn = Some(Turn::new(pose[2], by, limits, speeds));
+        }
+    }
+
+    /// What the last pose says beyond where the path ends looking, rad: of a base that does not turn on the spot.
+    pub fn heading_left(&self) -> f64 {
+        self.heading_left
     }
 
     /// A trajectory through `poses` at `times` [s], which begin with 0 and increase.
@@ -104,11 +182,13 @@ impl ReferencePath {
             y: CubicSpline::new(times, &column(1)),
             heading: Heading::Given(CubicSpline::new(times, &yaw)),
             pace: Pace::Stamped(times.last().copied().unwrap_or(0.0)),
+            turn: None,
+            heading_left: 0.0,
         })
     }
 
     /// A path through `poses`, as fast as limits allow, beginning at up to `speed` [m/s] and ending at rest. A base that
-    /// cannot move sideways looks along the path, or against it where most of the poses do; it then drives backward.
+    /// cannot move sideways looks along the path, or, if it may, against it where most of the poses do; it then drives backward.
     pub fn geometric(
         poses: &[Pose],
         drive: Drive,
@@ -126,9 +206,12 @@ impl ReferencePath {
         if kept.len() < 2 {
             return Err(Error::mismatch("path", "poses that are all at one place", "at least two places"));
         }
+        if drive != Drive::Omnidirectional {
+            refuse_cusps(&kept)?;
+        }
         let knots = running_sum(kept.windows(2).map(|pair| distance(&pair[0], &pair[1])));
         let column = |axis: usize| kept.iter().map(|pose| pose[axis]).collect::<Vec<_>>();
-        let (x, y) = (CubicSpline::new(&knots, &column(0)), CubicSpline::new(&knots, &column(1)));
+        let [x, y] = [0, 1].map(|axis| CubicSpline::smoothing(&knots, &column(axis), speeds.smoothing));
         let length = knots.last().copied().unwrap_or(0.0);
         let count = SpeedProfile::places(length);
         let parameters: Vec<f64> = (0..count).map(|i| length * i as f64 / (count - 1) as f64).collect();
@@ -141,14 +224,16 @@ impl ReferencePath {
                     .iter()
                     .zip(&knots)
                     .filter(|(pose, knot)| wrap(pose[2] - tangent(&x, &y, **knot)).abs() > FRAC_PI_2);
-                let turned = if 2 * against.count() > kept.len() { PI } else { 0.0 };
+                let may_turn = speeds.allow_reversing && has_headings(poses);
+                let turned = if may_turn && 2 * against.count() > kept.len() { PI } else { 0.0 };
                 let guide = unwrapped(parameters.iter().map(|at| wrap(tangent(&x, &y, *at) + turned)));
                 Heading::Tangent { turned, guide: CubicSpline::new(&parameters, &guide) }
             }
         };
         let backward = matches!(heading, Heading::Tangent { turned, .. } if turned != 0.0);
-        let mut path = Self { x, y, heading, pace: Pace::Stamped(0.0) };
+        let mut path = Self { x, y, heading, pace: Pace::Stamped(0.0), turn: None, heading_left: 0.0 };
         let places = path.places(&parameters);
+        let speed = if backward { -speed } else { speed };
         path.pace = Pace::Profile(SpeedProfile::new(&places, limits, speeds, speed, backward));
         Ok(path)
     }
@@ -174,6 +259,14 @@ impl ReferencePath {
 
     /// Fills pose, twist and its derivative `time` [s] after the beginning; allocates nothing.
     pub fn sample_into(&self, time: f64, pose: &mut Pose, velocity: &mut Twist, acceleration: &mut Twist) {
+        if let Some(turn) = &self.turn
+            && time > self.pace.duration()
+        {
+            let [yaw, rate, change] = turn.at(time - self.pace.duration());
+            *pose = [self.x.at(f64::INFINITY)[0], self.y.at(f64::INFINITY)[0], yaw];
+            (*velocity, *acceleration) = ([0.0, 0.0, rate], [0.0, 0.0, change]);
+            return;
+        }
         let (parameter, speed, gain) = match &self.pace {
             Pace::Stamped(end) if time <= 0.0 || time >= *end => (time.clamp(0.0, *end), 0.0, 0.0),
             Pace::Stamped(_) => (time, 1.0, 0.0),
@@ -234,6 +327,19 @@ impl ReferencePath {
         (0..STEPS).map(|i| distance(&place(i), &place(i + 1))).sum()
     }
 
+    /// The place nearest to `pose` that comes first, walking along the path from its beginning: a path may cross itself, or
+    /// begin behind the base.
+    pub fn project_first(&self, pose: &Pose) -> Projection {
+        let mut found = self.project(pose, 0.0, WINDOW);
+        loop {
+            let next = self.project(pose, found.time, WINDOW);
+            if next.time < found.time + 0.5 * WINDOW || next.time <= found.time {
+                return next;
+            }
+            found = next;
+        }
+    }
+
     /// The place nearest to `pose` within `window` [s] of `near` [s after the beginning].
     pub fn project(&self, pose: &Pose, near: f64, window: f64) -> Projection {
         const STEPS: usize = 64;
@@ -270,11 +376,45 @@ impl Reference for ReferencePath {
     }
 
     fn duration(&self) -> f64 {
-        match &self.pace {
-            Pace::Stamped(end) => *end,
-            Pace::Profile(profile) => profile.duration(),
+        self.pace.duration() + self.turn.map_or(0.0, |turn| turn.duration())
+    }
+}
+
+impl Pace {
+    fn duration(&self) -> f64 {
+        match self {
+            Self::Stamped(end) => *end,
+            Self::Profile(profile) => profile.duration(),
         }
     }
+}
+
+/// Whether orientations say anything: those of a planner that has none are as they were made, but for the goal's.
+fn has_headings(poses: &[Pose]) -> bool {
+    poses.iter().take(poses.len().saturating_sub(1)).any(|pose| pose[2] != 0.0)
+}
+
+/// A base that cannot move sideways would have to change from forward to backward where the path turns back on itself.
+fn refuse_cusps(poses: &[Pose]) -> Result<()> {
+    let mut sparse: Vec<(usize, Pose)> = Vec::new();
+    for (index, pose) in poses.iter().enumerate() {
+        if sparse.last().is_none_or(|(_, last)| distance(last, pose) >= CUSP_SCALE) {
+            sparse.push((index, *pose));
+        }
+    }
+    let direction = |from: &Pose, to: &Pose| (to[1] - from[1]).atan2(to[0] - from[0]);
+    for ((_, before), ((index, at), (_, after))) in
+        sparse.iter().zip(sparse.iter().skip(1).zip(sparse.iter().skip(2)))
+    {
+        let turn = wrap(direction(at, after) - direction(before, at)).abs();
+        if turn > CUSP {
+            let what = format!("path: turn at place {index} ({:.2} m, {:.2} m)", at[0], at[1]);
+            let expected =
+                format!("at most {CUSP:.1} rad: send what is to be driven forward and backward apart");
+            return Err(Error::mismatch(what, format!("{turn:.2} rad"), expected));
+        }
+    }
+    Ok(())
 }
 
 fn check(poses: &[Pose]) -> Result<()> {
@@ -389,7 +529,7 @@ mod tests {
             path.sample(path.duration() * i as f64 / 1000.0, &mut out);
             fastest = fastest.max(out.velocity[0]);
             let centre = out.position[0].hypot(out.position[1] - RADIUS);
-            assert!((centre - RADIUS).abs() < 2e-3 && out.velocity[1].abs() < 1e-9, "{out:?}");
+            assert!((centre - RADIUS).abs() < 3e-3 && out.velocity[1].abs() < 1e-9, "{out:?}");
             assert!(out.velocity[0] >= 0.0 && out.velocity[0] <= 0.35 + 1e-9);
             assert!(out.acceleration[0].abs() <= 2.5 && out.acceleration[2].abs() <= 3.2, "{out:?}");
         }
@@ -399,12 +539,97 @@ mod tests {
     }
 
     #[test]
-    fn poses_that_look_back_are_driven_to_backward() {
-        let looking_back: Vec<Pose> = (0..20).map(|i| [-0.1 * i as f64, 0.0, 0.0]).collect();
-        let path = geometric(&looking_back);
+    fn poses_that_look_back_are_driven_to_backward_by_a_base_that_may() {
+        let looking_back: Vec<Pose> = (0..20).map(|i| [-0.1 * i as f64, 0.0, 0.01]).collect();
+        let middle = |poses: &[Pose], allow_reversing: bool| {
+            let speeds = SpeedLimits { allow_reversing, ..Default::default() };
+            let path =
+                ReferencePath::geometric(poses, Drive::Differential, &TwistLimits::default(), &speeds, 0.0)
+                    .unwrap();
+            let mut out = ReferencePoint::zeros(3);
+            path.sample(0.5 * path.duration(), &mut out);
+            (out.velocity[0], wrap(out.position[2]).abs())
+        };
+        let backward = middle(&looking_back, true);
+        assert!(backward.0 < -0.3 && backward.1 < 1e-9, "{backward:?}");
+        // planners that know no orientations leave them as they are made
+        let without: Vec<Pose> = looking_back.iter().map(|[x, y, _]| [*x, *y, 0.0]).collect();
+        for forward in [middle(&looking_back, false), middle(&without, true)] {
+            assert!(forward.0 > 0.3 && (forward.1 - PI).abs() < 1e-9, "{forward:?}");
+        }
+    }
+
+    fn goal(
+        poses: &[Pose],
+        stamps: impl Fn(usize) -> f64,
+        config: &BaseControllerConfig,
+    ) -> Result<(ReferencePath, Option<Stamp>)> {
+        let pose = |(i, [x, y, yaw]): (usize, &Pose)| {
+            let (z, w) = (0.5 * yaw).sin_cos();
+            (Stamp::from_seconds(stamps(i)), [*x, *y], Quaternion { x: 0.0, y: 0.0, z, w })
+        };
+        let poses: Vec<_> = poses.iter().enumerate().map(pose).collect();
+        ReferencePath::of_poses(&poses, config, &Purpose { is_goal: true, ..Purpose::FROM_REST })
+    }
+
+    #[test]
+    fn a_goal_is_looked_from_as_its_last_pose_says() {
+        let config = BaseControllerConfig::default();
+        let mut poses: Vec<Pose> = (0..=20).map(|i| [-0.1 * f64::from(i), 0.0, 0.0]).collect();
+        poses[20][2] = 1.5;
+        let (path, begin) = goal(&poses, |_| 7.0, &config).unwrap();
+        assert_eq!(begin, None);
+        let [mut pose, mut velocity, mut acceleration] = [[0.0; 3]; 3];
+        path.sample_into(path.duration() + 1.0, &mut pose, &mut velocity, &mut acceleration);
+        assert!(
+            (pose[0] + 2.0).abs() < 1e-9 && wrap(pose[2] - 1.5).abs() < 1e-9 && velocity == [0.0; 3],
+            "{pose:?}"
+        );
+        let [velocity, acceleration] = inconsistency(&path, 0.1, path.duration() - 0.1);
+        assert!(velocity < 0.02 && acceleration < 2.5, "{velocity} {acceleration}");
+        let turning = path.duration() - 0.3;
         let mut out = ReferencePoint::zeros(3);
-        path.sample(0.5 * path.duration(), &mut out);
-        assert!(out.velocity[0] < -0.3 && out.position[2].abs() < 1e-9, "{out:?}");
+        path.sample(turning, &mut out);
+        assert!(out.velocity[0] == 0.0 && out.velocity[2].abs() > 0.1, "{out:?}");
+        // a car cannot, and says so
+        let car = BaseControllerConfig { drive: Drive::Ackermann, ..config.clone() };
+        let (path, _) = goal(&poses, |_| 7.0, &car).unwrap();
+        assert!((wrap(path.heading_left() - 1.5 + PI)).abs() < 1e-9);
+        // plans that follow on each other have the stamps of each; a single pose is a place to turn at
+        assert_eq!(goal(&poses, |i| if i < 9 { 3.0 } else { 4.0 }, &config).unwrap().1, None);
+        assert!(goal(&poses, |i| i as f64, &config).unwrap().1.is_some());
+        let (place, begin) = goal(&poses[20..], |_| 7.0, &config).unwrap();
+        place.sample(0.5 * place.duration(), &mut out);
+        assert!(begin.is_none() && out.velocity == [0.0; 3]);
+        assert!(out.position.iter().zip(poses[20]).all(|(a, b)| (a - b).abs() < 1e-12), "{out:?}");
+        assert!(goal(&[], |_| 7.0, &config).is_err());
+    }
+
+    #[test]
+    fn rough_paths_are_driven_nearly_as_fast_as_clean_ones() {
+        let clean = geometric(&[[0.0; 3], [5.0, 0.0, 0.0]]).duration();
+        let jitter = |i: usize| 0.005 * (((i * 7919) % 13) as f64 / 6.0 - 1.0);
+        let rough: Vec<Pose> = (0..=100).map(|i| [0.05 * i as f64, jitter(i), 0.0]).collect();
+        // steps of 5 cm along the axes and diagonals of a grid, at 20 degrees
+        let slope = 20.0_f64.to_radians().tan();
+        let grid: Vec<Pose> =
+            (0..=94).map(|i| [0.05 * i as f64, 0.05 * (slope * i as f64).round(), 0.0]).collect();
+        let corners: Vec<Pose> =
+            (0..=100).map(|i| 0.05 * f64::from(i)).map(|s| [s.min(2.5), (s - 2.5).max(0.0), 0.0]).collect();
+        for (what, poses, most) in [("rough", rough, 1.2), ("grid", grid, 1.4), ("corners", corners, 1.3)] {
+            let duration = geometric(&poses).duration();
+            assert!(duration < most * clean, "{what}: {duration} s, clean {clean} s");
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_on_its_way_is_found_there_and_not_where_the_path_comes_by_again() {
+        let line = geometric(&[[0.0; 3], [5.0, 0.0, 0.0]]);
+        let mut out = ReferencePoint::zeros(3);
+        line.sample(line.project_first(&[3.0, 0.1, 0.0]).time, &mut out);
+        assert!((out.position[0] - 3.0).abs() < 1e-3, "{out:?}");
+        let twice = geometric(&circle(2.0, 80));
+        assert!(twice.project_first(&[0.0, 0.01, 0.0]).time < 1.0);
     }
 
     #[test]
@@ -457,5 +682,9 @@ mod tests {
         let result =
             ReferencePath::geometric(&nowhere, Drive::Differential, &limits, &SpeedLimits::default(), 0.0);
         assert!(refusal(result).contains("two places"));
+        let back = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.1, 0.0], [1.0, 0.3, 0.0], [0.0, 0.4, 0.0]];
+        let result =
+            ReferencePath::geometric(&back, Drive::Differential, &limits, &SpeedLimits::default(), 0.0);
+        assert!(refusal(result).contains("place 2"));
     }
 }

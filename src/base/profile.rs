@@ -21,11 +21,24 @@ pub struct SpeedLimits {
     pub lateral_acceleration: f64,
     /// Share of all limits that the reference may use; the rest is left to feedback and correction.
     pub share: f64,
+    /// What is shorter than some times this is smoothed away, m: noise, steps of a grid, corners. 0: through every pose.
+    pub smoothing: f64,
+    /// A base that cannot move sideways drives backward where most of the poses look back.
+    pub allow_reversing: bool,
+    /// A differential base that looks further aside from where the path begins, rad, turns on the spot first.
+    pub rotate_to_heading_min_angle: f64,
 }
 
 impl Default for SpeedLimits {
     fn default() -> Self {
-        Self { speed: 0.4, lateral_acceleration: 0.5, share: 0.7 }
+        Self {
+            speed: 0.4,
+            lateral_acceleration: 0.5,
+            share: 0.7,
+            smoothing: 0.1,
+            allow_reversing: false,
+            rotate_to_heading_min_angle: 0.785,
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl fmt::Display for BaseFault {
             }
             Self::AskedStale { age, timeout } => write!(
                 f,
-                "the last twist was asked for {age:.3} s ago (cmd_vel_timeout {timeout:.3} s): is the controller before this one running?"
+                "the last twist was asked for {age:.3} s ago (cmd_vel_timeout {timeout:.3} s): is the controller before this one running, and was the clock set back?"
             ),
             Self::TwistNotFinite { axis } => {
                 write!(f, "the twist of {} came out not finite and was not sent", name(axis))

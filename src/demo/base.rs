@@ -7,7 +7,7 @@ mod spectator;
 mod summary;
 
 use super::processes::Processes;
-use crate::base::{BaseControllerConfig, ReferencePath};
+use crate::base::{BaseControllerConfig, Purpose, ReferencePath};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::ros::planar::{message_to_path, pose_to_message};
@@ -83,7 +83,7 @@ pub fn run(args: &DemoBaseArgs) -> Result<()> {
     // Read here first, so that a mistake in the file is one clear line and not a log.
     let controller: BaseControllerConfig = config::read_file(&args.config, "base_controller")?;
     let message = figure_eights(&controller, args.seconds * args.phases().count() as f64);
-    let (path, _) = message_to_path(&message, &controller, 0.0)?;
+    let (path, _) = message_to_path(&message, &controller, &Purpose::FROM_REST)?;
     let interrupted = crate::interrupt::flag()?;
     let learner = if args.controller == BaseStack::Learned { ", learner" } else { "" };
     println!(

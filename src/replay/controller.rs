@@ -2,7 +2,7 @@
 
 use super::Counts;
 use super::events::Asked;
-use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, ReferencePath, Twist, base_robot};
+use crate::base::{BaseControllerConfig, BaseLoop, BaseVerdict, Purpose, ReferencePath, Twist, base_robot};
 use crate::command::{Command, Mode};
 use crate::control_loop::{ControlLoop, ControllerConfig, Verdict};
 use crate::dataset::messages::{self, Pose};
@@ -112,8 +112,8 @@ fn follow(control: &mut BaseLoop, path: &messages::Path) -> Result<()> {
         (stamped.header.stamp.into(), [position.x, position.y], orientation)
     };
     let poses: Vec<_> = path.poses.iter().map(pose).collect();
-    let speed = control.sent()[0].abs();
-    let (path, begin) = ReferencePath::of_poses(&poses, config, speed)?;
+    let purpose = Purpose { sent: *control.sent(), is_goal: false };
+    let (path, begin) = ReferencePath::of_poses(&poses, config, &purpose)?;
     control.follow(path, begin);
     Ok(())
 }

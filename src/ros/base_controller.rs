@@ -96,6 +96,8 @@ struct BaseControllerNode {
     pace: Pace,
     said: Option<BaseVerdict>,
     rejections: u64,
+    /// Whether it was said that odometry has other frames.
+    has_other_frames: bool,
     tick_time: Timing,
     diagnostics_due: Every,
 }
@@ -163,6 +165,7 @@ impl BaseControllerNode {
             pace: Pace::new(by_message, *update_rate, config.odom_timeout),
             said: None,
             rejections: 0,
+            has_other_frames: false,
             tick_time: Timing::default(),
             diagnostics_due: Every::new(1.0),
             control,
@@ -171,16 +174,8 @@ impl BaseControllerNode {
     }
 
     fn run(mut self) -> Result<()> {
-        while !self.shell.stopped() {
-            self.shell.node.spin_once(self.pace.time_to_next_tick());
-            self.hear_asked();
-            self.read_odometry()?;
-            if self.pace.is_due(self.newest()) {
-                self.tick(self.now())?;
-            }
-            self.read_slow_inputs()?;
-            self.report();
-        }
+        let outcome = self.drive();
+        // whatever happened
         self.twists.publish(self.now(), &[0.0; 3])?;
         self.navigation.close()?;
         if !self.control.config().models_folder.is_empty() {
@@ -191,6 +186,20 @@ impl BaseControllerNode {
         self.shell.info("stopped; the last twist is zero");
         // The twist leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
+        outcome
+    }
+
+    fn drive(&mut self) -> Result<()> {
+        while !self.shell.stopped() {
+            self.shell.node.spin_once(self.pace.time_to_next_tick());
+            self.hear_asked();
+            self.read_odometry()?;
+            if self.pace.is_due(self.newest()) {
+                self.tick(self.now())?;
+            }
+            self.read_slow_inputs()?;
+            self.report();
+        }
         Ok(())
     }
 
@@ -212,6 +221,7 @@ impl BaseControllerNode {
                 self.reject(&Rejection::NoStamp);
                 continue;
             }
+            self.check_frames(&message);
             match read_odometry(&mut self.reader, &message, self.shell.now()).map(|state| state.stamp) {
                 Ok(stamp) => {
                     self.pace.arrives();
@@ -223,6 +233,21 @@ impl BaseControllerNode {
             }
         }
         Ok(())
+    }
+
+    /// Says once that odometry is between other frames than configured; empty ones say nothing.
+    fn check_frames(&mut self, message: &Odometry) {
+        let BaseControllerConfig { odom_frame_id, base_frame_id, .. } = self.control.config();
+        let frames = [(&message.header.frame_id, odom_frame_id), (&message.child_frame_id, base_frame_id)];
+        let other = frames.into_iter().find(|(found, expected)| !found.is_empty() && found != expected);
+        if let Some((found, expected)) = other
+            && !std::mem::replace(&mut self.has_other_frames, true)
+        {
+            let warning = format!(
+                "odometry has the frame '{found}' where '{expected}' is configured (odom_frame_id, base_frame_id); it is taken for it"
+            );
+            self.shell.warn(&warning);
+        }
     }
 
     fn reject(&mut self, rejection: &Rejection) {
@@ -378,7 +403,7 @@ impl BaseControllerNode {
             self.control.stop();
             return self.shell.info("empty path: stops");
         }
-        match self.localization.follow(message, &mut self.control) {
+        match self.localization.follow(message, false, &mut self.control) {
             Ok(description) => self.shell.info(&format!("follows a {description}")),
             Err(Refusal::Frame(error) | Refusal::Path(error)) => {
                 self.shell.warn(&format!("path refused: {error}"));

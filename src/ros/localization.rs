@@ -1,7 +1,7 @@
 //! Paths in other frames than the odometry's, as Nav2 sends them: where that frame lies in theirs is what /tf and /tf_static
 //! say. Without tf2_msgs in the build it is not known.
 
-use crate::base::{BaseControllerConfig, BaseLoop, Frames};
+use crate::base::{BaseControllerConfig, BaseLoop, Frames, Purpose};
 use crate::error::{Error, Result};
 use crate::ros::planar::message_to_path;
 use crate::ros::shell::Shell;
@@ -28,8 +28,13 @@ impl Localization {
         Ok(Self { transforms: Transforms::new(shell)?, frame: None })
     }
 
-    /// Follows the path of a message; says of what kind it is, and how long it takes.
-    pub fn follow(&mut self, message: &Path, control: &mut BaseLoop) -> std::result::Result<String, Refusal> {
+    /// Follows the path of a message, which may be a goal of Nav2; says of what kind it is, and how long it takes.
+    pub fn follow(
+        &mut self,
+        message: &Path,
+        is_goal: bool,
+        control: &mut BaseLoop,
+    ) -> std::result::Result<String, Refusal> {
         let config = control.config();
         let (found, odometry) = (&message.header.frame_id, &config.odom_frame_id);
         let frame = (!found.is_empty() && found != odometry).then(|| found.clone());
@@ -42,8 +47,8 @@ impl Localization {
             );
             return Err(Refusal::Frame(Error::mismatch("frame of the path", format!("'{frame}'"), expected)));
         }
-        let speed = control.sent()[0].abs();
-        let (path, begin) = message_to_path(message, config, speed).map_err(Refusal::Path)?;
+        let purpose = Purpose { sent: *control.sent(), is_goal };
+        let (path, begin) = message_to_path(message, config, &purpose).map_err(Refusal::Path)?;
         let kind = if begin.is_some() { "trajectory" } else { "path" };
         let place = frame.as_ref().map_or(String::new(), |frame| format!(" in {frame}"));
         let description = format!("{kind} of {:.3} s{place}", crate::reference::Reference::duration(&path));

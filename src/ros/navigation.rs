@@ -68,11 +68,18 @@ mod present {
             let progress = &mut self.progress;
             if let Some(id) = self.active.take_if(|_| pose.is_some_and(|pose| progress.is_stuck(now, &pose)))
             {
+                let (distance, heading) = control.way_left();
                 control.stop();
                 control.take_path_end();
-                let why = "the base got nowhere for longer than progress_checker allows";
-                shell.warn(&format!("stops: {why}, and the goal of FollowPath is given up"));
-                server.end(&id, Ending::Aborted, result(Code::FAILED_TO_MAKE_PROGRESS as u16, why))?;
+                if is_near(distance, heading, control) {
+                    shell.info("stops, near enough to the goal of FollowPath");
+                    server.end(&id, Ending::Succeeded, Code::default())?;
+                } else {
+                    let why = "the base got nowhere for longer than progress_checker allows";
+                    shell.warn(&format!("stops: {why}, and the goal of FollowPath is given up"));
+                    let failure = result(Code::FAILED_TO_MAKE_PROGRESS as u16, why);
+                    server.end(&id, Ending::Aborted, failure)?;
+                }
             }
             for id in server.cancelled()? {
                 if self.active.as_ref() == Some(&id) {
@@ -86,12 +93,15 @@ mod present {
             while let Some(request) = server.next_goal() {
                 let (id, path) = (request.id.clone(), request.goal.path.clone());
                 server.accept(request, now)?;
-                match localization.follow(&path, control) {
+                match localization.follow(&path, true, control) {
                     Ok(description) => {
                         let path_end = control.take_path_end();
+                        // a new plan on the way to the same place does not bring the base on
+                        if self.active.is_none() {
+                            self.progress.reset();
+                        }
                         conclude(server, &mut self.active, path_end, control, shell)?;
                         self.active = Some(id);
-                        self.progress.reset();
                         shell.info(&format!("follows a {description}, a goal of FollowPath"));
                     }
                     Err(refusal) => {
@@ -102,6 +112,10 @@ mod present {
                         let why = format!("path refused: {error}");
                         shell.warn(&why);
                         server.end(&id, Ending::Aborted, result(code, &why))?;
+                        // who sent it has given up the goal before, and may drive by himself now
+                        control.stop();
+                        let path_end = control.take_path_end();
+                        conclude(server, &mut self.active, path_end, control, shell)?;
                     }
                 }
             }
@@ -133,14 +147,14 @@ mod present {
     ) -> Result<()> {
         let Some(end) = end else { return Ok(()) };
         let Some(id) = active.take() else { return Ok(()) };
-        let constraints = &control.config().constraints;
-        let (xy, yaw) = (constraints.xy_goal_tolerance, constraints.yaw_goal_tolerance);
         let (code, why) = match end {
-            PathEnd::Over { distance, heading } if distance <= xy && heading <= yaw => {
+            PathEnd::Over { distance, heading } if is_near(distance, heading, control) => {
                 shell.info("the goal of FollowPath is reached");
                 return server.end(&id, Ending::Succeeded, Code::default());
             }
             PathEnd::Over { distance, heading } => {
+                let constraints = &control.config().constraints;
+                let (xy, yaw) = (constraints.xy_goal_tolerance, constraints.yaw_goal_tolerance);
                 let why = format!(
                     "the path's time is over, and the base is {distance:.3} m (xy_goal_tolerance {xy:.3} m) and {heading:.3} rad (yaw_goal_tolerance {yaw:.3} rad) from its end"
                 );
@@ -160,6 +174,12 @@ mod present {
         server.end(&id, Ending::Aborted, result(code, &why))
     }
 
+    /// Whether so far from the end of a path, m and rad, is there.
+    fn is_near(distance: f64, heading: f64, control: &BaseLoop) -> bool {
+        let constraints = &control.config().constraints;
+        distance <= constraints.xy_goal_tolerance && heading <= constraints.yaw_goal_tolerance
+    }
+
     fn result(code: u16, why: &str) -> FollowPath::Result {
         filled([("error_code", json!(code)), ("error_msg", json!(why))])
     }
@@ -175,17 +195,16 @@ mod present {
         serde_json::from_value(message).unwrap_or_default()
     }
 
-    /// 0 is no limit, as in Nav2; a percentage is that of the largest speed that `limits` allow.
+    /// 0 is no limit, as in Nav2; a percentage is that of the speed at which paths are driven.
     fn limit_speed(message: &SpeedLimit, control: &mut BaseLoop, shell: &ControllerShell) {
         let SpeedLimit { percentage, speed_limit, .. } = message;
         if !(speed_limit.is_finite() && *speed_limit >= 0.0) {
             return shell.warn(&format!("speed limit refused: {speed_limit}, expected 0 (none) or above"));
         }
-        let limits = &control.config().limits;
-        let largest = limits.speed(0).max(limits.speed(1));
+        let usual = control.config().path.speed;
         let speed = match (*speed_limit, percentage) {
             (0.0, _) => f64::INFINITY,
-            (share, true) => largest * share / 100.0,
+            (share, true) => usual * share / 100.0,
             (speed, false) => speed,
         };
         control.limit_speed(speed);

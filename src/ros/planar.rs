@@ -1,6 +1,6 @@
 //! Between messages about a base in the plane and the core's types.
 
-use crate::base::{BaseControllerConfig, OdometryReader, Pose, ReferencePath, Twist};
+use crate::base::{BaseControllerConfig, OdometryReader, Pose, Purpose, ReferencePath, Twist};
 use crate::dataset::messages::Quaternion;
 use crate::error::Result;
 use crate::measurement::Rejection;
@@ -55,7 +55,7 @@ pub fn twist_to_message([vx, vy, wz]: &Twist) -> geometry::Twist {
 pub fn message_to_path(
     message: &Path,
     config: &BaseControllerConfig,
-    speed: f64,
+    purpose: &Purpose,
 ) -> Result<(ReferencePath, Option<Stamp>)> {
     let stamped = |stamped: &geometry::PoseStamped| {
         let geometry::Pose { position, orientation } = &stamped.pose;
@@ -64,7 +64,7 @@ pub fn message_to_path(
         (stamp, [position.x, position.y], Quaternion { x, y, z, w })
     };
     let poses: Vec<_> = message.poses.iter().map(stamped).collect();
-    ReferencePath::of_poses(&poses, config, speed)
+    ReferencePath::of_poses(&poses, config, purpose)
 }
 
 /// Where twists come from: TwistStamped, or Twist.
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn read(message: &Path) -> Result<(ReferencePath, Option<Stamp>)> {
-        message_to_path(message, &BaseControllerConfig::default(), 0.0)
+        message_to_path(message, &BaseControllerConfig::default(), &Purpose::FROM_REST)
     }
 
     #[test]

@@ -88,17 +88,17 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
     world.publish("/speed_limit", json!({"speed_limit": -1.0}));
     world.line("base_controller", 0, &["WARN", "speed limit refused: -1"]);
     world.publish("/speed_limit", json!({"percentage": true, "speed_limit": 20.0}));
-    world.line("base_controller", 0, &["speed is limited to 0.160 m/s"]);
+    world.line("base_controller", 0, &["speed is limited to 0.100 m/s"]);
     let goal = send(&mut world, quarter("odom"));
     assert_eq!(result(&mut world, &goal).0, SUCCEEDED);
     let speeds: Vec<f64> = world.take("/cmd_vel").iter().map(|message| twist(message)[0]).collect();
     let fastest = speeds.iter().copied().fold(0.0, f64::max);
-    assert!((0.08..=0.16 + 1e-9).contains(&fastest), "{fastest}");
+    assert!((0.05..=0.1 + 1e-9).contains(&fastest), "{fastest}");
 
     // at a snail's pace it does not get anywhere, which somebody must know
     world.publish("/speed_limit", json!({"speed_limit": 0.01}));
     world.line("base_controller", 0, &["speed is limited to 0.010 m/s"]);
-    let goal = send(&mut world, quarter("odom"));
+    let goal = send(&mut world, planned([1.0, 1.0], [1.0, 4.0], FRAC_PI_2));
     let (status, code, why, _) = result(&mut world, &goal);
     assert_eq!((status, code), (ABORTED, 105), "{why}");
     assert!(why.contains("progress_checker"), "{why}");
@@ -116,10 +116,71 @@ fn the_base_goes_no_faster_than_its_speed_limit() {
     assert!(world.take("/cmd_vel").iter().any(|message| twist(message)[0] == 0.4));
 
     // whoever waits for a goal is told when there is nobody any more who pursues it
-    let goal = send(&mut world, quarter("odom"));
+    let goal = send(&mut world, planned([1.0, 1.0], [1.0, 4.0], FRAC_PI_2));
     world.signal("base_controller", nix::sys::signal::Signal::SIGINT);
     let (status, _, why, _) = result(&mut world, &goal);
     assert_eq!((status, why.as_str()), (ABORTED, "the controller was ended"));
+}
+
+/// What a planner without orientations sends: a straight line, `yaw` of the goal alone.
+fn planned(from: [f64; 2], to: [f64; 2], yaw: f64) -> Value {
+    let pose = |i: usize| {
+        let share = i as f64 / 20.0;
+        let place = [0, 1].map(|axis| from[axis] + share * (to[axis] - from[axis]));
+        let yaw = if i == 20 { yaw } else { 0.0 };
+        json!({"pose": {"position": {"x": place[0], "y": place[1]}, "orientation": orientation(yaw)}})
+    };
+    json!({"header": {"frame_id": "odom"}, "poses": (0..=20).map(pose).collect::<Vec<_>>()})
+}
+
+#[test]
+fn plans_without_orientations_are_driven_forward_and_end_looking_as_the_goal_says() {
+    let mut world = base(79, "-p progress_checker.movement_time_allowance:=4.0");
+    world.record("/cmd_vel", TWIST);
+    world.record("/odom", "nav_msgs/msg/Odometry");
+    // behind the base; anew once a second, as Nav2's behaviour tree does
+    let mut goal = send(&mut world, planned([0.0; 2], [-1.0, 0.0], FRAC_PI_2));
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_secs(1));
+        let newer = send(&mut world, planned([0.0; 2], [-1.0, 0.0], FRAC_PI_2));
+        assert_eq!(result(&mut world, &goal).0, ABORTED, "a newer one is pursued");
+        goal = newer;
+    }
+    let (status, code, why, _) = result(&mut world, &goal);
+    assert_eq!((status, code), (SUCCEEDED, 0), "{why}");
+    until_zero(&mut world);
+    let backward = world.take("/cmd_vel").iter().map(|message| twist(message)[0]).fold(0.0, f64::min);
+    assert!(backward > -0.1, "{backward}");
+    let pose = world.take("/odom").last().unwrap()["pose"]["pose"].clone();
+    let at = |part: &str, axis: &str| pose[part][axis].as_f64().unwrap();
+    let yaw = 2.0 * at("orientation", "z").atan2(at("orientation", "w"));
+    assert!((at("position", "x") + 1.0).hypot(at("position", "y")) < 0.1, "{pose}");
+    assert!((yaw - FRAC_PI_2).abs() < 0.1, "{yaw}");
+
+    // who sends a goal that cannot be pursued has given up the one before
+    let given_up = send(&mut world, planned([-1.0, 0.0], [-1.0, 2.0], FRAC_PI_2));
+    world.until("/cmd_vel", |message| (twist(message)[0] > 0.2).then_some(()));
+    let refused = send(&mut world, quarter("somewhere"));
+    assert_eq!(result(&mut world, &refused).0, ABORTED);
+    assert_eq!(result(&mut world, &given_up).0, ABORTED);
+    until_zero(&mut world);
+
+    // plans that come again and again do not hide that the base gets nowhere
+    world.advertise("/speed_limit", "nav2_msgs/msg/SpeedLimit");
+    world.publish("/speed_limit", json!({"speed_limit": 0.01}));
+    world.line("base_controller", 0, &["speed is limited to 0.010 m/s"]);
+    let from = Instant::now();
+    let mut goal = send(&mut world, planned([-1.0, 0.5], [-1.0, 3.0], FRAC_PI_2));
+    let code = loop {
+        std::thread::sleep(Duration::from_millis(700));
+        let newer = send(&mut world, planned([-1.0, 0.5], [-1.0, 3.0], FRAC_PI_2));
+        let (_, code, ..) = result(&mut world, &goal);
+        if code != 100 || from.elapsed() > Duration::from_secs(20) {
+            break code;
+        }
+        goal = newer;
+    };
+    assert_eq!(code, 105);
 }
 
 /// What tf says of where one frame lies in another.

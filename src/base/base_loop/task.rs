@@ -2,19 +2,27 @@
 
 use crate::base::correction::WantedTwist;
 use crate::base::frames::Transform;
+use crate::base::limits::TwistLimits;
 use crate::base::path::ReferencePath;
+use crate::base::profile::SpeedLimits;
+use crate::base::turn::Turn;
 use crate::base::twist::{Pose, Twist};
 use crate::base::verdict::BaseFault;
 use crate::reference::{Reference, ReferencePoint};
-use crate::robot::first_non_finite;
+use crate::robot::{first_non_finite, wrap};
 use crate::state::Stamp;
 
 /// How long what is asked for is averaged for its derivative, s.
 const ASKED_MEMORY: f64 = 0.1;
 
-/// A base that is so far [m] from the end of a path without stamps when its time is over has so long [s] to get there.
+/// A base that is so far [m, rad] from the end of a path without stamps when its time is over has so long [s] to get there.
 const ARRIVED: f64 = 0.05;
+const TURNED: f64 = 0.1;
 const ARRIVAL: f64 = 2.0;
+
+/// The reference catches up with a base that is so far ahead of it [m], and looks for it so far in time [s].
+const AHEAD: f64 = 0.1;
+const SEARCH: f64 = 2.0;
 
 /// Below this [m/s] a path's speed is taken for as much, where a change of speed becomes one of its pace.
 const CREEP: f64 = 0.02;
@@ -33,6 +41,10 @@ impl Task {
         let mut wanted = WantedTwist::default();
         match self {
             Self::Idle => {}
+            Self::Path(Following { first: Some(Before { turn, elapsed, .. }), .. }) => {
+                let [_, rate, change] = turn.at(elapsed + ahead);
+                (wanted.velocity[2], wanted.acceleration[2]) = (rate, change);
+            }
             Self::Path(following) => {
                 let Following { path, time, slow, .. } = following;
                 let mut pose = [0.0; 3];
@@ -63,6 +75,15 @@ pub(super) struct Following {
     pub frame: Option<Transform>,
     /// The share of its speed at which a path without stamps is driven, because the speed is limited.
     slow: f64,
+    /// What comes before the path begins.
+    first: Option<Before>,
+}
+
+/// A turn on the spot, with the place and how long ago it began, s.
+struct Before {
+    turn: Turn,
+    place: [f64; 2],
+    elapsed: f64,
 }
 
 /// What bounds the pace of a path without stamps.
@@ -78,29 +99,64 @@ pub(super) struct PaceLimits {
 
 impl Following {
     pub fn new(path: ReferencePath, begin: Option<Stamp>) -> Self {
-        Self { path: Box::new(path), begin, time: 0.0, frame: None, slow: 1.0 }
+        Self { path: Box::new(path), begin, time: 0.0, frame: None, slow: 1.0, first: None }
     }
 
     /// Moves on by `dt` [s] to `stamp`, with the base at `pose` and so far from the reference; says whether the path waits for
     /// the base.
     pub fn advance(&mut self, stamp: Stamp, pose: &Pose, error: &Pose, limits: &PaceLimits, dt: f64) -> bool {
+        if let Some(before) = &mut self.first {
+            before.elapsed += dt;
+            if before.elapsed < before.turn.duration() {
+                return false;
+            }
+            self.first = None;
+        }
         match self.begin {
             Some(begin) => {
                 self.time = stamp.since(begin);
                 false
             }
             None if self.time == 0.0 => {
-                self.time = self.path.project(pose, 0.0, 2.0).time.max(f64::MIN_POSITIVE);
+                self.time = self.path.project_first(pose).time.max(f64::MIN_POSITIVE);
                 false
             }
             None => {
-                let (lag, behind) = (error[0].abs(), limits.behind);
+                let is_ahead = self.lead(error) > AHEAD;
+                if is_ahead {
+                    self.time = self.path.project(pose, self.time, SEARCH).time.max(self.time);
+                }
+                let (lag, behind) = (if is_ahead { 0.0 } else { error[0].abs() }, limits.behind);
                 let pace = if behind > 0.0 { (2.0 - lag / behind).clamp(0.0, 1.0) } else { 1.0 };
                 self.keep_to(limits, dt);
                 self.time += pace * self.slow * dt;
                 pace < 1.0
             }
         }
+    }
+
+    /// Has the base look first where the path begins, from `pose`, if it looks further aside than `speeds` say.
+    pub fn turn_first(&mut self, pose: &Pose, limits: &TwistLimits, speeds: &SpeedLimits) {
+        let least = speeds.rotate_to_heading_min_angle;
+        if self.begin.is_some() || self.time > 0.0 || self.first.is_some() || least <= 0.0 {
+            return;
+        }
+        let time = self.path.project_first(pose).time;
+        let (mut there, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
+        self.path.sample_into(time, &mut there, &mut velocity, &mut acceleration);
+        let by = wrap(there[2] - pose[2]);
+        if by.abs() > least {
+            let turn = Turn::new(pose[2], by, limits, speeds);
+            self.first = Some(Before { turn, place: [pose[0], pose[1]], elapsed: 0.0 });
+        }
+    }
+
+    /// How far the base is ahead of its reference, along the path, m.
+    fn lead(&self, error: &Pose) -> f64 {
+        let (mut pose, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
+        self.path.sample_into(self.time, &mut pose, &mut velocity, &mut acceleration);
+        let speed = velocity[0].hypot(velocity[1]);
+        if speed < CREEP { 0.0 } else { -(error[0] * velocity[0] + error[1] * velocity[1]) / speed }
     }
 
     /// Brings the pace towards that at which the path's speed is within its limit.
@@ -114,13 +170,24 @@ impl Following {
 
     /// Whether it is over at `late` [s] from now. The base of a path without stamps may have a moment to come up.
     pub fn is_over(&self, late: f64, error: &Pose) -> bool {
+        if self.first.is_some() {
+            return false;
+        }
         let over = self.time + late - self.path.duration();
-        let arrives = self.begin.is_none() && over < ARRIVAL && error[0].abs() > ARRIVED;
+        let is_there = error[0].abs() <= ARRIVED && error[2].abs() <= TURNED;
+        let arrives = self.begin.is_none() && over < ARRIVAL && !is_there;
         over >= 0.0 && !arrives
     }
 
     /// Where the base should be now.
     pub fn sample(&self, out: &mut ReferencePoint) {
+        if let Some(Before { turn, place: [x, y], elapsed }) = &self.first {
+            let [yaw, rate, change] = turn.at(*elapsed);
+            out.position.copy_from_slice(&[*x, *y, yaw]);
+            out.velocity.copy_from_slice(&[0.0, 0.0, rate]);
+            out.acceleration.copy_from_slice(&[0.0, 0.0, change]);
+            return;
+        }
         self.path.sample(self.time, out);
         self.slow_down(&mut out.velocity, &mut out.acceleration);
     }

@@ -203,6 +203,90 @@ fn what_is_asked_for_is_passed_on_until_nobody_asks_any_more() {
 }
 
 #[test]
+fn a_wide_dead_band_does_not_hold_the_base() {
+    let mut config = BaseControllerConfig::default();
+    config.limits.deadband_velocity = [0.06, 0.0, 0.1];
+    let mut control = base_loop(config);
+    let (twists, left) = drive_curve(&mut control, &mut Base::new(1.0));
+    assert!(left[0].hypot(left[1]) < 0.1, "{left:?}");
+    assert!(
+        twists
+            .iter()
+            .all(|[x, _, turn]| (*x == 0.0 || x.abs() >= 0.06) && (*turn == 0.0 || turn.abs() >= 0.1))
+    );
+}
+
+#[test]
+fn a_base_that_is_on_its_path_already_goes_on_from_there() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    let config = BaseControllerConfig::default();
+    let line = |from: f64| {
+        let poses = [[from, 0.0, 0.0], [5.0, 0.0, 0.0]];
+        ReferencePath::geometric(&poses, Drive::Differential, &config.limits, &config.path, 0.0).unwrap()
+    };
+    base.state.position = vec![3.0, 0.0, 0.0];
+    control.follow(line(0.0), None);
+    for tick in 0..500 {
+        if tick == 100 {
+            // the localization finds that the base is further on
+            base.state.position[0] += 0.4;
+        }
+        let mut twist = [0.0; 3];
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+        assert!(twist[0] > -0.05, "{tick}: {twist:?}");
+    }
+    assert!((base.state.position[0] - 5.0).abs() < 0.05, "{:?}", base.state.position);
+}
+
+#[test]
+fn a_base_that_looks_away_turns_before_it_drives() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    base.state.position = vec![0.0, 0.0, 3.0];
+    control.follow(curve(), None);
+    let mut worst = 0.0_f64;
+    for tick in 0..1500 {
+        let mut twist = [0.0; 3];
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+        assert!(twist[0] > -0.02, "{tick}: {twist:?}");
+        let place = curve().project_first(&base.pose());
+        worst = worst.max(place.error[1].abs());
+    }
+    let mut end = ReferencePoint::zeros(3);
+    curve().sample(1e9, &mut end);
+    let end: Pose = end.position.try_into().unwrap();
+    let left = pose_error(&end, &base.pose());
+    assert!(left[0].hypot(left[1]) < 0.02 && worst < 0.02, "{left:?} {worst}");
+}
+
+#[test]
+fn a_twist_of_before_the_clock_was_set_back_is_not_obeyed_and_the_end_of_rest_is_no_fault() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    base.state.stamp = Stamp::from_seconds(100.0);
+    control.ask(base.state.stamp, [0.3, 0.0, 0.0]);
+    let mut twist = [0.0; 3];
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    assert!(twist[0] > 0.0);
+    base.state.stamp = Stamp::from_seconds(1.0);
+    for _ in 0..50 {
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+    }
+    assert_eq!(twist, [0.0; 3]);
+    assert!(matches!(control.verdict(), BaseVerdict::Stopped(BaseFault::AskedStale { .. })));
+    control.ask(base.state.stamp, [0.0; 3]);
+    for _ in 0..100 {
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+    }
+    assert_eq!(control.verdict(), BaseVerdict::Idle);
+}
+
+#[test]
 fn every_fault_of_the_odometry_stops_the_base_at_once_and_ends_the_path() {
     let moving = || {
         let mut control = base_loop(BaseControllerConfig::default());

@@ -188,8 +188,10 @@ impl MppiLoop {
     fn tick(&mut self, state: &State, path: &ReferencePath, twist: &mut Twist) -> (f64, bool) {
         let (time, period) = (self.time, 1.0 / self.config.update_rate);
         *twist = self.law.command(state, path, time, period);
-        let limited = self.config.limits.limit(&self.sent, &mut self.acceleration, period, twist);
+        let limits = &self.config.limits;
+        let limited = limits.limit(&self.sent, &mut self.acceleration, period, twist);
         self.sent = *twist;
+        limits.leave_out_small(twist);
         self.time += period;
         (time, limited)
     }
