@@ -12,10 +12,15 @@ static SERIAL: Mutex<()> = Mutex::new(());
 
 /// Runs a shorter demo on a ROS domain of its own; gives what it printed and demo.json.
 fn run_demo(output: &Path, more: &[&str]) -> (String, Value) {
+    run("demo", output, "demo.json", more)
+}
+
+/// Runs the program's command `demo`, which writes `file`.
+fn run(demo: &str, output: &Path, file: &str, more: &[&str]) -> (String, Value) {
     let _serial = SERIAL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let domain = 1 + std::process::id() % 100;
     let demo = Command::new(env!("CARGO_BIN_EXE_learned_control"))
-        .args(["demo", "--output"])
+        .args([demo, "--output"])
         .arg(output)
         .args(more)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -26,7 +31,7 @@ fn run_demo(output: &Path, more: &[&str]) -> (String, Value) {
         .expect("the demo starts");
     let (text, errors) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{}\n{text}\n{errors}", demo.status);
-    let json = std::fs::read_to_string(output.join("demo.json")).expect("demo.json");
+    let json = std::fs::read_to_string(output.join(file)).expect(file);
     (text.into_owned(), serde_json::from_str(&json).expect("valid JSON"))
 }
 
@@ -116,4 +121,27 @@ fn the_head_leaves_the_same_error_through_the_nodes_as_without_ros() {
 #[test]
 fn the_whole_stack_leaves_the_same_error_through_the_nodes_as_without_ros() {
     agrees("full", 0.2);
+}
+
+#[test]
+fn a_base_that_learns_keeps_to_its_path_as_its_wheels_and_motors_change() {
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-base");
+    let more = ["--changes", "wheel_radius,motor_lag"];
+    let (text, json) = run("demo-base", &output, "demo_base.json", &more);
+    for (index, change) in ["nominal", "wheel_radius", "motor_lag"].into_iter().enumerate() {
+        assert_eq!(json["tracking"][index]["change"], change);
+        for (quantity, least) in [("cross_track_rms_m", 3e-3), ("heading_rms_rad", 0.01)] {
+            let rms = |base: &str| figure(&json, &format!("/tracking/{index}/{base}/{quantity}"));
+            let (baseline, learned) = (rms("baseline"), rms("learned"));
+            assert!(baseline > least, "{baseline} is no error to learn from\n{text}");
+            assert!(learned < 0.6 * baseline, "{change}, {quantity}: {learned} of {baseline}\n{text}");
+        }
+    }
+    let predictions = json["prediction"].as_array().expect("predictions");
+    let farthest = predictions.last().expect("one");
+    assert!((farthest["horizon_s"].as_f64().unwrap() - 5.0).abs() < 0.01, "{farthest}");
+    let of = |name: &str| predictions.iter().map(|ahead| ahead[name].as_f64().unwrap().powi(2)).sum::<f64>();
+    assert!(of("rmse_m") < of("constant_twist_rmse_m"), "{text}");
+    let page = std::fs::read_to_string(output.join("demo_base.html")).expect("demo_base.html");
+    assert!(page.contains("<svg") && text.contains("True distance"), "{text}");
 }

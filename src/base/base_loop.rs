@@ -230,6 +230,11 @@ impl BaseLoop {
         self.correction = correction;
     }
 
+    /// Whether what learns in the tick does, or could: not with odometry that comes more seldom than the update rate says.
+    pub fn head_learns(&self) -> bool {
+        self.correction.as_ref().is_some_and(|correction| correction.learns())
+    }
+
     /// Keeps what is learned as it is, or goes on learning.
     pub fn freeze_head(&mut self, frozen: bool) {
         self.correction.iter_mut().for_each(|correction| correction.freeze(frozen));

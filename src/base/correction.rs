@@ -42,6 +42,11 @@ pub trait TwistCorrection: Send {
         true
     }
 
+    /// Whether it learns at the moment, or could: odometry comes as often as it is computed, and nothing disturbs the base.
+    fn learns(&self) -> bool {
+        false
+    }
+
     /// Keeps what is learned as it is, or goes on learning.
     fn freeze(&mut self, _frozen: bool) {}
 

@@ -159,13 +159,6 @@ impl TwistHead {
         }
     }
 
-    /// Whether it is learning: measurements come at the update rate, and nothing disturbed them for as long as it looks
-    /// back.
-    pub fn learns(&self) -> bool {
-        let looked_back = (self.stride * TAPS) as f64 / self.rate + 0.5 / self.config.bandwidth;
-        self.undisturbed > looked_back
-    }
-
     /// The shares that the correction of each axis has earned without a network, and the network's, 0 to 1.
     pub fn shares(&self) -> [[f64; 2]; 3] {
         [0, 1, 2].map(|axis| self.axes[axis].shares())
@@ -388,6 +381,12 @@ impl TwistCorrection for TwistHead {
     fn is_settled(&self) -> bool {
         let mut axes = self.axes.iter().zip(&self.scale).filter(|(_, scale)| **scale > 0.0);
         self.trust >= 1.0 && axes.all(|(axis, _)| axis.is_settled())
+    }
+
+    /// Nothing disturbed the measurements for as long as it looks back.
+    fn learns(&self) -> bool {
+        let looked_back = (self.stride * TAPS) as f64 / self.rate + 0.5 / self.config.bandwidth;
+        self.undisturbed > looked_back
     }
 
     fn freeze(&mut self, frozen: bool) {

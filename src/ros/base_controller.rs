@@ -443,6 +443,7 @@ impl BaseControllerNode {
         let [twist_error, baseline_twist_error] = self.control.twist_errors();
         let values = [
             ("authority", format!("{:.3}", self.control.authority())),
+            ("head_learns", self.control.head_learns().to_string()),
             ("correction", format!("{:.4?}", self.control.correction())),
             ("error_along_m", format!("{along:.4}")),
             ("error_across_m", format!("{across:.4}")),

@@ -135,7 +135,7 @@ fn planned(from: [f64; 2], to: [f64; 2], yaw: f64) -> Value {
 
 #[test]
 fn plans_without_orientations_are_driven_forward_and_end_looking_as_the_goal_says() {
-    let mut world = base(79, "-p progress_checker.movement_time_allowance:=4.0");
+    let mut world = base(85, "-p progress_checker.movement_time_allowance:=4.0");
     world.record("/cmd_vel", TWIST);
     world.record("/odom", "nav_msgs/msg/Odometry");
     // behind the base; anew once a second, as Nav2's behaviour tree does
