@@ -115,6 +115,12 @@ impl DataArgs {
     }
 }
 
+/// `error`, which their reading may explain, with what was read of the `recordings`.
+fn with_account(error: impl std::fmt::Display, recordings: &[Recording]) -> anyhow::Error {
+    let read = |recording: &Recording| format!("\n{}: {}", recording.origin.display(), recording.summary);
+    anyhow::anyhow!("{error}{}", recordings.iter().map(read).collect::<String>())
+}
+
 /// The file at `path`, or those in the folder of a bag, each with its name (in the folder: `folder/name`), sorted.
 fn files_of(path: &Path) -> crate::Result<Vec<(String, PathBuf)>> {
     let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();

@@ -152,6 +152,26 @@ impl Recording {
     }
 }
 
+/// How much longer than the sampling time one is tried that bridges more gaps.
+const LONGER: [f64; 5] = [2.0, 3.0, 5.0, 7.0, 10.0];
+
+/// A sampling time [s] larger than `dt` at which the recordings, less cut up by gaps, are enough: the first that
+/// `is_enough` finds so of itself and of their episodes. None where there are no gaps.
+pub(crate) fn larger_dt(
+    recordings: &[Recording],
+    dt: f64,
+    is_enough: impl Fn(f64, Vec<Episode>) -> bool,
+) -> Option<f64> {
+    let has_gaps = recordings.iter().any(|recording| recording.summary.gaps > 0);
+    let rounded = LONGER.iter().filter_map(|factor| format!("{:.1e}", factor * dt).parse().ok());
+    let is_enough = |dt: &f64| {
+        let episodes = recordings.iter().map(|recording| recording.episodes(*dt));
+        let episodes = episodes.collect::<Result<Vec<_>>>();
+        episodes.is_ok_and(|episodes| is_enough(*dt, episodes.into_iter().flatten().collect()))
+    };
+    rounded.filter(|_| has_gaps).find(is_enough)
+}
+
 /// Refuses what is neither a file nor a folder: a pipe would be waited for without end.
 pub(crate) fn check_kind(path: &Path) -> Result<()> {
     match std::fs::metadata(path) {

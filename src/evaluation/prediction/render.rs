@@ -117,6 +117,7 @@ impl fmt::Display for PredictionReport {
         writeln!(formatter, "{}: {}", self.origin, self.summaries())?;
         writeln!(formatter, "coordinates: {}", self.joints.join(", "))?;
         writeln!(formatter, "{}", self.table())?;
+        self.notes.iter().try_for_each(|note| writeln!(formatter, "{note}"))?;
         writeln!(formatter, "{}", self.verdict())?;
         if let Some(commands) = &self.commands {
             writeln!(
@@ -144,6 +145,7 @@ pub fn page(reports: &[PredictionReport]) -> Result<Page> {
         page.heading(report.origin.clone())
             .paragraph(format!("{}: {}", report.joints.join(", "), report.summaries()))
             .table(report.table())
+            .paragraph(report.notes.join(" "))
             .paragraph(report.verdict())
             .paragraph(report.commands.as_ref().map_or(String::new(), |commands| {
                 format!("told: the learned predictor that is told the {commands}; all others are not.")
