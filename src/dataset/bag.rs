@@ -10,11 +10,13 @@ use std::path::Path;
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     let bag = Bag::open(path)?;
-    let topic = choose_topic(&bag, selection, &[JointState::TYPE_NAME, Odometry::TYPE_NAME, POSE])?;
+    let types = [JointState::TYPE_NAME, Odometry::TYPE_NAME, POSE];
+    let topic = choose_topic(&bag, selection, &types)?;
     let mut summary = Summary {
         topic: topic.name.to_string(),
         type_name: topic.type_name.to_string(),
         losses: bag.losses().clone(),
+        notes: if selection.topic.is_none() { others(&bag, topic, &types) } else { Vec::new() },
         ..Default::default()
     };
     let (names, space, rows) = match &*topic.type_name {
@@ -60,6 +62,34 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
         found.collect::<Vec<_>>().join(", ")
     );
     Err(data(bag.path(), problem))
+}
+
+/// Which topics could have been read in place of `taken`, in words; a warning where that was a choice among equals.
+fn others(bag: &Bag, taken: &Topic, types: &[&str]) -> Vec<String> {
+    let is_other =
+        |topic: &&Topic| topic.name != taken.name && topic.messages > 0 && types.contains(&&*topic.type_name);
+    let (alike, different): (Vec<&Topic>, Vec<&Topic>) =
+        bag.topics().iter().filter(is_other).partition(|topic| topic.type_name == taken.type_name);
+    let list = |topics: &[&Topic], with_type: bool| {
+        let type_name =
+            |topic: &Topic| if with_type { format!("{}, ", topic.type_name) } else { String::new() };
+        let one =
+            |topic: &&Topic| format!("{} ({}{} messages)", topic.name, type_name(topic), topic.messages);
+        topics.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let mut notes = Vec::new();
+    if !alike.is_empty() {
+        notes.push(format!(
+            "warning: {} was taken, for it has most messages ({}), not {}; choose with --topic",
+            taken.name,
+            taken.messages,
+            list(&alike, false)
+        ));
+    }
+    if !different.is_empty() {
+        notes.push(format!("not taken: {}; choose with --topic", list(&different, true)));
+    }
+    notes
 }
 
 /// Reads a topic message by message, of which only what `take` makes of it and its time of logging is kept.
@@ -133,6 +163,7 @@ fn read_poses(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::messages::{Header, Time, encode};
     use crate::dataset::tests::data_folder;
 
     fn read_topic_of(name: &str, topic: Option<&str>) -> Option<Recording> {
@@ -174,6 +205,40 @@ mod tests {
         assert!((length - 42.4).abs() < 0.2, "{length} m"); // the sum of |speed| times interval of its table
         let poses = read_topic_of("bags_ackermann_gps/bag", Some("/vehicle_pose")).unwrap();
         assert!(poses.summary.log_time && poses.summary.differentiated, "{}", poses.summary);
+    }
+
+    #[test]
+    fn the_topics_that_were_not_taken_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bag.db3");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        let tables = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
+                      CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);
+                      INSERT INTO topics VALUES (1, '/arm', 'sensor_msgs/msg/JointState', 'cdr');
+                      INSERT INTO topics VALUES (2, '/hand', 'sensor_msgs/msg/JointState', 'cdr');
+                      INSERT INTO topics VALUES (3, '/odom', 'nav_msgs/msg/Odometry', 'cdr');
+                      INSERT INTO topics VALUES (4, '/never', 'sensor_msgs/msg/JointState', 'cdr');
+                      INSERT INTO messages(topic_id, timestamp, data) VALUES (3, 1, x'00');";
+        database.execute_batch(tables).unwrap();
+        for (topic, stamp) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+            let message = JointState {
+                header: Header { stamp: Time { sec: stamp, nanosec: 0 }, frame_id: String::new() },
+                name: vec!["a".into()],
+                position: vec![1.0],
+                velocity: vec![0.0],
+                effort: vec![],
+            };
+            let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (?1, ?2, ?3)";
+            database.execute(sql, rusqlite::params![topic, stamp, encode(&message).unwrap()]).unwrap();
+        }
+        let notes = Recording::read(&path, &Selection::default()).unwrap().summary.notes;
+        let expected = [
+            "warning: /arm was taken, for it has most messages (3), not /hand (1 messages); choose with --topic",
+            "not taken: /odom (nav_msgs/msg/Odometry, 1 messages); choose with --topic",
+        ];
+        assert_eq!(notes, expected);
+        let asked = Selection { topic: Some("/arm".into()), ..Default::default() };
+        assert!(Recording::read(&path, &asked).unwrap().summary.notes.is_empty());
     }
 
     #[test]
