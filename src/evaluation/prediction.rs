@@ -23,6 +23,8 @@ use std::ops::ControlFlow;
 
 /// Measurements of the training part that the predictor sees before the first that counts.
 const WARM_UP: usize = 200;
+/// An error of less, rad or m, is none: in a table it is 0.00000, and what noise makes of the last digits says nothing.
+const NEGLIGIBLE: f64 = 5e-6;
 /// Share of the test time at which the example of a prediction is shown.
 const EXAMPLES: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
 
@@ -180,11 +182,20 @@ pub struct PredictionReport {
 }
 
 impl PredictionReport {
+    /// Whether the robot does not move in what is tested on.
+    pub fn rests(&self) -> bool {
+        self.horizons.iter().all(|row| row.rmse.hold < NEGLIGIBLE)
+    }
+
     /// Where the learned predictor's median seed is more than `tolerance` worse than the best baseline: time ahead
-    /// [s] and ratio.
+    /// [s] and ratio, infinite where that has no error.
     pub fn failures(&self, tolerance: f64) -> Vec<(f64, f64)> {
-        let ratio = |row: &HorizonErrors| row.rmse.learned.median / row.rmse.best_baseline();
-        let rows = self.horizons.iter().map(|row| (row.time, ratio(row)));
+        let ratio = |row: &HorizonErrors| match row.rmse.best_baseline() {
+            best if best < NEGLIGIBLE => row.rmse.learned.median / 0.0,
+            best => row.rmse.learned.median / best,
+        };
+        let is_error = |row: &&HorizonErrors| row.rmse.learned.median >= NEGLIGIBLE;
+        let rows = self.horizons.iter().filter(is_error).map(|row| (row.time, ratio(row)));
         rows.filter(|(_, ratio)| *ratio > 1.0 + tolerance).collect()
     }
 }

@@ -69,6 +69,18 @@ fn a_short_recording_is_evaluated_at_the_usual_times_that_it_is_long_enough_for(
     assert!(error.ends_with("(59 gaps); --dt 0.03 would do, for it bridges gaps"), "{error}");
 }
 
+#[test]
+fn of_a_robot_at_rest_nothing_is_compared() {
+    let mut recording = swinging(20.0, 0.0, 0.0);
+    recording.states.iter_mut().enumerate().for_each(|(index, state)| {
+        state.position[0] = 1e-8 * (index % 2) as f64; // of the last digit of a sensor
+        state.velocity[0] = 0.0;
+    });
+    let text = prediction_report(&[recording], &quick(&[0.1])).unwrap().to_string();
+    assert!(text.contains("The robot rests in what is tested on"), "{text}");
+    assert!(!["worse", "NaN", "inf"].iter().any(|word| text.contains(&format!(" {word}"))), "{text}");
+}
+
 /// Trains shortly and compares with the floors in ../shared/data/README.md.
 fn evaluate(file: &str, dt: f64, floors: &[[f64; 4]; 3], ridge_tolerance: f64, gain: f64) {
     let Some(folder) = data_folder() else { return };
