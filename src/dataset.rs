@@ -6,6 +6,7 @@
 pub(crate) mod bag;
 pub(crate) mod cleaning;
 pub mod commands;
+mod contradiction;
 pub mod csv;
 pub mod effort;
 mod joint_state;

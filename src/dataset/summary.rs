@@ -42,6 +42,10 @@ pub struct Summary {
     pub gaps: usize,
     /// s
     pub longest_gap: f64,
+    /// Velocities that no motion of the positions has; they were made by differences of the positions.
+    pub impossible_velocities: usize,
+    /// The first of them, in words.
+    pub first_impossible: String,
     /// Velocities were missing; they were made by differences of the positions.
     pub differentiated: bool,
     /// Some or all positions were missing; they were made by integration of the velocities.
@@ -85,6 +89,14 @@ impl Summary {
         false
     }
 
+    /// Counts a velocity that was replaced; `detail` says which.
+    pub(super) fn count_impossible(&mut self, detail: impl Fn() -> String) {
+        if self.impossible_velocities == 0 {
+            self.first_impossible = detail();
+        }
+        self.impossible_velocities += 1;
+    }
+
     /// Fills in what the stamps of `states` say.
     pub(super) fn time(&mut self, states: &[State]) {
         let intervals = states.windows(2).map(|pair| pair[1].stamp.since(pair[0].stamp));
@@ -115,6 +127,12 @@ impl Summary {
         }
         if self.reordered > 0 {
             lines.push(format!("{} messages with another order of the joints", self.reordered));
+        }
+        if self.impossible_velocities > 0 {
+            lines.push(format!(
+                "{} velocities are beyond any motion of the positions, the first: {}; made by differences of the positions",
+                self.impossible_velocities, self.first_impossible
+            ));
         }
         lines.extend(self.notes.iter().cloned());
         lines.extend(self.losses.lines());
