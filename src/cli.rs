@@ -28,15 +28,19 @@ pub struct DataArgs {
     /// The same, as an option
     #[arg(long, num_args = 1.., value_name = "BAG")]
     data: Vec<PathBuf>,
-    /// Topic with JointState, Odometry or PoseStamped in a bag [default: one with JointState, else Odometry]
+    /// Topic with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped in a bag [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
     /// Joints and their order [default: those of the first message or of the columns]
     #[arg(long, value_delimiter = ',')]
     pub joints: Option<Vec<String>>,
-    /// Columns of a table: time=COLUMN,JOINT=POSITION:VELOCITY,... or time=,x=,y=,yaw=,vx=,vy=,wz= of a base
+    /// Columns of a table, by name or number: time=COLUMN,JOINT=POSITION:VELOCITY:EFFORT,... or time=,x=,y=,yaw=,vx=,vy=,wz=
+    /// of a base; time=COLUMN:ms (us, ns) of a time that is not in seconds
     #[arg(long)]
     pub columns: Option<crate::dataset::csv::Columns>,
+    /// Rows a second of a table that has no column of time, Hz
+    #[arg(long, value_name = "HZ")]
+    rate: Option<f64>,
     /// Sampling time, s [default: the median interval of the first recording]
     #[arg(long)]
     pub dt: Option<f64>,
@@ -98,8 +102,13 @@ impl DataArgs {
     /// Reads these joints, or all of them.
     fn read_joints(&self, joints: Option<Vec<String>>, commands: &CommandArgs) -> Result<Vec<Recording>> {
         let commands = commands.selection();
-        let selection =
-            Selection { topic: self.topic.clone(), joints, columns: self.columns.clone(), commands };
+        let selection = Selection {
+            topic: self.topic.clone(),
+            joints,
+            columns: self.columns.clone(),
+            rate: self.rate,
+            commands,
+        };
         Ok(self.paths().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
     }
 

@@ -10,6 +10,7 @@ mod contradiction;
 pub mod csv;
 pub mod effort;
 mod joint_state;
+mod layout;
 pub mod mcap_writer;
 pub mod messages;
 pub mod rosbag;
@@ -31,13 +32,15 @@ pub const BASE: [&str; 3] = ["x", "y", "yaw"];
 /// What to read of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The topic in a bag, with JointState, Odometry or PoseStamped. If none is given: one with JointState, else one
+    /// The topic in a bag, with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped. If none is given: one with JointState, else one
     /// with Odometry; among several the one with most messages.
     pub topic: Option<String>,
     /// Joints and their order; if none are given, those of the first message or of the columns.
     pub joints: Option<Vec<String>>,
     /// The columns of a table; if none are given, they are known by their names.
     pub columns: Option<csv::Columns>,
+    /// Of a table without a column of time: rows a second, Hz.
+    pub rate: Option<f64>,
     /// The commands to read beside the motion; if none are given, none are read.
     pub commands: Option<CommandSelection>,
 }
@@ -111,6 +114,7 @@ impl Recording {
         match (csv::is_table(path), rosbag::is_storage(path) || path.is_dir()) {
             (true, _) if selection.topic.is_some() => refused("--topic", "a bag", "a table"),
             (true, _) => csv::read(path, selection),
+            (_, true) if selection.rate.is_some() => refused("--rate", "a table", "a bag"),
             (_, true) if selection.columns.is_some() => refused("--columns", "a table", "a bag"),
             (_, true) => bag::read(path, selection),
             _ => Err(data(

@@ -87,7 +87,8 @@ impl<'a> Source<'a> {
 
     fn selection(&self, commands: Option<&CommandSelection>) -> Selection {
         let topic = self.topic.map(str::to_owned);
-        Selection { topic, joints: None, columns: self.columns.cloned(), commands: commands.cloned() }
+        let (columns, commands) = (self.columns.cloned(), commands.cloned());
+        Selection { topic, columns, commands, ..Default::default() }
     }
 
     fn choose_topic<'b>(&self, bag: &'b Bag) -> Result<&'b Topic> {
