@@ -180,12 +180,26 @@ pub(crate) fn larger_dt(
 /// Refuses what is neither a file nor a folder: a pipe would be waited for without end.
 pub(crate) fn check_kind(path: &Path) -> Result<()> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() || metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_file() => check_contents(path),
         Ok(_) => Err(data(path, "it is a pipe or a device; a recording is a file or a folder")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(data(path, "there is no such file"))
         }
         Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// Refuses a file that stands for a recording or has to be converted to one, by its first bytes.
+pub(crate) fn check_contents(path: &Path) -> Result<()> {
+    let known = [
+        ("version https", "it is a pointer of Git LFS, not the file: get that with git lfs pull"),
+        ("#ROSBAG V", "it is a bag of ROS 1; convert it: rosbags-convert --src FILE.bag --dst FOLDER"),
+    ];
+    let first = rosbag::first_bytes(path)?;
+    match known.iter().find(|(start, _)| first.starts_with(start.as_bytes())) {
+        Some((_, problem)) => Err(data(path, *problem)),
+        None => Ok(()),
     }
 }
 
@@ -344,6 +358,35 @@ pub(crate) mod tests {
         );
         assert!(refused(&bag, of_columns.clone()).ends_with("this is a bag; leave it out"));
         assert!(Recording::read(&table, &of_columns).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_recording_yet_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+        let refused = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            Recording::read(&path, &Selection::default()).unwrap_err().to_string()
+        };
+        for name in ["x.csv", "x.mcap", "bags/one/x.db3"] {
+            let error = refused(name, pointer);
+            assert!(
+                error.ends_with("it is a pointer of Git LFS, not the file: get that with git lfs pull"),
+                "{error}"
+            );
+        }
+        let error = refused("x.bag", "#ROSBAG V2.0\n...");
+        assert!(error.contains("a bag of ROS 1; convert it: rosbags-convert --src"), "{error}");
+        let read =
+            |path: &str| Recording::read(&folder.path().join(path), &Selection::default()).unwrap_err();
+        assert!(read("bags/one").to_string().contains("one/x.db3: it is a pointer"), "{}", read("bags/one"));
+        let error = read("bags").to_string();
+        assert!(
+            error.ends_with("is in the folder; there is in its folders: name them one by one (one)"),
+            "{error}"
+        );
     }
 
     #[test]

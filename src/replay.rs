@@ -100,7 +100,10 @@ impl<'a> Source<'a> {
     }
 
     fn table(&self, commands: Option<&CommandSelection>) -> Result<Recording> {
-        let recording = Recording::read(self.path, &self.selection(commands))?;
+        let mut recording = Recording::read(self.path, &self.selection(commands))?;
+        // a message of the stamp zero has none; a table may well begin at zero
+        let zeros = recording.states.iter_mut().filter(|state| state.stamp == Stamp(0));
+        zeros.for_each(|state| state.stamp = Stamp(1));
         if recording.space != self.space {
             let expected = match self.space {
                 Space::Joints => "joints",
