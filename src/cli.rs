@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// Which recordings to work on.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Recordings: .csv, .csv.gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
+    /// Recordings: .csv, .tsv, .txt, also with .gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
     #[arg(required_unless_present = "data", value_name = "BAG")]
     recordings: Vec<PathBuf>,
     /// The same, as an option

@@ -119,7 +119,7 @@ impl Recording {
             (_, true) => bag::read(path, selection),
             _ => Err(data(
                 path,
-                "its kind is not known; expected .csv, .csv.gz, .db3, .mcap or the folder of a bag",
+                "its kind is not known; expected .csv, .tsv, .txt (also with .gz), .db3, .mcap or the folder of a bag",
             )),
         }
     }
@@ -332,6 +332,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn many_short_gaps_are_bridged_by_the_sampling_time_that_is_named() {
+        // 100 Hz of which every half second a tenth of one is missing
+        let rows =
+            (0..1000).filter(|step| step % 50 >= 10 || *step < 10).map(|step| row(10 * step, step as f64));
+        let recording = assemble(rows.collect()).unwrap();
+        let summary = &recording.summary;
+        let said = "19 gaps, the longest of 0.110 s; they split episodes, and --dt 0.023 bridges them";
+        assert!(summary.to_string().contains(said), "{summary}");
+        assert_eq!(
+            (recording.episodes(0.01).unwrap().len(), recording.episodes(0.023).unwrap().len()),
+            (20, 1)
+        );
+    }
+
+    #[test]
     fn too_little_is_refused_with_the_account() {
         let error = assemble(vec![row(0, f64::NAN), row(1, 0.0)]).unwrap_err().to_string();
         let expected = "x: nothing is left to use of it: kept 1 of 2, 1 not finite\n  - measurement not finite: position NaN, \
@@ -384,7 +399,7 @@ pub(crate) mod tests {
         assert!(read("bags/one").to_string().contains("one/x.db3: it is a pointer"), "{}", read("bags/one"));
         let error = read("bags").to_string();
         assert!(
-            error.ends_with("is in the folder; there is in its folders: name them one by one (one)"),
+            error.ends_with("is in the folder, but in folders of it: name these one by one (one)"),
             "{error}"
         );
     }

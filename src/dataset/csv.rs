@@ -1,4 +1,4 @@
-//! Motion from a table: `.csv` or `.csv.gz`, one row a measurement, time in seconds.
+//! Motion from a table: `.csv`, `.tsv` or `.txt`, these also with `.gz`, one row a measurement.
 
 use super::cleaning::assemble;
 use super::layout::Layout;
@@ -285,7 +285,8 @@ fn numbered_joint(column: &str) -> Option<&str> {
 /// Whether a file is named as a table.
 pub fn is_table(path: &Path) -> bool {
     let name = path.to_string_lossy().to_lowercase();
-    (name.ends_with(".csv") || name.ends_with(".csv.gz")) && !path.is_dir()
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    [".csv", ".tsv", ".txt"].iter().any(|ending| name.ends_with(ending)) && !path.is_dir()
 }
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
@@ -661,6 +662,14 @@ mod tests {
         for text in ["0 1.5 2\n 0.5 2.5 2\n", "0;1,5;2\n0,5;2,5;2\n", "0\t1,5\t2\n0,5\t2,5\t2\n"] {
             assert_eq!(read_columns(text, "time=1,q1=2:3").unwrap().states, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_table_is_known_by_its_name() {
+        for name in ["x.csv", "X.CSV.gz", "x.tsv", "x.txt.gz"] {
+            assert!(is_table(Path::new(name)), "{name}");
+        }
+        assert!(!["x.mcap", "x.gz", "csv", "x.csv.zip"].iter().any(|name| is_table(Path::new(name))));
     }
 
     #[test]

@@ -328,7 +328,7 @@ fn files_of_folder(folder: &Path, losses: &mut Losses) -> Result<(Vec<PathBuf>, 
         let bags = bags_within(folder);
         let advice = match bags.is_empty() {
             true => String::new(),
-            false => format!("; there is in its folders: name them one by one ({})", bags.join(", ")),
+            false => format!(", but in folders of it: name these one by one ({})", bags.join(", ")),
         };
         let problem = format!("no .db3 or .mcap file{} is in the folder{advice}", of.unwrap_or_default());
         return Err(data(folder, problem));

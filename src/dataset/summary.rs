@@ -13,6 +13,10 @@ const CLOCK_SET_BACK: Duration = Duration::from_secs(1);
 /// The clocks of the header and of the logging are said to differ if they do by more than this, s.
 const CLOCKS_DIFFER: f64 = 1.0;
 
+/// So many gaps of at most so many intervals are better bridged by a larger sampling time than left to cut up the motion.
+const MANY_GAPS: usize = 10;
+const SHORT_GAP: f64 = 20.0;
+
 /// Shown as one line of counts, and a line for everything that is out of the ordinary.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
@@ -109,11 +113,20 @@ impl Summary {
         self.longest_gap = if self.gaps > 0 { intervals.last().copied().unwrap_or(0.0) } else { 0.0 };
     }
 
+    /// The sampling time [s] at which there are no gaps, where they are many and short, as of dropouts.
+    fn bridging_dt(&self) -> Option<f64> {
+        let is_cut_up = self.gaps >= MANY_GAPS && self.longest_gap <= SHORT_GAP * self.interval;
+        let rounded = format!("{:.1e}", 1.05 * self.longest_gap / f64::from(GAP_STEPS)); // not down
+        rounded.parse().ok().filter(|_| is_cut_up)
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.gaps > 0 {
+            let bridge =
+                self.bridging_dt().map_or(String::new(), |dt| format!(", and --dt {dt} bridges them"));
             lines.push(format!(
-                "{} gaps, the longest of {:.3} s; they split episodes",
+                "{} gaps, the longest of {:.3} s; they split episodes{bridge}",
                 self.gaps, self.longest_gap
             ));
         }

@@ -100,7 +100,9 @@ impl Room<'_> {
     fn refuse(&self, steps: &[usize], most: usize) -> Error {
         let expected = match most {
             0 => "a recording that is long enough".to_owned(),
-            most => format!("--horizons of up to {:.2} s", (most as f64 * self.dt * 100.0 + 1e-6).floor() / 100.0),
+            most => {
+                format!("--horizons of up to {:.2} s", (most as f64 * self.dt * 100.0 + 1e-6).floor() / 100.0)
+            }
         };
         let larger = self.larger_dt(steps);
         let larger = larger.map_or(String::new(), |dt| format!("; --dt {dt} would do, for it bridges gaps"));
