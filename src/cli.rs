@@ -22,21 +22,25 @@ use std::path::{Path, PathBuf};
 /// Which recordings to work on.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Recordings: .csv, .csv.gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
+    /// Recordings: .csv, .tsv, .txt, also with .gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
     #[arg(required_unless_present = "data", value_name = "BAG")]
     recordings: Vec<PathBuf>,
     /// The same, as an option
     #[arg(long, num_args = 1.., value_name = "BAG")]
     data: Vec<PathBuf>,
-    /// Topic with JointState, Odometry or PoseStamped in a bag [default: one with JointState, else Odometry]
+    /// Topic with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped in a bag [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
     /// Joints and their order [default: those of the first message or of the columns]
     #[arg(long, value_delimiter = ',')]
     pub joints: Option<Vec<String>>,
-    /// Columns of a table: time=COLUMN,JOINT=POSITION:VELOCITY,... or time=,x=,y=,yaw=,vx=,vy=,wz= of a base
+    /// Columns of a table, by name or number: time=COLUMN,JOINT=POSITION:VELOCITY:EFFORT,... or time=,x=,y=,yaw=,vx=,vy=,wz=
+    /// of a base; time=COLUMN:ms (us, ns) of a time that is not in seconds
     #[arg(long)]
     pub columns: Option<crate::dataset::csv::Columns>,
+    /// Rows a second of a table that has no column of time, Hz
+    #[arg(long, value_name = "HZ")]
+    rate: Option<f64>,
     /// Sampling time, s [default: the median interval of the first recording]
     #[arg(long)]
     pub dt: Option<f64>,
@@ -98,8 +102,13 @@ impl DataArgs {
     /// Reads these joints, or all of them.
     fn read_joints(&self, joints: Option<Vec<String>>, commands: &CommandArgs) -> Result<Vec<Recording>> {
         let commands = commands.selection();
-        let selection =
-            Selection { topic: self.topic.clone(), joints, columns: self.columns.clone(), commands };
+        let selection = Selection {
+            topic: self.topic.clone(),
+            joints,
+            columns: self.columns.clone(),
+            rate: self.rate,
+            commands,
+        };
         Ok(self.paths().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
     }
 
@@ -113,6 +122,12 @@ impl DataArgs {
         }
         Ok(hashes)
     }
+}
+
+/// `error`, which their reading may explain, with what was read of the `recordings`.
+fn with_account(error: impl std::fmt::Display, recordings: &[Recording]) -> anyhow::Error {
+    let read = |recording: &Recording| format!("\n{}: {}", recording.origin.display(), recording.summary);
+    anyhow::anyhow!("{error}{}", recordings.iter().map(read).collect::<String>())
 }
 
 /// The file at `path`, or those in the folder of a bag, each with its name (in the folder: `folder/name`), sorted.

@@ -6,9 +6,11 @@
 pub(crate) mod bag;
 pub(crate) mod cleaning;
 pub mod commands;
+mod contradiction;
 pub mod csv;
 pub mod effort;
 mod joint_state;
+mod layout;
 pub mod mcap_writer;
 pub mod messages;
 pub mod rosbag;
@@ -30,13 +32,15 @@ pub const BASE: [&str; 3] = ["x", "y", "yaw"];
 /// What to read of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The topic in a bag, with JointState, Odometry or PoseStamped. If none is given: one with JointState, else one
+    /// The topic in a bag, with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped. If none is given: one with JointState, else one
     /// with Odometry; among several the one with most messages.
     pub topic: Option<String>,
     /// Joints and their order; if none are given, those of the first message or of the columns.
     pub joints: Option<Vec<String>>,
     /// The columns of a table; if none are given, they are known by their names.
     pub columns: Option<csv::Columns>,
+    /// Of a table without a column of time: rows a second, Hz.
+    pub rate: Option<f64>,
     /// The commands to read beside the motion; if none are given, none are read.
     pub commands: Option<CommandSelection>,
 }
@@ -110,11 +114,12 @@ impl Recording {
         match (csv::is_table(path), rosbag::is_storage(path) || path.is_dir()) {
             (true, _) if selection.topic.is_some() => refused("--topic", "a bag", "a table"),
             (true, _) => csv::read(path, selection),
+            (_, true) if selection.rate.is_some() => refused("--rate", "a table", "a bag"),
             (_, true) if selection.columns.is_some() => refused("--columns", "a table", "a bag"),
             (_, true) => bag::read(path, selection),
             _ => Err(data(
                 path,
-                "its kind is not known; expected .csv, .csv.gz, .db3, .mcap or the folder of a bag",
+                "its kind is not known; expected .csv, .tsv, .txt (also with .gz), .db3, .mcap or the folder of a bag",
             )),
         }
     }
@@ -152,15 +157,49 @@ impl Recording {
     }
 }
 
+/// How much longer than the sampling time one is tried that bridges more gaps.
+const LONGER: [f64; 5] = [2.0, 3.0, 5.0, 7.0, 10.0];
+
+/// A sampling time [s] larger than `dt` at which the recordings, less cut up by gaps, are enough: the first that
+/// `is_enough` finds so of itself and of their episodes. None where there are no gaps.
+pub(crate) fn larger_dt(
+    recordings: &[Recording],
+    dt: f64,
+    is_enough: impl Fn(f64, Vec<Episode>) -> bool,
+) -> Option<f64> {
+    let has_gaps = recordings.iter().any(|recording| recording.summary.gaps > 0);
+    let rounded = LONGER.iter().filter_map(|factor| format!("{:.1e}", factor * dt).parse().ok());
+    let is_enough = |dt: &f64| {
+        let episodes = recordings.iter().map(|recording| recording.episodes(*dt));
+        let episodes = episodes.collect::<Result<Vec<_>>>();
+        episodes.is_ok_and(|episodes| is_enough(*dt, episodes.into_iter().flatten().collect()))
+    };
+    rounded.filter(|_| has_gaps).find(is_enough)
+}
+
 /// Refuses what is neither a file nor a folder: a pipe would be waited for without end.
 pub(crate) fn check_kind(path: &Path) -> Result<()> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() || metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_file() => check_contents(path),
         Ok(_) => Err(data(path, "it is a pipe or a device; a recording is a file or a folder")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(data(path, "there is no such file"))
         }
         Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// Refuses a file that stands for a recording or has to be converted to one, by its first bytes.
+pub(crate) fn check_contents(path: &Path) -> Result<()> {
+    let known = [
+        ("version https", "it is a pointer of Git LFS, not the file: get that with git lfs pull"),
+        ("#ROSBAG V", "it is a bag of ROS 1; convert it: rosbags-convert --src FILE.bag --dst FOLDER"),
+    ];
+    let first = rosbag::first_bytes(path)?;
+    match known.iter().find(|(start, _)| first.starts_with(start.as_bytes())) {
+        Some((_, problem)) => Err(data(path, *problem)),
+        None => Ok(()),
     }
 }
 
@@ -293,6 +332,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn many_short_gaps_are_bridged_by_the_sampling_time_that_is_named() {
+        // 100 Hz of which every half second a tenth of one is missing
+        let rows =
+            (0..1000).filter(|step| step % 50 >= 10 || *step < 10).map(|step| row(10 * step, step as f64));
+        let recording = assemble(rows.collect()).unwrap();
+        let summary = &recording.summary;
+        let said = "19 gaps, the longest of 0.110 s; they split episodes, and --dt 0.023 bridges them";
+        assert!(summary.to_string().contains(said), "{summary}");
+        assert_eq!(
+            (recording.episodes(0.01).unwrap().len(), recording.episodes(0.023).unwrap().len()),
+            (20, 1)
+        );
+    }
+
+    #[test]
     fn too_little_is_refused_with_the_account() {
         let error = assemble(vec![row(0, f64::NAN), row(1, 0.0)]).unwrap_err().to_string();
         let expected = "x: nothing is left to use of it: kept 1 of 2, 1 not finite\n  - measurement not finite: position NaN, \
@@ -319,6 +373,35 @@ pub(crate) mod tests {
         );
         assert!(refused(&bag, of_columns.clone()).ends_with("this is a bag; leave it out"));
         assert!(Recording::read(&table, &of_columns).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_recording_yet_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+        let refused = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            Recording::read(&path, &Selection::default()).unwrap_err().to_string()
+        };
+        for name in ["x.csv", "x.mcap", "bags/one/x.db3"] {
+            let error = refused(name, pointer);
+            assert!(
+                error.ends_with("it is a pointer of Git LFS, not the file: get that with git lfs pull"),
+                "{error}"
+            );
+        }
+        let error = refused("x.bag", "#ROSBAG V2.0\n...");
+        assert!(error.contains("a bag of ROS 1; convert it: rosbags-convert --src"), "{error}");
+        let read =
+            |path: &str| Recording::read(&folder.path().join(path), &Selection::default()).unwrap_err();
+        assert!(read("bags/one").to_string().contains("one/x.db3: it is a pointer"), "{}", read("bags/one"));
+        let error = read("bags").to_string();
+        assert!(
+            error.ends_with("is in the folder, but in folders of it: name these one by one (one)"),
+            "{error}"
+        );
     }
 
     #[test]

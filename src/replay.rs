@@ -87,7 +87,8 @@ impl<'a> Source<'a> {
 
     fn selection(&self, commands: Option<&CommandSelection>) -> Selection {
         let topic = self.topic.map(str::to_owned);
-        Selection { topic, joints: None, columns: self.columns.cloned(), commands: commands.cloned() }
+        let (columns, commands) = (self.columns.cloned(), commands.cloned());
+        Selection { topic, columns, commands, ..Default::default() }
     }
 
     fn choose_topic<'b>(&self, bag: &'b Bag) -> Result<&'b Topic> {
@@ -99,7 +100,10 @@ impl<'a> Source<'a> {
     }
 
     fn table(&self, commands: Option<&CommandSelection>) -> Result<Recording> {
-        let recording = Recording::read(self.path, &self.selection(commands))?;
+        let mut recording = Recording::read(self.path, &self.selection(commands))?;
+        // a message of the stamp zero has none; a table may well begin at zero
+        let zeros = recording.states.iter_mut().filter(|state| state.stamp == Stamp(0));
+        zeros.for_each(|state| state.stamp = Stamp(1));
         if recording.space != self.space {
             let expected = match self.space {
                 Space::Joints => "joints",

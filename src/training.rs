@@ -213,7 +213,7 @@ fn prepare(
         PredictorModel::untrained(joints, dt, config.predictor.clone(), &vec![0.0; joints.len()])?;
     let (mut sequences, mut held_out, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for episode in episodes {
-        let split = (episode.states.len() as f64 * (1.0 - config.validation)) as usize;
+        let split = first_held_out(episode.states.len(), config.validation);
         let training = episode.part(0..split);
         sequences.push(Sequence::new(&training, &config.predictor));
         all.push(Sequence::new(episode, &config.predictor));
@@ -234,6 +234,19 @@ fn prepare(
     model.features = Normalizer::from_tensor(&model.features.to_tensor()?, model.features.features())?;
     model.spread.iter_mut().flatten().for_each(|spread| *spread = f64::from(*spread as f32));
     Ok((model, Parts { training: sequences, held_out, all }))
+}
+
+/// The most steps ahead that can be learned from `episodes` and be scored on the last part of each, `validation` of it.
+pub fn longest_horizon(validation: f64, episodes: &[Episode]) -> usize {
+    let lengths = || episodes.iter().map(|episode| episode.states.len());
+    let trained = lengths().map(|length| first_held_out(length, validation)).max().unwrap_or(0);
+    let held_out = lengths().map(|length| length - first_held_out(length, validation)).max().unwrap_or(0);
+    trained.min(held_out).saturating_sub(1)
+}
+
+/// Where the part of an episode begins that the weights are chosen by.
+fn first_held_out(length: usize, validation: f64) -> usize {
+    (length as f64 * (1.0 - validation)) as usize
 }
 
 /// The one dt of all episodes; their states must be those of `joints` and finite.

@@ -72,6 +72,23 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
         write!(table, "\n{},{},{},{yaw}", 0.1 * f64::from(tick), yaw.sin(), 1.0 - yaw.cos()).unwrap();
     }
     std::fs::write(folder.path().join("base.csv"), table).unwrap();
+    let printed = call(folder.path(), "train base.csv --only predictor --steps 1 --out base").unwrap();
+    let said = "predicts 2.00 s ahead, not 5 s, for the longest stretch without a gap is 20.0 s; choose with --horizon";
+    assert!(printed.contains(said), "{printed}");
+    let error = refused("train base.csv --horizon 5");
+    assert!(
+        error.contains("needs more than 33.3 s without a gap")
+            && error.contains("choose --horizon up to 2.90 s"),
+        "{error}"
+    );
+    let error = refused("evaluate prediction base.csv --horizons 1,5");
+    assert!(error.contains("time ahead: found 5 s, expected --horizons of up to 2.00 s"), "{error}");
+    assert!(
+        error.contains("base.csv: kept 200 of 200; 19.9 s every 0.1000 s"),
+        "what was read explains it: {error}"
+    );
+    let error = refused("evaluate prediction base.csv --topic /odom --rate 10");
+    assert!(error.contains("--topic is for a bag"), "{error}");
 }
 
 #[test]

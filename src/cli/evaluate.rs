@@ -4,9 +4,9 @@ mod dynamics;
 #[cfg(feature = "sim")]
 mod tracking;
 
-use super::DataArgs;
+use super::{DataArgs, with_account};
 use crate::evaluation::prediction::{EvaluationConfig, page, prediction_report};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,7 +32,8 @@ enum What {
 struct PredictionArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Times ahead, s [default: 0.05,0.1,0.25,0.5 for joints, 0.2,1,2,5 for a base]
+    /// Times ahead, s [default: of 0.05,0.1,0.25,0.5 for joints, 0.2,1,2,5 for a base, those that the recording is long
+    /// enough for]
     #[arg(long, value_delimiter = ',')]
     horizons: Vec<f64>,
     /// Seeds, each a training of its own
@@ -74,8 +75,8 @@ fn prediction(args: &PredictionArgs) -> Result<()> {
     let recordings = args.data.read()?;
     let share = if args.together { recordings.len() } else { 1 };
     for recordings in recordings.chunks(share) {
-        let report = prediction_report(recordings, &config)
-            .with_context(|| format!("evaluating {}", recordings[0].origin.display()))?;
+        let report =
+            prediction_report(recordings, &config).map_err(|error| with_account(error, recordings))?;
         println!("{report}\n");
         reports.push(report);
     }

@@ -9,11 +9,11 @@ use crate::config;
 use crate::control_loop::ControllerConfig;
 use crate::dataset::{self, Recording};
 use crate::error::Error;
+use crate::evaluation::prediction::usual_horizons;
 use crate::interrupt;
 use crate::predictor::{MAX_STEPS, PredictorParameters};
-use crate::state::Space;
-use crate::training::TrainingConfig;
 use crate::training::controller::{ControllerTrainingConfig, TrainingRule};
+use crate::training::{TrainingConfig, longest_horizon};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,8 @@ pub struct TrainArgs {
     /// What the controller learns: one robot as it was recorded, or features from which any of many is learned fast
     #[arg(long, value_enum)]
     rule: Option<Rule>,
-    /// How far to predict, s [default: dt times steps of the parameter file, else 0.5, of a base 5]
+    /// How far to predict, s [default: dt times steps of the parameter file, else 0.5, of a base 5, or as much of it as the
+    /// recordings are long enough for]
     #[arg(long)]
     horizon: Option<f64>,
     /// Seed of the training
@@ -111,7 +112,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let dt = args.data.dt.or(parameters.as_ref().map(|parameters| parameters.dt));
     let dt = dt.unwrap_or(recordings[0].summary.interval);
-    settings.choose(args, parameters.as_ref(), &recordings[0], dt)?;
+    settings.choose(args, parameters.as_ref(), &recordings, dt)?;
     settings.predictor.predictor.commands = dataset::commands::common(&recordings)?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out))?;
     let interrupted = interrupt::flag()?;
@@ -172,7 +173,7 @@ impl TrainingSettings {
         &mut self,
         args: &TrainArgs,
         parameters: Option<&PredictorParameters>,
-        recording: &Recording,
+        recordings: &[Recording],
         dt: f64,
     ) -> Result<()> {
         let Self { predictor, controller } = self;
@@ -186,12 +187,8 @@ impl TrainingSettings {
             Some(Rule::Meta) => TrainingRule::Meta,
             None => controller.rule,
         };
-        let usual = match recording.space {
-            Space::Joints => 0.5,
-            Space::PlanarBase => 5.0,
-        };
         let horizon = args.horizon.or(parameters.map(|parameters| parameters.dt * parameters.steps as f64));
-        let horizon = horizon.unwrap_or(usual);
+        let horizon = horizon.unwrap_or_else(|| usual_horizon(recordings, dt, predictor.validation));
         let steps = (horizon / dt).round();
         ensure!(
             dt.is_nan() || dt <= 0.0 || (1.0..=MAX_STEPS as f64).contains(&steps), // a wrong dt is refused later
@@ -199,9 +196,20 @@ impl TrainingSettings {
              are in seconds)"
         );
         predictor.predictor.steps = steps as usize;
-        predictor.predictor.space = recording.space;
+        predictor.predictor.space = recordings[0].space;
         Ok(())
     }
+}
+
+/// The longest of the usual times ahead that the recordings are long enough for, s; the longest of all where none is, for
+/// the training to refuse.
+fn usual_horizon(recordings: &[Recording], dt: f64, validation: f64) -> f64 {
+    let usual = usual_horizons(recordings[0].space);
+    let whole = usual.last().copied().unwrap_or(dt);
+    let Ok(episodes) = predictor::episodes(recordings, dt) else { return whole };
+    let most = longest_horizon(validation, &episodes);
+    let is_possible = |horizon: &&f64| (1..=most).contains(&((**horizon / dt).round() as usize));
+    usual.iter().rev().find(is_possible).copied().unwrap_or(whole)
 }
 
 /// Ends a training at its next validation once there was an interrupt.

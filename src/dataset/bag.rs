@@ -1,7 +1,10 @@
-//! The motion on a topic of a bag: of joints from JointState, of a base from Odometry or PoseStamped.
+//! The motion on a topic of a bag: of joints from JointState, of a base from Odometry, PoseStamped or
+//! PoseWithCovarianceStamped.
 
 use super::cleaning::assemble;
-use super::messages::{JointState, Message, Odometry, Pose, PoseStamped, decode};
+use super::messages::{
+    Header, JointState, Message, Odometry, Pose, PoseStamped, PoseWithCovarianceStamped, decode,
+};
 use super::rosbag::{Bag, Topic};
 use super::{BASE, Recording, Row, Selection, Summary, commands, data, joint_state};
 use crate::error::Result;
@@ -10,11 +13,13 @@ use std::path::Path;
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     let bag = Bag::open(path)?;
-    let topic = choose_topic(&bag, selection, &[JointState::TYPE_NAME, Odometry::TYPE_NAME, POSE])?;
+    let types = [JointState::TYPE_NAME, Odometry::TYPE_NAME, POSES[0], POSES[1]];
+    let topic = choose_topic(&bag, selection, &types)?;
     let mut summary = Summary {
         topic: topic.name.to_string(),
         type_name: topic.type_name.to_string(),
         losses: bag.losses().clone(),
+        notes: if selection.topic.is_none() { others(&bag, topic, &types) } else { Vec::new() },
         ..Default::default()
     };
     let (names, space, rows) = match &*topic.type_name {
@@ -25,7 +30,14 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
         Odometry::TYPE_NAME => {
             (base_names(path, selection)?, Space::PlanarBase, read_odometry(&bag, topic, &mut summary)?)
         }
-        _ => (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary)?),
+        PoseStamped::TYPE_NAME => {
+            let of = |PoseStamped { header, pose }| (header, pose);
+            (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary, of)?)
+        }
+        _ => {
+            let of = |PoseWithCovarianceStamped { header, pose }| (header, pose.pose);
+            (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary, of)?)
+        }
     };
     let (mut recording, beside) = assemble(path, names, space, rows, summary)?;
     if let Some(asked) = &selection.commands {
@@ -34,13 +46,14 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     Ok(recording)
 }
 
-const POSE: &str = PoseStamped::TYPE_NAME;
+/// Of these a topic is read only if it is named: most are goals or single estimates, not the motion.
+const POSES: [&str; 2] = [PoseStamped::TYPE_NAME, PoseWithCovarianceStamped::TYPE_NAME];
 
 /// The topic that was asked for, of one of these types; else one of the first type that there is, poses only if they are
 /// asked for; among several the one with most messages.
 pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&str]) -> Result<&'a Topic> {
     let rank = |topic: &&Topic| match types.iter().position(|name| **name == *topic.type_name) {
-        Some(_) if &*topic.type_name == POSE && selection.topic.is_none() => 0,
+        Some(_) if POSES.contains(&&*topic.type_name) && selection.topic.is_none() => 0,
         Some(place) => types.len() - place,
         None => 0,
     };
@@ -50,16 +63,49 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
         return Ok(topic);
     }
     let found = bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name));
-    let poses = bag.topics().iter().find(|topic| types.contains(&POSE) && &*topic.type_name == POSE);
+    let poses = bag
+        .topics()
+        .iter()
+        .find(|topic| types.contains(&&*topic.type_name) && POSES.contains(&&*topic.type_name));
     let advice =
         poses.map_or(String::new(), |topic| format!("; for a base by its poses: --topic {}", topic.name));
+    let named =
+        |name: &&str| if POSES.contains(name) { format!("(if named) {name}") } else { name.to_string() };
     let problem = format!(
         "it has no topic {} with {}, only {}{advice}",
         selection.topic.as_deref().unwrap_or("at all"),
-        types.join(", ").replace(POSE, &format!("(if named) {POSE}")),
+        types.iter().map(named).collect::<Vec<_>>().join(", "),
         found.collect::<Vec<_>>().join(", ")
     );
     Err(data(bag.path(), problem))
+}
+
+/// Which topics could have been read in place of `taken`, in words; a warning where that was a choice among equals.
+fn others(bag: &Bag, taken: &Topic, types: &[&str]) -> Vec<String> {
+    let is_other =
+        |topic: &&Topic| topic.name != taken.name && topic.messages > 0 && types.contains(&&*topic.type_name);
+    let (alike, different): (Vec<&Topic>, Vec<&Topic>) =
+        bag.topics().iter().filter(is_other).partition(|topic| topic.type_name == taken.type_name);
+    let list = |topics: &[&Topic], with_type: bool| {
+        let type_name =
+            |topic: &Topic| if with_type { format!("{}, ", topic.type_name) } else { String::new() };
+        let one =
+            |topic: &&Topic| format!("{} ({}{} messages)", topic.name, type_name(topic), topic.messages);
+        topics.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let mut notes = Vec::new();
+    if !alike.is_empty() {
+        notes.push(format!(
+            "warning: {} was taken, for it has most messages ({}), not {}; choose with --topic",
+            taken.name,
+            taken.messages,
+            list(&alike, false)
+        ));
+    }
+    if !different.is_empty() {
+        notes.push(format!("not taken: {}; choose with --topic", list(&different, true)));
+    }
+    notes
 }
 
 /// Reads a topic message by message, of which only what `take` makes of it and its time of logging is kept.
@@ -119,20 +165,29 @@ fn read_odometry(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<
     })
 }
 
-fn read_poses(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row>> {
-    read_topic(bag, topic, summary, |message: PoseStamped, log| Row {
-        header: message.header.stamp.into(),
-        log: Some(log),
-        position: planar(&message.pose),
-        velocity: Vec::new(),
-        effort: Vec::new(),
-        command: Vec::new(),
+fn read_poses<M: Message>(
+    bag: &Bag,
+    topic: &Topic,
+    summary: &mut Summary,
+    of: impl Fn(M) -> (Header, Pose),
+) -> Result<Vec<Row>> {
+    read_topic(bag, topic, summary, |message: M, log| {
+        let (header, pose) = of(message);
+        Row {
+            header: header.stamp.into(),
+            log: Some(log),
+            position: planar(&pose),
+            velocity: Vec::new(),
+            effort: Vec::new(),
+            command: Vec::new(),
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::messages::{PoseWithCovariance, Quaternion, Time, Vector3, encode};
     use crate::dataset::tests::data_folder;
 
     fn read_topic_of(name: &str, topic: Option<&str>) -> Option<Recording> {
@@ -174,6 +229,70 @@ mod tests {
         assert!((length - 42.4).abs() < 0.2, "{length} m"); // the sum of |speed| times interval of its table
         let poses = read_topic_of("bags_ackermann_gps/bag", Some("/vehicle_pose")).unwrap();
         assert!(poses.summary.log_time && poses.summary.differentiated, "{}", poses.summary);
+    }
+
+    #[test]
+    fn the_topics_that_were_not_taken_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bag.db3");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        let tables = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
+                      CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);
+                      INSERT INTO topics VALUES (1, '/arm', 'sensor_msgs/msg/JointState', 'cdr');
+                      INSERT INTO topics VALUES (2, '/hand', 'sensor_msgs/msg/JointState', 'cdr');
+                      INSERT INTO topics VALUES (3, '/odom', 'nav_msgs/msg/Odometry', 'cdr');
+                      INSERT INTO topics VALUES (4, '/never', 'sensor_msgs/msg/JointState', 'cdr');
+                      INSERT INTO messages(topic_id, timestamp, data) VALUES (3, 1, x'00');";
+        database.execute_batch(tables).unwrap();
+        for (topic, stamp) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+            let message = JointState {
+                header: Header { stamp: Time { sec: stamp, nanosec: 0 }, frame_id: String::new() },
+                name: vec!["a".into()],
+                position: vec![1.0],
+                velocity: vec![0.0],
+                effort: vec![],
+            };
+            let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (?1, ?2, ?3)";
+            database.execute(sql, rusqlite::params![topic, stamp, encode(&message).unwrap()]).unwrap();
+        }
+        let notes = Recording::read(&path, &Selection::default()).unwrap().summary.notes;
+        let expected = [
+            "warning: /arm was taken, for it has most messages (3), not /hand (1 messages); choose with --topic",
+            "not taken: /odom (nav_msgs/msg/Odometry, 1 messages); choose with --topic",
+        ];
+        assert_eq!(notes, expected);
+        let asked = Selection { topic: Some("/arm".into()), ..Default::default() };
+        assert!(Recording::read(&path, &asked).unwrap().summary.notes.is_empty());
+    }
+
+    #[test]
+    fn poses_with_covariance_are_a_base_if_they_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bag.db3");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        let tables = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
+                      CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);
+                      INSERT INTO topics VALUES (1, '/amcl_pose', 'geometry_msgs/msg/PoseWithCovarianceStamped', 'cdr');";
+        database.execute_batch(tables).unwrap();
+        for stamp in 1..4 {
+            let place = Vector3 { x: 0.5 * f64::from(stamp), y: 2.0, z: 0.0 };
+            let pose = Pose { position: place, orientation: Quaternion::from_yaw(0.0) };
+            let message = PoseWithCovarianceStamped {
+                header: Header { stamp: Time { sec: stamp, nanosec: 0 }, frame_id: "map".into() },
+                pose: PoseWithCovariance { pose, ..Default::default() },
+            };
+            let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (1, ?1, ?2)";
+            database.execute(sql, rusqlite::params![stamp, encode(&message).unwrap()]).unwrap();
+        }
+        let selection = Selection { topic: Some("/amcl_pose".into()), ..Default::default() };
+        let recording = Recording::read(&path, &selection).unwrap();
+        assert_eq!((recording.space, recording.states.len()), (Space::PlanarBase, 3));
+        assert_eq!(
+            (&recording.states[2].position[..], recording.states[2].velocity[0]),
+            (&[1.5, 2.0, 0.0][..], 0.5)
+        );
+        let error = Recording::read(&path, &Selection::default()).map(drop).unwrap_err().to_string();
+        assert!(error.ends_with("for a base by its poses: --topic /amcl_pose"), "{error}");
     }
 
     #[test]

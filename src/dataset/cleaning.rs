@@ -1,7 +1,7 @@
 //! From what a reader found to states that can be used: in order, finite, with positions and velocities.
 
 use super::rosbag::losses::Losses;
-use super::{Recording, Row, Summary, data};
+use super::{Recording, Row, Summary, contradiction, data};
 use crate::base::{mean_yaw, twist_between};
 use crate::error::Result;
 use crate::measurement::{MOVED, MeasuredVelocities};
@@ -88,10 +88,15 @@ pub(crate) fn assemble(
         return Err(data(path, format!("nothing is left to use of it{advice}: {summary}")));
     }
     summary.time(&states);
+    if space == Space::PlanarBase {
+        unwrap_yaw(&mut states);
+    }
+    contradiction::mend(space, &names, &mut states, &mut summary);
     match space {
         Space::Joints => made.note(&states, &names, &mut summary),
         Space::PlanarBase => complete_base(&mut states, &mut summary),
     }
+    contradiction::note(space, &names, &states, &mut summary);
     let efforts = has_effort.then_some(efforts);
     let origin = path.to_path_buf();
     let recording = Recording { origin, joints: names, space, states, efforts, commands: None, summary };
@@ -268,9 +273,8 @@ const X: usize = 0;
 const Y: usize = 1;
 const YAW: usize = 2;
 
-/// Unwraps the yaw, and makes of pose and twist the one that is missing out of the other.
+/// Makes of pose, whose yaw is unwrapped, and twist the one that is missing out of the other.
 fn complete_base(states: &mut [State], summary: &mut Summary) {
-    unwrap_yaw(states);
     let turns = (moves(states, &[YAW]), has_velocity(states, &[YAW]));
     let drives = (moves(states, &[X, Y]), has_velocity(states, &[X, Y]));
     if turns == (true, false) {

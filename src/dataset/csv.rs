@@ -1,6 +1,7 @@
-//! Motion from a table: `.csv` or `.csv.gz`, one row a measurement, time in seconds.
+//! Motion from a table: `.csv`, `.tsv` or `.txt`, these also with `.gz`, one row a measurement.
 
 use super::cleaning::assemble;
+use super::layout::Layout;
 use super::rosbag::losses::Losses;
 use super::{BASE, CommandSelection, CommandSource, Recording, Row, Selection, Summary, commands, data};
 use crate::error::{Error, Result};
@@ -19,8 +20,9 @@ const LONGEST_LINE: usize = 1 << 20;
 /// A time that is later than this is not in seconds, s: that of a [`Stamp`] ends there, in the year 2262.
 const LATEST: f64 = 9.22e9;
 
-/// Which columns are to be read as what, by name: `time=t,joint1=q1:qd1:tau1` (position, velocity and effort; the last
-/// two may be missing) or, for a base, `time=t,x=x_m,y=y_m,yaw=heading` with `vx`, `vy`, `wz` if there are such.
+/// Which columns are to be read as what, by name or by number from 1: `time=t,joint1=q1:qd1:tau1` (position, velocity and
+/// effort; the last two may be missing) or, for a base, `time=t,x=x_m,y=y_m,yaw=heading` with `vx`, `vy`, `wz` if there are
+/// such. `time=t:ms` (or `us`, `ns`) is of a time that is not in seconds; alone it leaves the others to their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns(Vec<(String, Vec<String>)>);
 
@@ -42,14 +44,23 @@ impl FromStr for Columns {
 }
 
 /// Which columns hold what, by index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ColumnMap {
-    /// Of the measurement, s.
-    pub time: usize,
+    /// Of the measurement.
+    pub time: Time,
     /// Of the logging, s.
     pub log: Option<usize>,
     pub space: Space,
     pub joints: Vec<JointColumns>,
+}
+
+/// When a row was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Time {
+    /// A column, and how long one of its units is, s.
+    Column(usize, f64),
+    /// None: so many rows a second, Hz.
+    Rate(f64),
 }
 
 /// The columns of one joint, or of one coordinate of a base.
@@ -64,7 +75,12 @@ pub struct JointColumns {
     pub effort: Option<usize>,
 }
 
-const TIME_NAMES: [&str; 5] = ["t_header_s", "t_s", "time_s", "time", "t"];
+/// Of a time in seconds; one with a unit other than this at its end is in that one.
+const TIME_NAMES: [&str; 6] = ["t_header_s", "t_s", "time_s", "time", "t", "timestamp"];
+const TIME_STEMS: [&str; 4] = ["t", "time", "timestamp", "stamp"];
+const UNITS: [(&str, f64); 4] = [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)];
+/// A table whose rows are so far apart, s, may be one whose time is in another unit.
+const LONG_INTERVAL: f64 = 1.0;
 const LOG_NAMES: [&str; 1] = ["t_log_s"];
 /// Of the coordinates of a base, position and velocity.
 const BASE_NAMES: [(&[&str], &[&str]); 3] = [
@@ -80,15 +96,29 @@ const BASE_VELOCITIES: [&str; 3] = ["vx", "vy", "wz"];
 impl ColumnMap {
     /// Recognises `<joint>_pos`, `<joint>_vel`, `<joint>_eff`; `q1`, `qd1`, `tau1` or `tau_motor1`; and of a base
     /// `x_m`, `y_m`, `yaw_rad`, `vx_mps`, `vy_mps`, `wz_radps`, with or without the units.
-    pub fn detect(header: &[&str]) -> std::result::Result<Self, String> {
+    pub fn detect(header: &[&str], rate: Option<f64>) -> std::result::Result<Self, String> {
+        let columns = || format!("choose with --columns among {}", header.join(", "));
+        let time = rate.map(Time::Rate).or_else(|| detect_time(header));
+        let time = time.ok_or_else(|| {
+            format!(
+                "no column of time ({}); {}, or say with --rate how many rows there are a second",
+                TIME_NAMES.join(", "),
+                columns()
+            )
+        })?;
+        Self::detect_motion(header, time)
+    }
+
+    /// As [`Self::detect`], where the time is known.
+    fn detect_motion(header: &[&str], time: Time) -> std::result::Result<Self, String> {
+        let columns = || format!("choose with --columns among {}", header.join(", "));
         let find =
             |names: &[&str]| names.iter().find_map(|name| header.iter().position(|column| column == name));
         let log = find(&LOG_NAMES);
-        let columns = || format!("choose with --columns among {}", header.join(", "));
-        let time = find(&TIME_NAMES).or(log);
-        let time =
-            time.ok_or_else(|| format!("no column of time ({}); {}", TIME_NAMES.join(", "), columns()))?;
-        let joints = detect_joints(header);
+        let mut joints = detect_joints(header);
+        if joints.is_empty() {
+            joints = detect_other_joints(header);
+        }
         if !joints.is_empty() {
             return Ok(Self { time, log, space: Space::Joints, joints });
         }
@@ -109,14 +139,31 @@ impl ColumnMap {
     }
 
     /// As asked for by name.
-    fn named(header: &[&str], asked: &Columns) -> std::result::Result<Self, String> {
+    fn named(header: &[&str], asked: &Columns, rate: Option<f64>) -> std::result::Result<Self, String> {
         let find = |name: &String| {
-            let index = header.iter().position(|column| column == name);
+            let index = find_column(header, name);
             index.ok_or_else(|| format!("no column '{name}' among {}", header.join(", ")))
         };
         let of = |name: &str| asked.0.iter().find(|(asked, _)| asked == name).map(|(_, columns)| &columns[0]);
         let index = |name: &str| of(name).map(find).transpose();
-        let time = index("time")?.ok_or("the columns have no time=")?;
+        let unit = asked.0.iter().find(|(name, _)| name == "time").and_then(|(_, columns)| columns.get(1));
+        let unit = unit.map_or(Ok(1.0), |unit| {
+            let known = UNITS.iter().find(|(name, _)| name == unit);
+            known
+                .map(|(_, seconds)| *seconds)
+                .ok_or(format!("a time has the unit s, ms, us or ns, not '{unit}'"))
+        })?;
+        let time = match (index("time")?, rate) {
+            (Some(_), Some(_)) => return Err("--rate is for a table without a time; leave out time=".into()),
+            (Some(column), None) => Time::Column(column, unit),
+            (None, Some(rate)) => Time::Rate(rate),
+            (None, None) => return Err("the columns have no time=, and there is no --rate".into()),
+        };
+        if let [(only, _)] = &asked.0[..]
+            && only == "time"
+        {
+            return Self::detect_motion(header, time);
+        }
         let log = index("log")?;
         let is_base = BASE.iter().chain(&BASE_VELOCITIES).any(|name| of(name).is_some());
         if is_base {
@@ -185,16 +232,61 @@ fn detect_joints(header: &[&str]) -> Vec<JointColumns> {
     header.iter().enumerate().filter_map(joint).collect()
 }
 
+/// By the names that other programs give: `actual_q_0` and `actual_qd_0`, `<joint>_position` and `<joint>_velocity`, `joint1`
+/// or `joint_1`; only where there are none of [`detect_joints`], for some of these are common words.
+fn detect_other_joints(header: &[&str]) -> Vec<JointColumns> {
+    let index = |name: String| header.iter().position(|column| *column == name);
+    let joint = |(position, column): (usize, &&str)| {
+        let (name, velocity, effort) = if let Some(number) = column.strip_prefix("actual_q_") {
+            (format!("q{number}"), index(format!("actual_qd_{number}")), None)
+        } else if let Some(joint) = column.strip_suffix("_position") {
+            (joint.to_owned(), index(format!("{joint}_velocity")), index(format!("{joint}_effort")))
+        } else if is_numbered(column.strip_prefix("joint")?.trim_start_matches('_')) {
+            let of =
+                |endings: [&str; 2]| endings.iter().find_map(|ending| index(format!("{column}_{ending}")));
+            (column.to_string(), of(["vel", "velocity"]), of(["eff", "effort"]))
+        } else {
+            return None;
+        };
+        (!name.is_empty()).then_some(JointColumns { name, position: Some(position), velocity, effort })
+    };
+    header.iter().enumerate().filter_map(joint).collect()
+}
+
+/// The column of time by its name, with the unit that the name says; that of the logging where there is no other.
+fn detect_time(header: &[&str]) -> Option<Time> {
+    let find = |name: &str| header.iter().position(|column| *column == name);
+    let in_seconds = TIME_NAMES.iter().find_map(|name| find(name)).map(|column| Time::Column(column, 1.0));
+    let other = || {
+        let names = TIME_STEMS
+            .iter()
+            .flat_map(|stem| UNITS.map(|(unit, seconds)| (format!("{stem}_{unit}"), seconds)));
+        names.into_iter().find_map(|(name, seconds)| Some(Time::Column(find(&name)?, seconds)))
+    };
+    in_seconds.or_else(other).or_else(|| Some(Time::Column(find(LOG_NAMES[0])?, 1.0)))
+}
+
+/// A column by its name, or by its number from 1.
+fn find_column(header: &[&str], name: &str) -> Option<usize> {
+    let by_number = || name.parse::<usize>().ok()?.checked_sub(1).filter(|index| *index < header.len());
+    header.iter().position(|column| *column == name).or_else(by_number)
+}
+
+fn is_numbered(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The number of `q` with a number, as in `q3`.
 fn numbered_joint(column: &str) -> Option<&str> {
     let number = column.strip_prefix('q')?;
-    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
+    is_numbered(number).then_some(number)
 }
 
 /// Whether a file is named as a table.
 pub fn is_table(path: &Path) -> bool {
     let name = path.to_string_lossy().to_lowercase();
-    (name.ends_with(".csv") || name.ends_with(".csv.gz")) && !path.is_dir()
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    [".csv", ".tsv", ".txt"].iter().any(|ending| name.ends_with(ending)) && !path.is_dir()
 }
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
@@ -206,22 +298,31 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
 
 /// Rows that are cut off or have another number of cells are counted; damage of the packing ends the table.
 fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<Recording> {
+    if let Some(rate) = selection.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+        return Err(Error::mismatch("--rate [Hz]", rate, "above zero"));
+    }
+    let (layout, reader) = Layout::find(ShortLines { reader, line: 0 });
     let mut table = ::csv::ReaderBuilder::new()
         .trim(::csv::Trim::All)
         .comment(Some(b'#'))
         .flexible(true)
-        .from_reader(ShortLines { reader, line: 0 });
-    let header = table.headers().map_err(|error| data(path, error.to_string()))?.clone();
-    let header: Vec<&str> = header.iter().map(|column| column.trim_start_matches('\u{feff}')).collect();
-    if let [cell] = header[..]
-        && cell.contains([';', '\t'])
-    {
-        let problem = format!("cells are to be separated by commas, with points in decimals; found '{cell}'");
-        return Err(data(path, problem));
-    }
+        .delimiter(layout.delimiter())
+        .has_headers(layout.has_header)
+        .from_reader(reader);
+    let first = table.headers().map_err(|error| data(path, error.to_string()))?.clone();
+    let numbers: Vec<String> = (1..=first.len()).map(|number| number.to_string()).collect();
+    let header: Vec<&str> = match layout.has_header {
+        true => first.iter().map(|column| column.trim_start_matches('\u{feff}')).collect(),
+        false => numbers.iter().map(String::as_str).collect(),
+    };
     let columns = match &selection.columns {
-        Some(asked) => ColumnMap::named(&header, asked),
-        None => ColumnMap::detect(&header),
+        Some(asked) => ColumnMap::named(&header, asked, selection.rate),
+        None if !layout.has_header => Err(format!(
+            "its first row has numbers, not the names of {} columns; say which they are: --columns time=1,elbow=2:3 (position, \
+             velocity and, third, effort), or without a time elbow=1:2 and --rate",
+            header.len()
+        )),
+        None => ColumnMap::detect(&header, selection.rate),
     };
     let columns = match &selection.joints {
         Some(names) => columns.and_then(|columns| columns.select(names)),
@@ -246,19 +347,33 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
             summary.losses.add("row of another length", detail);
             continue;
         }
-        match row(&columns, commands.as_ref(), &record) {
+        let measured = Cells { record: &record, layout, row: summary.read - 1 };
+        match row(&columns, commands.as_ref(), &measured) {
             Some(row) => rows.push(row),
             None => {
                 summary.not_finite += 1;
-                let (cell, name) = (record.get(columns.time).unwrap_or_default(), header[columns.time]);
+                let column = if let Time::Column(column, _) = columns.time { column } else { 0 };
+                let (cell, name) = (record.get(column).unwrap_or_default(), header[column]);
                 let cell = String::from_utf8_lossy(cell);
-                let detail =
-                    format!("row {}: '{cell}' in column '{name}' is no time in seconds", summary.read);
+                let detail = format!(
+                    "row {}: '{cell}' in column '{name}' is no time in seconds; of another unit: --columns time={name}:ms (us, \
+                     ns)",
+                    summary.read
+                );
                 summary.losses.add("row without a time", detail);
             }
         }
     }
     let (mut recording, beside) = assemble(path, columns.joint_names(), columns.space, rows, summary)?;
+    let interval = recording.summary.interval;
+    if let Time::Column(column, 1.0) = columns.time
+        && interval >= LONG_INTERVAL
+    {
+        recording.summary.notes.push(format!(
+            "warning: rows are {interval} s apart; if the time is in milliseconds: --columns time={}:ms",
+            header[column]
+        ));
+    }
     if let (Some(asked), Some(columns)) = (&selection.commands, commands) {
         commands::of_rows(asked, columns.quantities, beside.commands, &mut recording)?;
     }
@@ -282,7 +397,7 @@ impl CommandColumns {
             return Err("commands of a table are in columns: --commands joint=position:velocity,...".into());
         };
         let find = |name: &String| {
-            let index = header.iter().position(|column| column == name);
+            let index = find_column(header, name);
             index.ok_or_else(|| format!("no column '{name}' with commands among {}", header.join(", ")))
         };
         if motion.space == Space::PlanarBase {
@@ -345,11 +460,24 @@ fn next(table: &mut ::csv::Reader<impl Read>, record: &mut ByteRecord, losses: &
     })
 }
 
+/// A row of a table, undecoded.
+struct Cells<'a> {
+    record: &'a ByteRecord,
+    layout: Layout,
+    /// How many rows there were before it.
+    row: usize,
+}
+
 /// Empty cells and what is no number become NaN, for the cleaning to count; none without a time.
-fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, record: &ByteRecord) -> Option<Row> {
-    let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<f64>().ok();
-    let cell = |index: usize| record.get(index).and_then(number).unwrap_or(f64::NAN);
-    let stamp = |index: usize| Some(cell(index)).filter(|time| time.abs() <= LATEST).map(Stamp::from_seconds);
+fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) -> Option<Row> {
+    let cell =
+        |index: usize| cells.record.get(index).and_then(|cell| cells.layout.number(cell)).unwrap_or(f64::NAN);
+    let in_range = |time: f64| Some(time).filter(|time| time.abs() <= LATEST).map(Stamp::from_seconds);
+    let stamp = |index: usize| in_range(cell(index));
+    let header = match columns.time {
+        Time::Column(index, unit) => cell(index) * unit,
+        Time::Rate(rate) => cells.row as f64 / rate,
+    };
     let all = |of: fn(&JointColumns) -> Option<usize>| -> Option<Vec<f64>> {
         columns.joints.iter().map(|joint| of(joint).map(cell)).collect()
     };
@@ -362,7 +490,7 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, record: &ByteReco
         Space::PlanarBase => or_zero(|joint| joint.velocity),
     };
     Some(Row {
-        header: stamp(columns.time)?,
+        header: in_range(header)?,
         log: columns.log.and_then(stamp),
         position: or_zero(|joint| joint.position),
         velocity,
@@ -425,9 +553,6 @@ mod tests {
     fn tables_of_something_else_are_refused() {
         let refused = |text: &str, joints| read_text(text, joints).unwrap_err().to_string();
         assert!(refused("a_pos\n1\n", None).contains("no column of time"));
-        for text in ["t_s;a_pos\n0;1\n", "t_s\ta_pos\n0\t1\n"] {
-            assert!(refused(text, None).contains("to be separated by commas"), "{}", refused(text, None));
-        }
         let expected = "no columns <joint>_pos or q1, q2, ..., nor x, y, yaw of a base; choose with --columns among t_s, x";
         assert!(refused("t_s,x\n0,1\n", None).contains(expected));
         assert!(refused("t_s,a_pos\n0,1\n", Some(&["c"])).contains("no joint 'c' among a"));
@@ -478,12 +603,103 @@ mod tests {
         assert_eq!((recording.space, recording.states[1].position[0]), (Space::PlanarBase, 2.0));
         let refused = |columns| read_columns(text, columns).unwrap_err().to_string();
         assert!(refused("time=a,x=e,y=b,yaw=c").contains("no column 'e' among a, b, c, d"));
-        assert!(refused("x=a,y=b,yaw=c").contains("no time="));
+        assert!(refused("x=a,y=b,yaw=c").contains("no time=, and there is no --rate"));
+        assert!(refused("time=a:min,elbow=b").contains("unit s, ms, us or ns, not 'min'"));
         assert!(refused("time=a,x=b,yaw=c").contains("need yaw= and either x= and y= or vx="));
-        assert!(refused("time=a").contains("name no joint"));
+        assert!(refused("time=a").contains("no columns <joint>_pos"));
         for wrong in ["", "time", "time=", "=a", "j=a:b:c:d", "j=a::b"] {
             assert!(wrong.parse::<Columns>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_table_without_names_is_read_by_the_numbers_of_its_columns() {
+        let text = "0.0,1,2,3\n0.5,4,5,6\n";
+        for columns in ["time=1,elbow=2:4", "time=1:s,elbow=2:4"] {
+            let recording = read_columns(text, columns).unwrap();
+            let states = &recording.states;
+            assert_eq!((states.len(), states[0].position[0], states[1].velocity[0]), (2, 1.0, 6.0));
+        }
+        let refused = |text: &str| read_text(text, None).unwrap_err().to_string();
+        assert!(
+            refused(text).contains("first row has numbers, not the names of 4 columns"),
+            "{}",
+            refused(text)
+        );
+        assert!(read_columns(text, "time=1,elbow=5").unwrap_err().to_string().contains("no column '5'"));
+        let named = "7,t,q\n1,0,2\n1,1,2\n";
+        assert_eq!(read_columns(named, "time=2,a=q").unwrap().states[1].stamp, Stamp(1_000_000_000));
+
+        let of_rate = |text: &str, columns: Option<&str>, rate| {
+            let columns = columns.map(|columns| columns.parse().unwrap());
+            let selection = Selection { columns, rate: Some(rate), ..Default::default() };
+            read_table(Path::new("x.csv"), text.as_bytes(), &selection)
+        };
+        // a row that is cut off takes its time with it
+        let recording = of_rate("1,2\n1\n3,4\n5,6\n", Some("elbow=1"), 50.0).unwrap();
+        let times: Vec<i64> = recording.states.iter().map(|state| state.stamp.0).collect();
+        assert_eq!(times, [0, 40_000_000, 60_000_000]);
+        assert_eq!(of_rate("q1,q2\n1,2\n3,4\n", None, 50.0).unwrap().summary.interval, 0.02);
+        assert!(
+            of_rate(text, Some("time=1,elbow=2"), 50.0).unwrap_err().to_string().contains("leave out time=")
+        );
+        assert!(
+            of_rate(text, Some("elbow=2"), 0.0).unwrap_err().to_string().contains("--rate [Hz]: found 0")
+        );
+    }
+
+    #[test]
+    fn cells_may_be_set_apart_by_other_than_commas() {
+        let expected = read_text("t_s,q1,qd1\n0,1.5,2\n0.5,2.5,2\n", None).unwrap().states;
+        for text in [
+            "t_s;q1;qd1\n0;1.5;2\n0.5;2.5;2\n",
+            "t_s;q1;qd1\r\n0;1,5;2\r\n0,5;2,5;2\r\n",
+            "t_s\tq1\tqd1\n0\t1.5\t2\n0.5\t2.5\t2\n",
+            "# of a robot; with a comment\n  t_s q1   qd1\n 0  1.5 2 \n0.5 2.5\t2\n",
+        ] {
+            assert_eq!(read_text(text, None).unwrap().states, expected, "{text}");
+        }
+        for text in ["0 1.5 2\n 0.5 2.5 2\n", "0;1,5;2\n0,5;2,5;2\n", "0\t1,5\t2\n0,5\t2,5\t2\n"] {
+            assert_eq!(read_columns(text, "time=1,q1=2:3").unwrap().states, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_known_by_its_name() {
+        for name in ["x.csv", "X.CSV.gz", "x.tsv", "x.txt.gz"] {
+            assert!(is_table(Path::new(name)), "{name}");
+        }
+        assert!(!["x.mcap", "x.gz", "csv", "x.csv.zip"].iter().any(|name| is_table(Path::new(name))));
+    }
+
+    #[test]
+    fn the_names_that_others_give_are_known() {
+        let joints = |text: &str| read_text(text, None).unwrap();
+        let robot = joints("timestamp,actual_q_0,actual_q_1,actual_qd_0,actual_qd_1\n0,1,2,3,4\n1,1,2,3,4\n");
+        assert_eq!(
+            (robot.joints, robot.states[0].velocity.clone()),
+            (vec!["q0".into(), "q1".into()], vec![3.0, 4.0])
+        );
+        let robot = joints("timestamp,x,y,yaw,joint1,joint2\n0,9,9,9,1,2\n1,9,9,9,1,2\n");
+        assert_eq!(
+            (robot.joints, &robot.states[0].position[..]),
+            (vec!["joint1".into(), "joint2".into()], &[1.0, 2.0][..])
+        );
+        let robot = joints("time,joint_0,joint_0_vel,joint_x\n0,1,3,0\n1,1,3,0\n");
+        assert_eq!((robot.joints, &robot.states[0].velocity[..]), (vec!["joint_0".into()], &[3.0][..]));
+        let robot = joints("time_ms,elbow_position,elbow_velocity\n0,1,3\n20,1,3\n");
+        assert_eq!((robot.joints, robot.summary.interval), (vec!["elbow".into()], 0.02));
+    }
+
+    #[test]
+    fn a_time_that_may_be_in_milliseconds_is_warned_of() {
+        let text: String = (0..100).map(|step| format!("{},{}\n", 10 * step, step)).collect();
+        let text = format!("time,a_pos\n{text}");
+        let summary = read_text(&text, None).unwrap().summary;
+        let said = "warning: rows are 10 s apart; if the time is in milliseconds: --columns time=time:ms";
+        assert!(summary.to_string().contains(said), "{summary}");
+        let summary = read_columns(&text, "time=time:ms").unwrap().summary;
+        assert!(summary.interval == 0.01 && !summary.to_string().contains("warning"), "{summary}");
     }
 
     #[test]

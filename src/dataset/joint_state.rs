@@ -36,8 +36,9 @@ pub(super) fn read(
     let mut names = vec![Vec::new(); lists.len()];
     lists.into_iter().for_each(|(list, index)| names[index] = list);
     let joints = selection.joints.clone().unwrap_or_else(|| most_frequent(&names, &measured));
-    if joints.is_empty() {
-        return Err(data(bag.path(), format!("the messages of {} name no joints", topic.name)));
+    if joints.is_empty() || names.iter().all(Vec::is_empty) {
+        let others: String = summary.notes.iter().map(|note| format!("; {note}")).collect();
+        return Err(data(bag.path(), format!("the messages of {} name no joints{others}", topic.name)));
     }
     let indices: Vec<Option<Vec<usize>>> = names.iter().map(|names| indices_of(&joints, names)).collect();
     let complete = indices.iter().flatten().next().cloned();
@@ -174,6 +175,9 @@ mod tests {
         let refused = |selection| Recording::read(&path, &selection).unwrap_err().to_string();
         assert!(refused(asked("/joint_states", &["c"])).contains("has all of c; there are a, b, x"));
         assert!(refused(asked("/chatter", &[])).contains("only /chatter (std_msgs/msg/String)"));
+        let (_folder, path) = bag(&[(1, bytes(1, &[], &[1.0], &[])), (2, bytes(2, &[], &[1.0], &[]))]);
+        let error = Recording::read(&path, &asked("/joint_states", &["a"])).unwrap_err().to_string();
+        assert!(error.ends_with("the messages of /joint_states name no joints"), "{error}");
     }
 
     #[test]

@@ -201,6 +201,12 @@ pub struct TwistWithCovariance {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoseWithCovarianceStamped {
+    pub header: Header,
+    pub pose: PoseWithCovariance,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Odometry {
     pub header: Header,
     pub child_frame_id: String,
@@ -287,6 +293,10 @@ impl Message for JointTrajectory {
 
 impl Message for PoseStamped {
     const TYPE_NAME: &'static str = "geometry_msgs/msg/PoseStamped";
+}
+
+impl Message for PoseWithCovarianceStamped {
+    const TYPE_NAME: &'static str = "geometry_msgs/msg/PoseWithCovarianceStamped";
 }
 
 impl Message for Twist {

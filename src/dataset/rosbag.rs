@@ -7,9 +7,10 @@ mod mcap;
 pub mod metadata;
 mod sqlite;
 
-use super::{check_kind, data};
+use super::{check_contents, check_kind, data};
 use crate::error::{Error, Result};
 use crate::state::Stamp;
+pub(super) use compression::first_bytes;
 use losses::Losses;
 use metadata::Metadata;
 use std::collections::BTreeMap;
@@ -238,6 +239,7 @@ impl File {
         if !path.is_file() {
             return Err(data(path, "there is no such file"));
         }
+        check_contents(path)?;
         if !compression::first_bytes(path)?.starts_with(&compression::ZSTD_MAGIC) {
             return Ok(Self { contents: Contents::open(path, path)?, _unpacked: None });
         }
@@ -323,7 +325,12 @@ fn files_of_folder(folder: &Path, losses: &mut Losses) -> Result<(Vec<PathBuf>, 
     };
     if present.is_empty() {
         let of = metadata.map(|metadata| format!(" of storage '{}'", metadata.storage_identifier));
-        let problem = format!("no .db3 or .mcap file{} is in the folder", of.unwrap_or_default());
+        let bags = bags_within(folder);
+        let advice = match bags.is_empty() {
+            true => String::new(),
+            false => format!(", but in folders of it: name these one by one ({})", bags.join(", ")),
+        };
+        let problem = format!("no .db3 or .mcap file{} is in the folder{advice}", of.unwrap_or_default());
         return Err(data(folder, problem));
     }
     let Some(metadata) = metadata else { return Ok((present, None)) };
@@ -347,6 +354,17 @@ fn files_of_folder(folder: &Path, losses: &mut Losses) -> Result<(Vec<PathBuf>, 
         losses.add("file named by metadata.yaml missing", detail);
     }
     Ok((present, Some(metadata)))
+}
+
+/// The folders in this one that are bags, by name.
+fn bags_within(folder: &Path) -> Vec<String> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_bag =
+        |folder: &Path| entries(folder).any(|entry| is_storage(&entry.path()) && entry.path().is_file());
+    let bags = entries(folder).filter(|entry| entry.path().is_dir() && is_bag(&entry.path()));
+    let mut names: Vec<String> = bags.map(|bag| bag.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 /// Whether a file is named as one of either storage.

@@ -13,6 +13,10 @@ const CLOCK_SET_BACK: Duration = Duration::from_secs(1);
 /// The clocks of the header and of the logging are said to differ if they do by more than this, s.
 const CLOCKS_DIFFER: f64 = 1.0;
 
+/// So many gaps of at most so many intervals are better bridged by a larger sampling time than left to cut up the motion.
+const MANY_GAPS: usize = 10;
+const SHORT_GAP: f64 = 20.0;
+
 /// Shown as one line of counts, and a line for everything that is out of the ordinary.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
@@ -42,6 +46,10 @@ pub struct Summary {
     pub gaps: usize,
     /// s
     pub longest_gap: f64,
+    /// Velocities that no motion of the positions has; they were made by differences of the positions.
+    pub impossible_velocities: usize,
+    /// The first of them, in words.
+    pub first_impossible: String,
     /// Velocities were missing; they were made by differences of the positions.
     pub differentiated: bool,
     /// Some or all positions were missing; they were made by integration of the velocities.
@@ -85,6 +93,14 @@ impl Summary {
         false
     }
 
+    /// Counts a velocity that was replaced; `detail` says which.
+    pub(super) fn count_impossible(&mut self, detail: impl Fn() -> String) {
+        if self.impossible_velocities == 0 {
+            self.first_impossible = detail();
+        }
+        self.impossible_velocities += 1;
+    }
+
     /// Fills in what the stamps of `states` say.
     pub(super) fn time(&mut self, states: &[State]) {
         let intervals = states.windows(2).map(|pair| pair[1].stamp.since(pair[0].stamp));
@@ -97,11 +113,20 @@ impl Summary {
         self.longest_gap = if self.gaps > 0 { intervals.last().copied().unwrap_or(0.0) } else { 0.0 };
     }
 
+    /// The sampling time [s] at which there are no gaps, where they are many and short, as of dropouts.
+    fn bridging_dt(&self) -> Option<f64> {
+        let is_cut_up = self.gaps >= MANY_GAPS && self.longest_gap <= SHORT_GAP * self.interval;
+        let rounded = format!("{:.1e}", 1.05 * self.longest_gap / f64::from(GAP_STEPS)); // not down
+        rounded.parse().ok().filter(|_| is_cut_up)
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.gaps > 0 {
+            let bridge =
+                self.bridging_dt().map_or(String::new(), |dt| format!(", and --dt {dt} bridges them"));
             lines.push(format!(
-                "{} gaps, the longest of {:.3} s; they split episodes",
+                "{} gaps, the longest of {:.3} s; they split episodes{bridge}",
                 self.gaps, self.longest_gap
             ));
         }
@@ -115,6 +140,12 @@ impl Summary {
         }
         if self.reordered > 0 {
             lines.push(format!("{} messages with another order of the joints", self.reordered));
+        }
+        if self.impossible_velocities > 0 {
+            lines.push(format!(
+                "{} velocities are beyond any motion of the positions, the first: {}; made by differences of the positions",
+                self.impossible_velocities, self.first_impossible
+            ));
         }
         lines.extend(self.notes.iter().cloned());
         lines.extend(self.losses.lines());

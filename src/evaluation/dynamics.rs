@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::report::Table;
 use crate::training::regression::RegressionConfig;
 use linear::{Linear, Scaling};
-use motion::{Inputs, Motions, beside, standard_deviation};
+use motion::{Inputs, Motions, SMALLEST, beside, standard_deviation};
 use nalgebra::DMatrix;
 use serde::Serialize;
 use split::{Parts, runs};
@@ -149,6 +149,7 @@ pub fn dynamics_report(recordings: &[Recording], config: &DynamicsConfig) -> Res
     let motions = Motions::new(recordings, dt)?;
     let parts = config.split.parts(&motions)?;
     let trial = Trial { motions: &motions, parts: &parts, config };
+    trial.check_efforts()?;
     let mut notes = trial.unscored();
     let mut methods = vec![trial.linear()?];
     let rigid_body = config.urdf.as_ref().map(|urdf| motions.rigid_body_efforts(urdf)).transpose()?;
@@ -281,7 +282,25 @@ impl Trial<'_> {
     /// Whether the held-out effort of `joint` varies.
     fn is_scored(&self, joint: usize) -> bool {
         let effort = &self.motions.effort;
-        standard_deviation(effort, joint, &self.parts.testing) > LEAST_VARIATION * effort.column(joint).amax()
+        let least = SMALLEST.max(LEAST_VARIATION * effort.column(joint).amax());
+        standard_deviation(effort, joint, &self.parts.testing) > least
+    }
+
+    /// Refuses efforts of which nothing can be explained: many drivers publish zeros for what they do not measure.
+    fn check_efforts(&self) -> Result<()> {
+        let effort = &self.motions.effort;
+        let joints = &self.motions.joints;
+        if (0..joints.len()).any(|joint| self.is_scored(joint)) {
+            return Ok(());
+        }
+        let range = |joint: usize| (effort.column(joint).min(), effort.column(joint).max());
+        let found = |(joint, name): (usize, &String)| match range(joint) {
+            (low, high) if low == high => format!("{name} {low}"),
+            (low, high) => format!("{name} {low} to {high}, but none in what is held out"),
+        };
+        let found: Vec<String> = joints.iter().enumerate().map(found).collect();
+        let expected = "one that varies in at least one joint: measured torques or currents";
+        Err(Error::mismatch("effort that does not vary", found.join(", "), expected))
     }
 
     fn unscored(&self) -> Vec<String> {

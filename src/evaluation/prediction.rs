@@ -2,6 +2,7 @@
 //! the same instants.
 
 mod errors;
+mod horizons;
 mod render;
 
 use crate::dataset::{Episode, Recording, Summary, commands};
@@ -14,12 +15,16 @@ use crate::state::{Space, State};
 use crate::training::{TrainingConfig, train_predictor};
 use crate::trajectory::Trajectory;
 use errors::{Bench, Prediction};
+use horizons::Horizons;
+pub use horizons::usual_horizons;
 pub use render::page;
 use serde::Serialize;
 use std::ops::ControlFlow;
 
 /// Measurements of the training part that the predictor sees before the first that counts.
 const WARM_UP: usize = 200;
+/// An error of less, rad or m, is none: in a table it is 0.00000, and what noise makes of the last digits says nothing.
+const NEGLIGIBLE: f64 = 5e-6;
 /// Share of the test time at which the example of a prediction is shown.
 const EXAMPLES: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
 
@@ -27,8 +32,8 @@ const EXAMPLES: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
 pub struct EvaluationConfig {
     /// Sampling time, s; the recording's median interval if none.
     pub dt: Option<f64>,
-    /// Times ahead at which errors are reported, s; each is taken up to the next step of dt. If none: 0.05 to 0.5 s
-    /// for joints, 0.2 to 5 s for a base.
+    /// Times ahead at which errors are reported, s; each is taken up to the next step of dt. If none: those of
+    /// [`usual_horizons`] that the recordings are long enough for.
     pub horizons: Vec<f64>,
     /// Share of the time that is trained on.
     pub training_share: f64,
@@ -172,14 +177,25 @@ pub struct PredictionReport {
     pub training_seconds: f64,
     /// Mean time of one measurement and one prediction, s.
     pub seconds_per_prediction: f64,
+    /// What is not in the figures, and why.
+    pub notes: Vec<String>,
 }
 
 impl PredictionReport {
+    /// Whether the robot does not move in what is tested on.
+    pub fn rests(&self) -> bool {
+        self.horizons.iter().all(|row| row.rmse.hold < NEGLIGIBLE)
+    }
+
     /// Where the learned predictor's median seed is more than `tolerance` worse than the best baseline: time ahead
-    /// [s] and ratio.
+    /// [s] and ratio, infinite where that has no error.
     pub fn failures(&self, tolerance: f64) -> Vec<(f64, f64)> {
-        let ratio = |row: &HorizonErrors| row.rmse.learned.median / row.rmse.best_baseline();
-        let rows = self.horizons.iter().map(|row| (row.time, ratio(row)));
+        let ratio = |row: &HorizonErrors| match row.rmse.best_baseline() {
+            best if best < NEGLIGIBLE => row.rmse.learned.median / 0.0,
+            best => row.rmse.learned.median / best,
+        };
+        let is_error = |row: &&HorizonErrors| row.rmse.learned.median >= NEGLIGIBLE;
+        let rows = self.horizons.iter().filter(is_error).map(|row| (row.time, ratio(row)));
         rows.filter(|(_, ratio)| *ratio > 1.0 + tolerance).collect()
     }
 }
@@ -190,7 +206,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
         return Err(Error::mismatch("recordings", "none", "at least one"));
     };
     let dt = config.dt.unwrap_or(recording.summary.interval);
-    let steps = horizon_steps(config, recording.space, dt)?;
+    horizons::horizon_steps(config, recording.space, dt)?; // a wrong one is no matter of the recording
     let mut episodes = Vec::new();
     for other in recordings {
         if other.joints != recording.joints || other.space != recording.space {
@@ -200,6 +216,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
         episodes.extend(other.episodes(dt)?);
     }
     let (training, testing) = split(episodes, config.training_share)?;
+    let Horizons { steps, left_out } = horizons::choose(recordings, config, dt, &training, &testing)?;
     let mut training_config = config.training.clone();
     training_config.predictor.steps = steps.iter().copied().max().unwrap_or(1);
     training_config.predictor.space = recording.space;
@@ -254,6 +271,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
         best_steps,
         training_seconds,
         seconds_per_prediction: run_seconds,
+        notes: left_out.into_iter().collect(),
     })
 }
 
@@ -263,21 +281,6 @@ fn origin(recordings: &[Recording]) -> String {
     match recordings {
         [first, .., last] => format!("{} to {} ({} recordings)", name(first), name(last), recordings.len()),
         _ => recordings.iter().map(name).collect(),
-    }
-}
-
-/// Each time ahead in steps of dt, at least one.
-fn horizon_steps(config: &EvaluationConfig, space: Space, dt: f64) -> Result<Vec<usize>> {
-    let tolerance = 0.01; // 0.1 s at a median interval of 33.3334 ms is three steps, not four
-    let usual: &[f64] = match space {
-        Space::Joints => &[0.05, 0.1, 0.25, 0.5],
-        Space::PlanarBase => &[0.2, 1.0, 2.0, 5.0],
-    };
-    let horizons = if config.horizons.is_empty() { usual } else { &config.horizons };
-    match horizons.iter().find(|time| !(**time > 0.0 && time.is_finite())) {
-        Some(time) => Err(Error::mismatch("time ahead [s]", time, "above zero")),
-        None if !(dt > 0.0 && dt.is_finite()) => Err(Error::mismatch("dt [s]", dt, "above zero")),
-        None => Ok(horizons.iter().map(|time| ((time / dt - tolerance).ceil() as usize).max(1)).collect()),
     }
 }
 
@@ -291,6 +294,11 @@ struct Test {
 }
 
 impl Test {
+    /// Samples that are tested on.
+    fn length(&self) -> usize {
+        (self.states.len() + WINDOW - 1).saturating_sub(self.from)
+    }
+
     fn is_example(&self, time: usize, steps: usize) -> bool {
         let span = self.states.len().saturating_sub(self.from + steps) as f64;
         span > 0.0 && EXAMPLES.iter().any(|share| time == self.from + (share * span) as usize)

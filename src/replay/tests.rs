@@ -104,6 +104,16 @@ fn what_a_node_would_not_use_is_counted() {
 }
 
 #[test]
+fn a_table_may_begin_at_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("motion.csv");
+    std::fs::write(&path, "t_s,a_pos,a_vel\n0,1,2\n0.01,1,2\n").unwrap();
+    let stamps: Vec<i64> =
+        Source::new(&path).messages().unwrap().map(|message| message.unwrap().unwrap().stamp.0).collect();
+    assert_eq!(stamps, [1, 10_000_000], "zero would be no stamp");
+}
+
+#[test]
 fn tables_hold_every_bit_and_are_there_only_when_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| -> PathBuf { folder.path().join(name) };

@@ -1,6 +1,6 @@
 //! `learned_control evaluate dynamics`: how well efforts are explained by motion.
 
-use crate::cli::DataArgs;
+use crate::cli::{DataArgs, with_account};
 use crate::evaluation::dynamics::{DynamicsConfig, Split, dynamics_report, page};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -67,7 +67,8 @@ pub fn run(args: &DynamicsArgs) -> Result<()> {
             urdf: urdf.clone(),
             ..Default::default()
         };
-        let report = dynamics_report(&recordings, &config)?;
+        let report =
+            dynamics_report(&recordings, &config).map_err(|error| with_account(error, &recordings))?;
         println!("{report}\n");
         reports.push(report);
     }

@@ -2,13 +2,14 @@
 
 use super::{TrainArgs, finish, unless};
 use crate::cli::progress::Display;
-use crate::dataset::{Episode, Recording};
+use crate::dataset::{Episode, Recording, larger_dt};
 use crate::error::Error;
+use crate::evaluation::prediction::usual_horizons;
 use crate::files;
 use crate::nn::checkpoint::{self, JointRange};
 use crate::robot::Robot;
-use crate::training::{TrainingConfig, resume_predictor};
-use anyhow::Result;
+use crate::training::{TrainingConfig, longest_horizon, resume_predictor};
+use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
@@ -24,8 +25,8 @@ pub fn train(
     interrupted: &AtomicBool,
 ) -> Result<()> {
     let robot = robot(args, &recordings[0])?;
-    let episodes = recordings.iter().map(|recording| recording.episodes(dt));
-    let episodes: Vec<Episode> = episodes.collect::<crate::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let episodes = episodes(recordings, dt)?;
+    check_length(args, config, recordings, &episodes, dt)?;
     let (out, saved) = (args.out.join(MODEL), args.out.join(SAVED));
     let start = args.saved(&saved)?;
     let mut display = Display::new(config.steps);
@@ -46,6 +47,49 @@ pub fn train(
     checkpoint::save(&out, &card, &tensors)?;
     println!("{}: step {} kept, {:.1} s", out.display(), report.best_step, report.seconds);
     finish(&saved, interrupted)
+}
+
+/// All of them, sampled every `dt` [s].
+pub fn episodes(recordings: &[Recording], dt: f64) -> crate::Result<Vec<Episode>> {
+    let episodes = recordings.iter().map(|recording| recording.episodes(dt));
+    Ok(episodes.collect::<crate::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Refuses a horizon that no recording is long enough for, and says what would do; says so of one that was cut short.
+fn check_length(
+    args: &TrainArgs,
+    config: &TrainingConfig,
+    recordings: &[Recording],
+    episodes: &[Episode],
+    dt: f64,
+) -> Result<()> {
+    let (steps, most) = (config.predictor.steps, longest_horizon(config.validation, episodes));
+    let longest = episodes.iter().map(|episode| episode.states.len()).max().unwrap_or(0) as f64 * dt;
+    let gaps: usize = recordings.iter().map(|recording| recording.summary.gaps).sum();
+    let gaps = if gaps > 0 { format!(" ({gaps} gaps)") } else { String::new() };
+    let why = format!("the longest stretch without a gap is {longest:.1} s{gaps}");
+    let whole = usual_horizons(recordings[0].space).last().copied().unwrap_or(0.0);
+    if steps <= most {
+        let is_cut = args.horizon.is_none() && args.config.is_none() && whole > (steps as f64 + 1.0) * dt;
+        if is_cut {
+            println!(
+                "predicts {:.2} s ahead, not {whole} s, for {why}; choose with --horizon",
+                steps as f64 * dt
+            );
+        }
+        return Ok(());
+    }
+    let horizon = steps as f64 * dt;
+    let larger = larger_dt(recordings, dt, |dt, episodes| {
+        (horizon / dt).round() as usize <= longest_horizon(config.validation, &episodes)
+    });
+    let larger = larger.map_or(String::new(), |dt| format!("; --dt {dt} would do, for it bridges gaps"));
+    bail!(
+        "a horizon of {horizon:.2} s needs more than {:.1} s without a gap, and {why}; choose --horizon up to {:.2} \
+         s{larger}",
+        horizon / config.validation.min(1.0 - config.validation),
+        most as f64 * dt
+    )
 }
 
 /// The robot of the description, or one of which no more is known than the names in the recordings.

@@ -180,7 +180,7 @@ fn slopes(values: &[&[f64]], half: usize, dt: f64) -> Vec<Vec<f64>> {
 }
 
 /// What hardly varies is divided by this instead of by its spread.
-const SMALLEST: f64 = 1e-9;
+pub const SMALLEST: f64 = 1e-9;
 
 fn root_mean_square(table: &DMatrix<f64>, column: usize, rows: &[usize]) -> f64 {
     let sum: f64 = rows.iter().map(|row| table[(*row, column)].powi(2)).sum();

@@ -65,6 +65,18 @@ fn friction_is_explained_by_hysteresis_and_noise_by_nothing() {
 }
 
 #[test]
+fn efforts_that_do_not_vary_are_refused() {
+    let refused = |effort: f64| {
+        let recording = recording(|_, _, _| effort);
+        dynamics_report(&[recording], &quick(BLOCKS)).map(drop).unwrap_err().to_string()
+    };
+    let expected =
+        "effort that does not vary: found a 0, b 0, expected one that varies in at least one joint";
+    assert!(refused(0.0).starts_with(expected), "{}", refused(0.0));
+    assert!(refused(-2.5).contains("found a -2.5, b -2.5, expected"), "{}", refused(-2.5));
+}
+
+#[test]
 fn training_shares_no_sample_with_the_test() {
     let recording = recording(|q, _, _| q);
     let motions = Motions::new(&[recording.clone(), recording], 0.01).unwrap();

@@ -1,6 +1,6 @@
 //! The report as text and as a page with plots.
 
-use super::{Example, HorizonErrors, PredictionReport};
+use super::{Example, HorizonErrors, NEGLIGIBLE, PredictionReport};
 use crate::error::Result;
 use crate::report::{LineChart, Page, Series, Table};
 use crate::state::Space;
@@ -10,6 +10,14 @@ use std::fmt;
 const TOLERANCE: f64 = 0.02;
 /// Coordinates shown in the plots of examples.
 const SHOWN: usize = 3;
+
+/// `error` over that of `other`; none where one of them is nothing, as of a robot at rest.
+fn ratio(error: f64, other: f64) -> String {
+    match error >= NEGLIGIBLE && other >= NEGLIGIBLE {
+        true => format!("{:.3}", error / other),
+        false => "-".into(),
+    }
+}
 
 impl PredictionReport {
     fn unit(&self) -> &'static str {
@@ -60,12 +68,12 @@ impl PredictionReport {
             ];
             let mut cells = vec![format!("{:.0} ms", 1e3 * row.time)];
             cells.extend(figures.map(|figure| format!("{figure:.5}")));
-            cells.push(format!("{:.3}", errors.learned.median / errors.best_baseline()));
+            cells.push(ratio(errors.learned.median, errors.best_baseline()));
             cells.extend(row.within.map(|share| format!("{share:.2}")));
             cells.push(row.count.to_string());
             if let Some(commanded) = &errors.commanded {
                 cells.extend([commanded.median, commanded.worst].map(|figure| format!("{figure:.5}")));
-                cells.push(format!("{:.3}", commanded.median / errors.learned.median));
+                cells.push(ratio(commanded.median, errors.learned.median));
             }
             table.row(cells);
         }
@@ -79,6 +87,14 @@ impl PredictionReport {
     /// Where it fails, in words.
     fn verdict(&self) -> String {
         let failures = self.failures(TOLERANCE);
+        if self.rests() {
+            let most = self.horizons.iter().map(|row| row.rmse.learned.median).fold(0.0, f64::max);
+            let rests = "The robot rests in what is tested on: the figures say nothing of how well its motion is predicted";
+            return match most < NEGLIGIBLE {
+                true => format!("{rests}."),
+                false => format!("{rests}, but that the learned predictor errs by up to {most:.5} at rest."),
+            };
+        }
         if failures.is_empty() {
             return format!(
                 "The learned predictor is nowhere more than {:.0} % worse than the best of constant velocity and acceleration and \
@@ -88,7 +104,10 @@ impl PredictionReport {
         }
         let list: Vec<String> = failures
             .iter()
-            .map(|(time, ratio)| format!("{:.0} ms ahead by {:.0} %", 1e3 * time, 100.0 * (ratio - 1.0)))
+            .map(|(time, ratio)| match ratio.is_finite() {
+                true => format!("{:.0} ms ahead by {:.0} %", 1e3 * time, 100.0 * (ratio - 1.0)),
+                false => format!("{:.0} ms ahead, where that has no error", 1e3 * time),
+            })
             .collect();
         format!("The learned predictor is worse than the best baseline: {}.", list.join(", "))
     }
@@ -117,6 +136,7 @@ impl fmt::Display for PredictionReport {
         writeln!(formatter, "{}: {}", self.origin, self.summaries())?;
         writeln!(formatter, "coordinates: {}", self.joints.join(", "))?;
         writeln!(formatter, "{}", self.table())?;
+        self.notes.iter().try_for_each(|note| writeln!(formatter, "{note}"))?;
         writeln!(formatter, "{}", self.verdict())?;
         if let Some(commands) = &self.commands {
             writeln!(
@@ -144,6 +164,7 @@ pub fn page(reports: &[PredictionReport]) -> Result<Page> {
         page.heading(report.origin.clone())
             .paragraph(format!("{}: {}", report.joints.join(", "), report.summaries()))
             .table(report.table())
+            .paragraph(report.notes.join(" "))
             .paragraph(report.verdict())
             .paragraph(report.commands.as_ref().map_or(String::new(), |commands| {
                 format!("told: the learned predictor that is told the {commands}; all others are not.")

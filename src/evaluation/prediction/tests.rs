@@ -1,13 +1,17 @@
+use super::horizons::horizon_steps;
 use super::*;
-use crate::dataset::Selection;
+use crate::dataset::cleaning::assemble;
 use crate::dataset::tests::data_folder;
+use crate::dataset::{Row, Selection};
+use crate::state::Stamp;
+use std::path::Path;
 
 #[test]
 fn horizons_are_whole_steps() {
     let steps = |dt| horizon_steps(&EvaluationConfig::default(), Space::Joints, dt).unwrap();
     assert_eq!(steps(0.01), [5, 10, 25, 50]);
     assert_eq!(steps(0.033_333_4), [2, 3, 8, 15]);
-    assert_eq!(steps(1.0), [1, 1, 1, 1]);
+    assert_eq!(steps(0.1), [1, 3, 5], "50 ms and 100 ms are the same step");
     let config = EvaluationConfig { horizons: vec![0.1, -1.0], ..Default::default() };
     assert!(horizon_steps(&config, Space::Joints, 0.01).is_err());
     assert!(horizon_steps(&EvaluationConfig::default(), Space::Joints, f64::NAN).is_err());
@@ -22,6 +26,59 @@ fn the_split_is_in_time_and_loses_nothing() {
     let lengths: Vec<(usize, usize)> = testing.iter().map(|test| (test.states.len(), test.from)).collect();
     assert_eq!(lengths, [(400, 219), (600, 19)]);
     assert!(split(vec![episode(10)], 1.0).is_err());
+}
+
+/// One joint that swings, at 100 Hz, with a pause of `pause` s after every `every` s.
+fn swinging(seconds: f64, every: f64, pause: f64) -> Recording {
+    let times = (0..(100.0 * seconds) as usize).map(|step| 0.01 * step as f64);
+    let times = times.filter(|time| every == 0.0 || time % every >= pause);
+    let row = |time: f64| Row {
+        header: Stamp::from_seconds(1.0 + time),
+        log: None,
+        position: vec![(2.0 * time).sin()],
+        velocity: vec![2.0 * (2.0 * time).cos()],
+        effort: vec![],
+        command: vec![],
+    };
+    let rows = times.map(row).collect();
+    assemble(Path::new("x"), vec!["a".into()], Space::Joints, rows, Summary::default()).unwrap().0
+}
+
+fn quick(horizons: &[f64]) -> EvaluationConfig {
+    let mut config = EvaluationConfig { horizons: horizons.to_vec(), ..Default::default() };
+    config.training.steps = 2;
+    config
+}
+
+#[test]
+fn a_short_recording_is_evaluated_at_the_usual_times_that_it_is_long_enough_for() {
+    let report = prediction_report(&[swinging(3.0, 0.0, 0.0)], &quick(&[])).unwrap();
+    assert_eq!(report.horizons.iter().map(|row| row.step).collect::<Vec<_>>(), [5, 10, 25]);
+    let said = "left out: 0.5 s ahead, for the longest stretch without a gap is 2.1 s of what is trained on and 0.9 s of \
+                what is tested on; choose with --horizons";
+    assert_eq!(report.notes, [said]);
+    assert!(report.to_string().contains(said), "{report}");
+    let refused = |recording, horizons: &[f64]| {
+        prediction_report(&[recording], &quick(horizons)).map(drop).unwrap_err().to_string()
+    };
+    let error = refused(swinging(3.0, 0.0, 0.0), &[0.1, 0.5]);
+    let expected = "time ahead: found 0.5 s, expected --horizons of up to 0.31 s, for the longest";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(refused(swinging(0.3, 0.0, 0.0), &[]).contains("found 0.05 s, 0.1 s, 0.25 s, 0.5 s, expected"));
+    let error = refused(swinging(60.0, 1.0, 0.1), &[0.5]);
+    assert!(error.ends_with("(59 gaps); --dt 0.03 would do, for it bridges gaps"), "{error}");
+}
+
+#[test]
+fn of_a_robot_at_rest_nothing_is_compared() {
+    let mut recording = swinging(20.0, 0.0, 0.0);
+    recording.states.iter_mut().enumerate().for_each(|(index, state)| {
+        state.position[0] = 1e-8 * (index % 2) as f64; // of the last digit of a sensor
+        state.velocity[0] = 0.0;
+    });
+    let text = prediction_report(&[recording], &quick(&[0.1])).unwrap().to_string();
+    assert!(text.contains("The robot rests in what is tested on"), "{text}");
+    assert!(!["worse", "NaN", "inf"].iter().any(|word| text.contains(&format!(" {word}"))), "{text}");
 }
 
 /// Trains shortly and compares with the floors in ../shared/data/README.md.
