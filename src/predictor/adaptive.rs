@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 use crate::nn::normalizer::LIMIT;
 use crate::state::{Space, State};
 
+/// A robot rests that has been slower than this share of its usual speed for so many samples.
+const SLOW: f64 = 0.05;
+const REST: usize = 5;
+
 /// All numbers in units of the features' scales and of the training spread. Sizes are fixed; no method allocates.
 #[derive(Clone, Debug)]
 pub(crate) struct Adaptive {
@@ -39,6 +43,11 @@ pub(crate) struct Adaptive {
     /// Ring of predictions, [slot][coordinate][knot].
     made: Vec<Made>,
     slot: usize,
+    /// Whether the robot rested at each sample of the ring; the square of the speed below which it does, over all coordinates;
+    /// and for how many samples it has been as slow.
+    rests: Vec<bool>,
+    slow: f64,
+    slow_for: usize,
     /// Samples of the motion before the newest, up to the length of the ring.
     history: usize,
     /// Outcomes, [knot][coordinate].
@@ -88,6 +97,9 @@ impl Adaptive {
             samples: vec![State::zeros(coordinates); slots],
             made: vec![Made::default(); slots * coordinates * knots.len()],
             slot: 0,
+            rests: vec![false; slots],
+            slow: slow(model),
+            slow_for: 0,
             history: 0,
             outcomes: vec![0.0; coordinates * knots.len()],
             output: vec![0.0; coordinates * knots.len()],
@@ -118,7 +130,7 @@ impl Adaptive {
         self.own.iter_mut().chain(&mut self.all).for_each(RecursiveLeastSquares::reset);
         self.commanded.iter_mut().for_each(Commanded::reset);
         self.mixture.reset();
-        self.history = 0;
+        (self.history, self.slow_for) = (0, 0);
     }
 
     /// Takes in the sample one dt after the one before, or the first of a motion, with its `features` [coordinate ·
@@ -134,11 +146,12 @@ impl Adaptive {
         adapt: bool,
     ) {
         if is_first {
-            self.history = 0;
+            (self.history, self.slow_for) = (0, 0);
         }
         self.take_outcomes(sample, adapt);
         self.slot = (self.slot + 1) % self.samples.len();
         self.samples[self.slot].copy_from(sample);
+        self.rests[self.slot] = self.find_rest();
         self.predict_by_features(features, adapt);
         self.predict_by_samples();
         self.combine_at_knots(heads, adapt);
@@ -154,6 +167,21 @@ impl Adaptive {
             commanded.combine(&self.made[self.slot * of_slot..][..of_slot], variance, adapt);
         }
         self.history = (self.history + 1).min(self.samples.len() - 1);
+    }
+
+    /// Whether the robot rests at the newest sample: it has been slow for a window, and has not gone far in it, as one that
+    /// creeps would.
+    fn find_rest(&mut self) -> bool {
+        let square = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>();
+        let newest = &self.samples[self.slot];
+        self.slow_for = if square(&newest.velocity) <= self.slow { self.slow_for + 1 } else { 0 };
+        if self.slow_for < REST || self.history < REST {
+            return false;
+        }
+        let before = &self.samples[self.slot_before(REST)];
+        let moved = &mut self.local[0];
+        self.space.difference(&before.position, &newest.position, moved);
+        square(moved) <= self.slow * (REST as f64 * self.dt).powi(2)
     }
 
     /// Slot of the sample `steps` before the newest.
@@ -181,7 +209,8 @@ impl Adaptive {
                 let outcome = (moved[coordinate] - expected[coordinate]) / self.spread[index];
                 self.outcomes[knot * coordinates + coordinate] = outcome;
                 if adapt {
-                    self.mixture.add(index, &self.made[slot * of_slot + index], outcome);
+                    let made = &self.made[slot * of_slot + index];
+                    self.mixture.add(index, made, outcome, self.rests[slot]);
                     self.commanded.iter_mut().for_each(|commanded| commanded.add(slot, index, outcome));
                 }
             }
@@ -275,7 +304,7 @@ impl Adaptive {
             let head = &heads[index / count * 2 * steps..][..2 * steps];
             let step = self.knots[index % count] - 1;
             made.experts[LSTM] = f64::from(head[step]);
-            self.mixture.combine(index, made, f64::from(head[steps + step]).exp());
+            self.mixture.combine(index, made, f64::from(head[steps + step]).exp(), self.rests[self.slot]);
         }
     }
 
@@ -290,7 +319,7 @@ impl Adaptive {
             if let Some(commanded) = commanded {
                 return commanded.at(first + knot);
             }
-            let (weights, ratio) = self.mixture.at(first + knot);
+            let (weights, ratio) = self.mixture.at(first + knot, self.rests[self.slot]);
             let linear = weights[..LSTM].iter().zip(&made[knot].experts).map(|(weight, by)| weight * by);
             [linear.sum(), weights[LSTM], ratio]
         };
@@ -311,6 +340,17 @@ impl Adaptive {
             stddevs[step] = (f64::from(log_variances[step]).exp() * ratio).sqrt();
         }
     }
+}
+
+/// The square of the speed, over all coordinates, below which a robot rests: a share of what was usual in training. One that
+/// knows no training does not rest.
+fn slow(model: &PredictorModel) -> f64 {
+    let features = model.features.features() / model.joints.len().max(1);
+    let scales = model.features.scale();
+    let is_known = scales.iter().any(|scale| *scale != 1.0);
+    // the first feature of a coordinate is its velocity
+    let usual: f64 = scales.iter().step_by(features.max(1)).map(|scale| scale * scale).sum();
+    if is_known { SLOW * SLOW * usual } else { -1.0 }
 }
 
 /// Takes `output` [knot][coordinate] for what `expert` predicts, with `made` [coordinate][knot] of so many knots.

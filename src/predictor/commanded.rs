@@ -114,7 +114,7 @@ impl Commanded {
     /// Takes in the `outcome` at `index` of [coordinate][knot] of the prediction made at `slot`, if a command was in force.
     pub fn add(&mut self, slot: usize, index: usize, outcome: f64) {
         if self.told[slot] {
-            self.mixture.add(index, &self.made[slot * self.of_slot() + index], outcome);
+            self.mixture.add(index, &self.made[slot * self.of_slot() + index], outcome, false);
         }
     }
 
@@ -159,14 +159,14 @@ impl Commanded {
         let made = &mut self.made[self.slot * of_slot..][..of_slot];
         for (index, (made, other)) in made.iter_mut().zip(others).enumerate() {
             made.experts[..EXPERTS].copy_from_slice(&other.experts);
-            self.mixture.combine(index, made, variance(index));
+            self.mixture.combine(index, made, variance(index), false);
         }
     }
 
     /// At `index` of [coordinate][knot]: what all say but the LSTM, how far that is believed, and the correction of the
     /// variance.
     pub fn at(&self, index: usize) -> [f64; 3] {
-        let (weights, ratio) = self.mixture.at(index);
+        let (weights, ratio) = self.mixture.at(index, false);
         let made = &self.made[self.slot * self.of_slot() + index];
         let said = weights.iter().zip(&made.experts).enumerate();
         let linear = said.filter(|(expert, _)| *expert != LSTM).map(|(_, (weight, by))| weight * by);

@@ -213,6 +213,33 @@ impl Trust {
     }
 }
 
+/// The same of a robot at rest. Predictions that were made in motion tell nothing of it: what moves a robot that stands comes from
+/// elsewhere than from its motion. So it stays where it is until it has been right to say more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    /// Σ p·y, Σ p² and Σ y², and how many there were.
+    agreement: f64,
+    square: f64,
+    outcome: f64,
+    count: f64,
+    /// The share of p that would have been best, drawn to none.
+    share: f64,
+}
+
+impl Rest {
+    /// `memory`: samples that count.
+    fn add(&mut self, predicted: f64, outcome: f64, steps: usize, memory: f64) {
+        let keep = 1.0 - 1.0 / memory;
+        self.agreement = self.agreement * keep + predicted * outcome;
+        self.square = self.square * keep + predicted * predicted;
+        self.outcome = self.outcome * keep + outcome * outcome;
+        self.count = self.count * keep + 1.0;
+        let doubt = TRUST_DOUBT * steps as f64 * self.outcome / self.count;
+        let share = self.agreement / (self.square + doubt);
+        self.share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    }
+}
+
 /// The evidence so far and the weights that follow from it.
 #[derive(Clone, Debug)]
 pub struct Mixture<const N: usize = EXPERTS> {
@@ -230,6 +257,8 @@ pub struct Mixture<const N: usize = EXPERTS> {
     left: Vec<f64>,
     /// [coordinate][knot]
     trust: Vec<Trust>,
+    /// [coordinate][knot]
+    at_rest: Vec<Rest>,
     /// The one whose weights are found next.
     knot: usize,
 }
@@ -246,6 +275,7 @@ impl<const N: usize> Mixture<N> {
             weights: vec![Vector::zeros(); evidence.len()],
             left: vec![1.0; evidence.len()],
             trust: vec![Trust::FULL; evidence.len()],
+            at_rest: vec![Rest::default(); evidence.len()],
             evidence,
             knot: 0,
         };
@@ -257,6 +287,7 @@ impl<const N: usize> Mixture<N> {
         self.evidence.copy_from_slice(&self.seed);
         self.common.iter_mut().chain(&mut self.weights).for_each(|weights| weights.fill(0.0));
         self.trust.fill(Trust::FULL);
+        self.at_rest.fill(Rest::default());
         self.knot = 0;
         (0..self.left.len()).for_each(|index| self.find_left(index));
         for _ in 0..FIRST_ROUNDS {
@@ -268,24 +299,32 @@ impl<const N: usize> Mixture<N> {
         &self.evidence
     }
 
-    /// Weights, as far as they are believed at the moment, and correction of the variance at `index` of
+    /// Weights, as far as they are believed of a robot that moves or `rests`, and correction of the variance at `index` of
     /// [coordinate][knot].
-    pub fn at(&self, index: usize) -> ([f64; N], f64) {
-        ((self.weights[index] * self.trust[index].share).into(), self.evidence[index].ratio)
+    pub fn at(&self, index: usize, rests: bool) -> ([f64; N], f64) {
+        ((self.weights[index] * self.share(index, rests)).into(), self.evidence[index].ratio)
     }
 
-    /// Makes the whole at `index` of [coordinate][knot] of what the experts say and of the LSTM's variance.
-    pub fn combine(&self, index: usize, made: &mut Made<N>, variance: f64) {
+    fn share(&self, index: usize, rests: bool) -> f64 {
+        if rests { self.at_rest[index].share } else { self.trust[index].share }
+    }
+
+    /// Makes the whole at `index` of [coordinate][knot] of what the experts say and of the LSTM's variance, for a robot that
+    /// moves or `rests`.
+    pub fn combine(&self, index: usize, made: &mut Made<N>, variance: f64, rests: bool) {
         made.weighed = self.weights[index].dot(&Vector::from_column_slice(&made.experts));
-        made.whole = made.weighed * self.trust[index].share;
+        made.whole = made.weighed * self.share(index, rests);
         made.variance = variance * self.evidence[index].ratio;
     }
 
-    /// Takes in the outcome of a prediction at `index` of [coordinate][knot].
-    pub fn add(&mut self, index: usize, made: &Made<N>, outcome: f64) {
+    /// Takes in the outcome of a prediction at `index` of [coordinate][knot], which was made in motion or at `rest`.
+    pub fn add(&mut self, index: usize, made: &Made<N>, outcome: f64, rest: bool) {
         let mut values = made.experts.iter().chain([&outcome, &made.weighed, &made.variance]);
         if values.all(|value| value.abs() < MAX_PREDICTION) {
             let steps = self.knots[index % self.knots.len()];
+            if rest {
+                return self.at_rest[index].add(made.weighed, outcome, steps, self.memory);
+            }
             self.trust[index].add(made.weighed, outcome, steps);
             self.evidence[index].add(made, outcome, self.left[index], steps, self.memory);
             self.find_left(index);
@@ -413,8 +452,8 @@ mod tests {
     fn step(mixture: &mut Mixture, experts: [f64; EXPERTS], outcomes: [f64; 2]) -> [f64; 2] {
         let mut made = [Made { experts, ..Default::default() }; 2];
         for (index, (made, outcome)) in made.iter_mut().zip(outcomes).enumerate() {
-            mixture.combine(index, made, 1.0);
-            mixture.add(index, made, outcome);
+            mixture.combine(index, made, 1.0, false);
+            mixture.add(index, made, outcome, false);
         }
         mixture.weigh();
         made.map(|made| made.weighed)
@@ -428,28 +467,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_robot_at_rest_has_to_be_right_there_first() {
+        let mut mixture = mixture(Experts::ALL);
+        // in motion the first expert is right
+        for time in 0..2000 {
+            let experts = said(time);
+            step(&mut mixture, experts, [experts[0]; 2]);
+        }
+        let mut at_rest = |outcome: fn(f64) -> f64, samples: usize| {
+            let mut whole = [0.0; 2];
+            for time in 0..samples {
+                let experts = said(time);
+                let mut made = Made { experts, ..Default::default() };
+                mixture.combine(0, &mut made, 1.0, true);
+                whole = [made.whole, experts[0]];
+                mixture.add(0, &made, outcome(experts[0]), true);
+                mixture.weigh();
+            }
+            whole
+        };
+        assert_eq!(at_rest(|_| 0.0, 1)[0], 0.0, "nothing is known of it");
+        assert!(at_rest(|_| 0.0, 500)[0].abs() < 1e-9, "it stands");
+        let [whole, expert] = at_rest(|said| said, 5000);
+        assert!((whole - expert).abs() < 0.2 * expert.abs(), "{whole} {expert}: it was right");
+        let mut made = Made { experts: said(3), ..Default::default() };
+        mixture.combine(0, &mut made, 1.0, false);
+        assert!((made.whole - said(3)[0]).abs() < 0.05, "in motion all is as it was: {made:?}");
+    }
+
+    #[test]
     fn what_was_earned_is_believed() {
         let mut all = mixture(Experts::ALL);
-        assert_eq!(all.at(0), ([0.0; EXPERTS], 1.0));
+        assert_eq!(all.at(0, false), ([0.0; EXPERTS], 1.0));
         run(&mut all, 2000);
         for (index, [own, lstm]) in [[1.0, 0.0], [0.5, 0.5]].into_iter().enumerate() {
-            let (weights, _) = all.at(index);
+            let (weights, _) = all.at(index, false);
             assert!((weights[0] - own).abs() < 0.01 && (weights[LSTM] - lstm).abs() < 0.01, "{weights:?}");
         }
-        assert!(all.at(0).1 < 0.1 && all.at(1).1 < 0.1, "the variance did not follow");
+        assert!(all.at(0, false).1 < 0.1 && all.at(1, false).1 < 0.1, "the variance did not follow");
         all.reset();
-        assert_eq!(all.at(0), ([0.0; EXPERTS], 1.0));
+        assert_eq!(all.at(0, false), ([0.0; EXPERTS], 1.0));
     }
 
     #[test]
     fn who_may_not_take_part_counts_nothing() {
         let mut linear = mixture(Experts { lstm: false, ..Experts::ALL });
         run(&mut linear, 2000);
-        let (weights, _) = linear.at(1);
+        let (weights, _) = linear.at(1, false);
         assert!((weights[0] - 0.5).abs() < 0.05 && weights[LSTM] == 0.0, "{weights:?}");
         let mut lstm = mixture(Experts { linear: false, ..Experts::ALL });
         run(&mut lstm, 2000);
-        assert!(lstm.at(0).0[0] == 0.0 && lstm.at(1).0[LSTM] > 0.4);
+        assert!(lstm.at(0, false).0[0] == 0.0 && lstm.at(1, false).0[LSTM] > 0.4);
     }
 
     #[test]
@@ -459,7 +527,7 @@ mod tests {
             step(&mut both, experts, [experts[0], 0.5 * experts[0]]);
             step(&mut alone, experts, [f64::NAN, 0.5 * experts[0]]);
         }
-        let (both, alone) = (both.at(1).0[0], alone.at(1).0[0]);
+        let (both, alone) = (both.at(1, false).0[0], alone.at(1, false).0[0]);
         assert!(both > 1.2 * alone, "{both} {alone}");
     }
 
@@ -475,7 +543,7 @@ mod tests {
             }
             step(&mut all, experts, [truth; 2]);
         }
-        assert!(all.at(0).0[3] > 0.9, "{:?}", all.at(0));
+        assert!(all.at(0, false).0[3] > 0.9, "{:?}", all.at(0, false));
     }
 
     #[test]
@@ -516,7 +584,7 @@ mod tests {
             step(&mut all, experts, [-0.3 * experts[0]; 2]);
         }
         for index in 0..2 {
-            let (weights, _) = all.at(index);
+            let (weights, _) = all.at(index, false);
             assert!(weights[0] == 0.0 && weights[LSTM] < 0.1, "it would go the wrong way: {weights:?}");
         }
     }
@@ -530,7 +598,7 @@ mod tests {
                 let noise = size * 3.0 * (1.3 * time as f64).sin();
                 step(&mut all, experts, [0.5 * experts[0] + noise; 2]);
             }
-            all.at(0).0[0]
+            all.at(0, false).0[0]
         };
         let (small, large) = (weight(1.0), weight(100.0));
         assert!((small - large).abs() < 0.02 && (0.3..0.6).contains(&large), "{small} {large}");
@@ -554,7 +622,7 @@ mod tests {
         for time in 410..500 {
             let experts = twins(time, 0.2);
             let [weighed, _] = step(&mut all, experts, [experts[0]; 2]);
-            assert!((weighed - experts[0]).abs() < 0.4, "{weighed} {experts:?} {:?}", all.at(0));
+            assert!((weighed - experts[0]).abs() < 0.4, "{weighed} {experts:?} {:?}", all.at(0, false));
         }
     }
 
@@ -564,8 +632,8 @@ mod tests {
         let mut one = |time: usize, outcomes: [Option<f64>; 2]| {
             let mut made = [Made { experts: said(time), ..Default::default() }; 2];
             for (index, (made, outcome)) in made.iter_mut().zip(outcomes).enumerate() {
-                all.combine(index, made, 1.0);
-                outcome.iter().for_each(|outcome| all.add(index, made, *outcome));
+                all.combine(index, made, 1.0, false);
+                outcome.iter().for_each(|outcome| all.add(index, made, *outcome, false));
             }
             all.weigh();
             all.trust[1].share
@@ -585,8 +653,8 @@ mod tests {
         let mut all = mixture(Experts::ALL);
         run(&mut all, 50);
         let before = all.evidence().to_vec();
-        all.add(0, &Made { weighed: f64::NAN, ..Default::default() }, 1.0);
-        all.add(0, &Made { variance: 1.0, ..Default::default() }, 1e200); // whose square is more than there is
+        all.add(0, &Made { weighed: f64::NAN, ..Default::default() }, 1.0, false);
+        all.add(0, &Made { variance: 1.0, ..Default::default() }, 1e200, false); // whose square is more than there is
         assert_eq!(all.evidence(), before);
         assert_eq!(Evidence::from_values(&before[0].to_values()), before[0]);
     }
