@@ -271,7 +271,8 @@ impl BaseLoop {
         if self.path().is_none() {
             self.tracker.reset();
         }
-        self.replace(Task::Path(Following::new(path, begin)), PathEnd::Replaced);
+        let following = Following::new(path, begin, self.task.turns_at());
+        self.replace(Task::Path(following), PathEnd::Replaced);
         // freed here, and not in the tick in which the new one ends
         self.done = None;
     }

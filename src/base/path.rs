@@ -20,7 +20,7 @@ const NEAREST: f64 = 0.01;
 const CUSP: f64 = 2.6;
 const CUSP_SCALE: f64 = 0.1;
 /// A last pose that looks elsewhere by less than this needs no turn, rad.
-const LOOKS: f64 = 0.05;
+pub(super) const LOOKS: f64 = 0.05;
 /// How far a path is looked at in one step of a search, s.
 const WINDOW: f64 = 2.0;
 /// Time for the feedback to settle at a place, s.
@@ -128,7 +128,7 @@ impl ReferencePath {
     /// Rest at `pose` for long enough to turn there.
     fn place(pose: &Pose, limits: &TwistLimits, speeds: &SpeedLimits) -> Result<Self> {
         check(&[*pose, *pose])?;
-        let longest = Turn::new(0.0, PI, limits, speeds).duration() + SETTLING;
+        let longest = Turn::new(0.0, PI, 0.0, limits, speeds).duration() + SETTLING;
         let rest = |value: f64| CubicSpline::new(&[0.0, longest], &[value, value]);
         Ok(Self {
             x: rest(pose[0]),
@@ -148,7 +148,7 @@ impl ReferencePath {
         if !turns {
             self.heading_left = by;
         } else if by.abs() > LOOKS {
-            self.turn = Some(Turn::new(pose[2], by, limits, speeds));
+            self.turn = Some(Turn::new(pose[2], by, 0.0, limits, speeds));
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::base::correction::WantedTwist;
 use crate::base::frames::Transform;
 use crate::base::limits::TwistLimits;
-use crate::base::path::ReferencePath;
+use crate::base::path::{LOOKS, ReferencePath};
 use crate::base::profile::SpeedLimits;
 use crate::base::turn::Turn;
 use crate::base::twist::{Pose, Twist};
@@ -62,6 +62,12 @@ impl Task {
         }
         wanted
     }
+
+    /// The rate [rad/s] at which the base is to turn on the spot now; none if it is to do something else.
+    pub fn turns_at(&self) -> Option<f64> {
+        let [x, y, rate] = self.wanted(0.0).velocity;
+        (x.hypot(y) < CREEP && rate != 0.0).then_some(rate)
+    }
 }
 
 /// A path that is followed.
@@ -77,6 +83,8 @@ pub(super) struct Following {
     slow: f64,
     /// What comes before the path begins.
     first: Option<Before>,
+    /// The rate [rad/s] at which it turned on the spot when this path was given.
+    turned_at: Option<f64>,
 }
 
 /// A turn on the spot, with the place and how long ago it began, s.
@@ -98,8 +106,9 @@ pub(super) struct PaceLimits {
 }
 
 impl Following {
-    pub fn new(path: ReferencePath, begin: Option<Stamp>) -> Self {
-        Self { path: Box::new(path), begin, time: 0.0, frame: None, slow: 1.0, first: None }
+    /// A base that turned on the spot, at `turned_at` [rad/s], goes on with that if it has to turn further.
+    pub fn new(path: ReferencePath, begin: Option<Stamp>, turned_at: Option<f64>) -> Self {
+        Self { path: Box::new(path), begin, time: 0.0, frame: None, slow: 1.0, first: None, turned_at }
     }
 
     /// Moves on by `dt` [s] to `stamp`, with the base at `pose` and so far from the reference; says whether the path waits for
@@ -145,8 +154,10 @@ impl Following {
         let (mut there, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
         self.path.sample_into(time, &mut there, &mut velocity, &mut acceleration);
         let by = wrap(there[2] - pose[2]);
+        let rate = self.turned_at.unwrap_or_default();
+        let least = if rate * by > 0.0 { least.min(LOOKS) } else { least };
         if by.abs() > least {
-            let turn = Turn::new(pose[2], by, limits, speeds);
+            let turn = Turn::new(pose[2], by, rate, limits, speeds);
             self.first = Some(Before { turn, place: [pose[0], pose[1]], elapsed: 0.0 });
         }
     }
