@@ -81,6 +81,8 @@ const LATELY: f64 = 20.0;
 
 /// Doubt that what the weights make of the experts is wrong lately, in samples per step ahead as the other.
 const TRUST_DOUBT: f64 = 3.0;
+/// Doubt that it is right of a robot at rest, in the same measure.
+const REST_DOUBT: f64 = 1.0;
 /// What a share lacks is laid to chance up to so many standard errors before the longer times ahead follow it: the least
 /// of many that are uncertain is smaller than any of them deserves.
 const CHANCE: f64 = 1.25;
@@ -234,7 +236,7 @@ impl Rest {
         self.square = self.square * keep + predicted * predicted;
         self.outcome = self.outcome * keep + outcome * outcome;
         self.count = self.count * keep + 1.0;
-        let doubt = TRUST_DOUBT * steps as f64 * self.outcome / self.count;
+        let doubt = REST_DOUBT * steps as f64 * self.outcome / self.count;
         let share = self.agreement / (self.square + doubt);
         self.share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     }
@@ -323,7 +325,7 @@ impl<const N: usize> Mixture<N> {
         if values.all(|value| value.abs() < MAX_PREDICTION) {
             let steps = self.knots[index % self.knots.len()];
             if rest {
-                return self.at_rest[index].add(made.weighed, outcome, steps, self.memory);
+                self.at_rest[index].add(made.weighed, outcome, steps, self.memory);
             }
             self.trust[index].add(made.weighed, outcome, steps);
             self.evidence[index].add(made, outcome, self.left[index], steps, self.memory);
