@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     let episodes = recording.episodes(0.02)?;
 
     let mut config = TrainingConfig { steps: 200, ..Default::default() };
-    config.predictor.steps = 25; // half a second of 20 ms
+    config.predictor.set_steps(25); // half a second of 20 ms
     let (model, report) = train_predictor(&config, &recording.joints, &episodes, |progress| {
         println!("step {}: held-out error {:.3}", progress.step, progress.validation);
         ControlFlow::Continue(())

@@ -195,7 +195,7 @@ impl TrainingSettings {
             "a horizon of {horizon} s is {steps} steps of {dt} s, expected 1 to {MAX_STEPS}; choose --horizon or --dt (all times \
              are in seconds)"
         );
-        predictor.predictor.steps = steps as usize;
+        predictor.predictor.set_steps(steps as usize);
         predictor.predictor.space = recordings[0].space;
         Ok(())
     }

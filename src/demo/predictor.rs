@@ -28,7 +28,7 @@ pub fn train(urdf: &str, config: &Path, path: &Path) -> Result<()> {
         .map(|index| simulate(urdf, config, FIRST_SEED + index, parameters.dt))
         .collect::<Result<Vec<_>>>()?;
     let mut training = TrainingConfig::default();
-    training.predictor.steps = parameters.steps;
+    training.predictor.set_steps(parameters.steps);
     let robot = Robot::from_urdf(urdf)?;
     let steps = training.steps;
     let (model, report) = train_predictor(&training, &robot.joints, &episodes, |progress| {

@@ -218,7 +218,7 @@ pub fn prediction_report(recordings: &[Recording], config: &EvaluationConfig) ->
     let (training, testing) = split(episodes, config.training_share)?;
     let Horizons { steps, left_out } = horizons::choose(recordings, config, dt, &training, &testing)?;
     let mut training_config = config.training.clone();
-    training_config.predictor.steps = steps.iter().copied().max().unwrap_or(1);
+    training_config.predictor.set_steps(steps.iter().copied().max().unwrap_or(1));
     training_config.predictor.space = recording.space;
     training_config.predictor.commands = commands::common(recordings)?;
     if config.seeds.is_empty() {

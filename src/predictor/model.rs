@@ -22,6 +22,8 @@ const SPREAD_NAME: &str = "spread";
 /// Bounds on what a card may ask for.
 pub const MAX_STEPS: usize = 1000;
 const MAX_LAG: usize = 1000;
+/// The blocks of short horizons, in steps. Those of longer ones have the same logarithms in proportion.
+const BLOCKS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 24];
 /// A running predictor remembers about so many numbers until it learns how right it was; 256 joints over 50 steps are
 /// three quarters of it.
 const MAX_REMEMBERED: usize = 1 << 19;
@@ -37,7 +39,7 @@ pub struct PredictorConfig {
     /// Units of each layer.
     pub hidden: usize,
     pub layers: usize,
-    /// Last step of each block of past samples that the inputs are means over.
+    /// Last step of each block of past samples that the inputs are means over; see [`Self::of_steps`].
     pub blocks: Vec<usize>,
     /// What the coordinates are: a network each for joints (one and the same), one for the whole of a base.
     pub space: Space,
@@ -46,20 +48,34 @@ pub struct PredictorConfig {
     pub commands: Option<CommandConfig>,
 }
 
+/// Blocks that widen into the past, as many for any horizon.
+fn blocks(steps: usize) -> Vec<usize> {
+    let last = (steps / 2).clamp(BLOCKS[BLOCKS.len() - 1], MAX_LAG) as f64;
+    let stretch = last.ln() / (BLOCKS[BLOCKS.len() - 1] as f64).ln();
+    BLOCKS.iter().map(|block| (*block as f64).powf(stretch).round() as usize).collect()
+}
+
 impl Default for PredictorConfig {
     fn default() -> Self {
-        Self {
-            steps: 50,
-            hidden: 32,
-            layers: 1,
-            blocks: vec![1, 2, 3, 4, 6, 8, 12, 16, 24],
-            space: Space::Joints,
-            commands: None,
-        }
+        Self::of_steps(50)
     }
 }
 
 impl PredictorConfig {
+    /// One that predicts so many steps ahead, from means over the past that reach half as far back, or 24 samples if that is
+    /// further: what is further ahead shows in slower motion, at whatever rate it is sampled.
+    pub fn of_steps(steps: usize) -> Self {
+        Self { steps, hidden: 32, layers: 1, blocks: blocks(steps), space: Space::Joints, commands: None }
+    }
+
+    /// Predicts so many steps ahead instead; blocks that were chosen otherwise than by [`Self::of_steps`] stay.
+    pub fn set_steps(&mut self, steps: usize) {
+        if self.blocks == blocks(self.steps) {
+            self.blocks = blocks(steps);
+        }
+        self.steps = steps;
+    }
+
     /// Features of one coordinate at one time.
     pub fn features(&self) -> usize {
         features::count(self.space, &self.blocks)
@@ -277,6 +293,22 @@ mod tests {
         tensors.remove("spread");
         let error = PredictorModel::from_checkpoint(&card, tensors, "x.safetensors").unwrap_err();
         assert_eq!(error.to_string(), "model x.safetensors: tensor 'spread' is missing");
+    }
+
+    #[test]
+    fn the_past_is_looked_at_half_as_far_as_what_comes() {
+        for (steps, last) in [(1, 24), (50, 25), (125, 62), (500, 250), (MAX_STEPS, MAX_STEPS / 2)] {
+            let config = PredictorConfig::of_steps(steps);
+            config.validate().unwrap();
+            assert_eq!((config.blocks.len(), config.blocks.last()), (BLOCKS.len(), Some(&last)), "{steps}");
+        }
+        assert_eq!(PredictorConfig::of_steps(15).blocks, BLOCKS);
+        let mut config = PredictorConfig::of_steps(15);
+        config.set_steps(500);
+        assert_eq!(config, PredictorConfig::of_steps(500));
+        config.blocks = vec![1, 5];
+        config.set_steps(125);
+        assert_eq!((config.steps, config.blocks), (125, vec![1, 5]), "chosen otherwise");
     }
 
     #[test]

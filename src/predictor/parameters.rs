@@ -175,7 +175,7 @@ impl PredictorParameters {
                 return Err(Error::mismatch(key, value, "a number above 0"));
             }
         }
-        PredictorConfig { steps: self.steps, ..Default::default() }.validate()
+        PredictorConfig::of_steps(self.steps).validate()
     }
 
     /// The predictor of the model file, checked against `robot`, with the file's card; or else one that is constant
@@ -198,7 +198,7 @@ impl PredictorParameters {
         if self.model_file.is_empty() {
             let commands = self.commands(robot, None);
             let config =
-                PredictorConfig { steps: self.steps, space: robot.space, commands, ..Default::default() };
+                PredictorConfig { space: robot.space, commands, ..PredictorConfig::of_steps(self.steps) };
             let acceleration = vec![USUAL_ACCELERATION; robot.degrees_of_freedom()];
             let mut model = PredictorModel::untrained(&robot.joints, self.dt, config, &acceleration)?;
             model.linear = Some(LinearPath::blank(&model.config, robot.degrees_of_freedom(), self.dt));
