@@ -11,7 +11,7 @@ use super::mixture::{
 };
 use super::model::PredictorModel;
 use super::recursive::RecursiveLeastSquares;
-use super::ridge::{INPUTS, Ridge, WINDOW, write_window};
+use super::ridge::{INPUTS, Lags, Ridge, WINDOW, write_window};
 use crate::error::{Error, Result};
 use crate::nn::normalizer::LIMIT;
 use crate::state::{Space, State};
@@ -46,6 +46,8 @@ pub(crate) struct Adaptive {
     /// Whether the robot rested at each sample of the ring; the square of the speed below which it does, over all coordinates;
     /// and for how many samples it has been as slow.
     rests: Vec<bool>,
+    /// Of the samples that the ridge regressions look at.
+    lags: Lags,
     slow: f64,
     slow_for: usize,
     /// Samples of the motion before the newest, up to the length of the ring.
@@ -78,7 +80,7 @@ impl Adaptive {
         if evidence.len() != coordinates * knots.len() {
             return Err(Error::mismatch("evidence", evidence.len(), coordinates * knots.len()));
         }
-        let slots = steps.max(WINDOW - 1) + 1;
+        let slots = steps.max(model.config.lags[WINDOW - 1]) + 1;
         Ok(Some(Self {
             space: model.config.space,
             dt: model.dt,
@@ -97,6 +99,7 @@ impl Adaptive {
             samples: vec![State::zeros(coordinates); slots],
             made: vec![Made::default(); slots * coordinates * knots.len()],
             slot: 0,
+            lags: model.config.lags,
             rests: vec![false; slots],
             slow: slow(model),
             slow_for: 0,
@@ -253,8 +256,8 @@ impl Adaptive {
     /// for them.
     fn predict_by_samples(&mut self) {
         let (coordinates, slots) = (self.local[0].len(), self.samples.len());
-        if self.history >= WINDOW - 1 && self.ridges.iter().any(Option::is_some) {
-            let sample = |lag: usize| &self.samples[(self.slot + slots - lag) % slots];
+        if self.history >= self.lags[WINDOW - 1] && self.ridges.iter().any(Option::is_some) {
+            let sample = |lag: usize| &self.samples[(self.slot + slots - self.lags[lag]) % slots];
             write_window(self.space, sample, &mut self.window, &mut self.local[0]);
             for (index, expert) in RIDGES.into_iter().enumerate() {
                 if let Some(ridge) = &self.ridges[index] {

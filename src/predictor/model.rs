@@ -8,6 +8,7 @@ use crate::nn::variables::snapshot;
 use crate::predictor::commands::CommandConfig;
 use crate::predictor::features;
 use crate::predictor::linear::{LinearPath, MAX_REGRESSORS, commanded_shape, knots};
+use crate::predictor::ridge::{Lags, WINDOW, spread};
 use crate::robot::Robot;
 use crate::state::Space;
 use crate::trajectory::Horizon;
@@ -41,6 +42,9 @@ pub struct PredictorConfig {
     pub layers: usize,
     /// Last step of each block of past samples that the inputs are means over; see [`Self::of_steps`].
     pub blocks: Vec<usize>,
+    /// Of the samples that the ridge regressions look at, in steps before the newest; models from before look at the last.
+    #[serde(default = "last_samples", skip_serializing_if = "are_last_samples")]
+    pub lags: Lags,
     /// What the coordinates are: a network each for joints (one and the same), one for the whole of a base.
     pub space: Space,
     /// What the model is told beside the motion; not written where there is nothing, as in models from before.
@@ -48,9 +52,22 @@ pub struct PredictorConfig {
     pub commands: Option<CommandConfig>,
 }
 
+fn last_samples() -> Lags {
+    spread(0)
+}
+
+fn are_last_samples(lags: &Lags) -> bool {
+    *lags == last_samples()
+}
+
+/// How far back predictions of so many steps ahead are made from.
+fn reach(steps: usize) -> usize {
+    (steps / 2).min(MAX_LAG)
+}
+
 /// Blocks that widen into the past, as many for any horizon.
 fn blocks(steps: usize) -> Vec<usize> {
-    let last = (steps / 2).clamp(BLOCKS[BLOCKS.len() - 1], MAX_LAG) as f64;
+    let last = reach(steps).max(BLOCKS[BLOCKS.len() - 1]) as f64;
     let stretch = last.ln() / (BLOCKS[BLOCKS.len() - 1] as f64).ln();
     BLOCKS.iter().map(|block| (*block as f64).powf(stretch).round() as usize).collect()
 }
@@ -62,16 +79,20 @@ impl Default for PredictorConfig {
 }
 
 impl PredictorConfig {
-    /// One that predicts so many steps ahead, from means over the past that reach half as far back, or 24 samples if that is
+    /// One that predicts so many steps ahead, from what was up to half as far back, or from the last samples if these reach
     /// further: what is further ahead shows in slower motion, at whatever rate it is sampled.
     pub fn of_steps(steps: usize) -> Self {
-        Self { steps, hidden: 32, layers: 1, blocks: blocks(steps), space: Space::Joints, commands: None }
+        let (blocks, lags) = (blocks(steps), spread(reach(steps)));
+        Self { steps, hidden: 32, layers: 1, blocks, lags, space: Space::Joints, commands: None }
     }
 
-    /// Predicts so many steps ahead instead; blocks that were chosen otherwise than by [`Self::of_steps`] stay.
+    /// Predicts so many steps ahead instead; blocks and lags that were chosen otherwise than by [`Self::of_steps`] stay.
     pub fn set_steps(&mut self, steps: usize) {
         if self.blocks == blocks(self.steps) {
             self.blocks = blocks(steps);
+        }
+        if self.lags == spread(reach(self.steps)) || are_last_samples(&self.lags) {
+            self.lags = spread(reach(steps));
         }
         self.steps = steps;
     }
@@ -101,6 +122,10 @@ impl PredictorConfig {
                 found,
                 format!("rising, 1 to {MAX_LAG}"),
             ));
+        }
+        if self.lags[0] != 0 || !self.lags.is_sorted_by(|a, b| a < b) || self.lags[WINDOW - 1] > MAX_LAG {
+            let (found, expected) = (format!("{:?}", self.lags), format!("rising, 0 to {MAX_LAG}"));
+            return Err(Error::mismatch("lags of the predictor's ridge regressions", found, expected));
         }
         self.lstm(1).validate()
     }
@@ -301,14 +326,30 @@ mod tests {
             let config = PredictorConfig::of_steps(steps);
             config.validate().unwrap();
             assert_eq!((config.blocks.len(), config.blocks.last()), (BLOCKS.len(), Some(&last)), "{steps}");
+            assert_eq!(config.lags[WINDOW - 1], reach(steps).max(WINDOW - 1), "{steps}");
         }
         assert_eq!(PredictorConfig::of_steps(15).blocks, BLOCKS);
         let mut config = PredictorConfig::of_steps(15);
         config.set_steps(500);
         assert_eq!(config, PredictorConfig::of_steps(500));
-        config.blocks = vec![1, 5];
+        (config.blocks, config.lags) = (vec![1, 5], spread(30));
         config.set_steps(125);
-        assert_eq!((config.steps, config.blocks), (125, vec![1, 5]), "chosen otherwise");
+        assert_eq!(
+            (config.steps, &config.blocks, config.lags),
+            (125, &vec![1, 5], spread(30)),
+            "chosen otherwise"
+        );
+        // cards say nothing of the last samples
+        let text = |config: &PredictorConfig| serde_json::to_string(config).unwrap();
+        let short = PredictorConfig::of_steps(15);
+        assert!(!text(&short).contains("lags") && text(&config).contains("lags"));
+        for config in [short, config.clone()] {
+            assert_eq!(serde_json::from_str::<PredictorConfig>(&text(&config)).unwrap(), config);
+        }
+        for wrong in [0, MAX_LAG + 1] {
+            config.lags[WINDOW - 1] = wrong;
+            assert!(config.validate().unwrap_err().to_string().contains("lags"), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::state::{Space, State};
 use crate::vector::dot;
 use nalgebra::{DMatrix, DVector};
 
-/// Samples that the regression looks back on.
+/// Samples that the regression looks at.
 pub const WINDOW: usize = 20;
 /// Inputs of one coordinate: displacements since all samples but the newest, and the velocities of all.
 pub const INPUTS: usize = 2 * WINDOW - 1;
@@ -16,6 +16,15 @@ pub const MIN_INSTANTS: usize = 2 * WINDOW;
 const PENALTY: f64 = 1.0;
 /// Rows of the regression that are made at a time.
 const ROWS: usize = 2048;
+
+/// How many steps before the newest each sample is that the regression looks at, rising from 0.
+pub type Lags = [usize; WINDOW];
+
+/// Evenly from the newest as far back as `last` steps, or the last samples if that is further.
+pub fn spread(last: usize) -> Lags {
+    let last = last.max(WINDOW - 1);
+    std::array::from_fn(|index| (index * last + (WINDOW - 1) / 2) / (WINDOW - 1))
+}
 
 /// Whose past a coordinate's future is regressed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +43,8 @@ impl Inputs {
     }
 }
 
-/// Predicts the local displacement from t to t + k, for each k of some steps, from those from t to t - i, 0 < i < 20, and
-/// the velocities at t - i; for joints q(t + k) - q(t) from q(t - i) - q(t) and v(t - i).
+/// Predicts the local displacement from t to t + k, for each k of some steps, from those from t to t - i, i > 0, and
+/// the velocities at t - i, for each i of 20 lags; for joints q(t + k) - q(t) from q(t - i) - q(t) and v(t - i).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ridge {
     /// Coordinates that are regressed on together.
@@ -47,11 +56,17 @@ pub struct Ridge {
 }
 
 impl Ridge {
-    /// Fits to `episodes` [episode][time] for each k of `steps`.
-    pub fn fit(episodes: &[&[State]], space: Space, steps: &[usize], inputs: Inputs) -> Result<Self> {
+    /// Fits to `episodes` [episode][time] for each k of `steps`, from the samples at `lags`.
+    pub fn fit(
+        episodes: &[&[State]],
+        space: Space,
+        lags: &Lags,
+        steps: &[usize],
+        inputs: Inputs,
+    ) -> Result<Self> {
         let coordinates =
             episodes.first().and_then(|states| states.first()).map_or(0, |state| state.position.len());
-        let instants = instants(episodes, steps);
+        let instants = instants(episodes, lags, steps);
         if instants.len() < MIN_INSTANTS {
             let what = "samples to fit a ridge regression to";
             return Err(Error::mismatch(what, instants.len(), MIN_INSTANTS));
@@ -59,7 +74,7 @@ impl Ridge {
         let width = inputs.width(coordinates);
         let mut ridge = Self { width, weights: Vec::new(), limits: Vec::new() };
         for first in (0..coordinates).step_by(width.max(1)) {
-            Regression { space, steps, first, width }.fit(&instants, &mut ridge)?;
+            Regression { space, lags, steps, first, width }.fit(&instants, &mut ridge)?;
         }
         Ok(ridge)
     }
@@ -90,8 +105,8 @@ impl Ridge {
     }
 }
 
-/// Fills `window` [coordinate][input] with what a regression is told at the newest sample. `sample` gives the one so many
-/// steps before that, of which there are at least 19; `local` [coordinate] is scratch.
+/// Fills `window` [coordinate][input] with what a regression is told at the newest sample. `sample` gives those that it looks
+/// at, the newest first; `local` [coordinate] is scratch.
 pub fn write_window<'a>(
     space: Space,
     sample: impl Fn(usize) -> &'a State,
@@ -115,16 +130,18 @@ pub fn write_window<'a>(
 type Instant<'a> = (&'a [State], usize);
 
 /// Those that a regression for `steps` is fitted to.
-pub fn instants<'a>(episodes: &[&'a [State]], steps: &[usize]) -> Vec<Instant<'a>> {
+pub fn instants<'a>(episodes: &[&'a [State]], lags: &Lags, steps: &[usize]) -> Vec<Instant<'a>> {
     let last = steps.iter().copied().max().unwrap_or(0);
-    let of =
-        |states: &'a [State]| (WINDOW - 1..states.len().saturating_sub(last)).map(move |time| (states, time));
+    let of = |states: &'a [State]| {
+        (lags[WINDOW - 1]..states.len().saturating_sub(last)).map(move |time| (states, time))
+    };
     episodes.iter().copied().flat_map(of).collect()
 }
 
 /// The regression of `width` coordinates from `first` on.
 struct Regression<'a> {
     space: Space,
+    lags: &'a Lags,
     steps: &'a [usize],
     first: usize,
     width: usize,
@@ -176,7 +193,7 @@ impl Regression<'_> {
     fn inputs(&self, (states, time): &Instant) -> DVector<f64> {
         let coordinates = states[*time].position.len();
         let (mut window, mut local) = (vec![0.0; coordinates * INPUTS], vec![0.0; coordinates]);
-        write_window(self.space, |lag| &states[time - lag], &mut window, &mut local);
+        write_window(self.space, |lag| &states[time - self.lags[lag]], &mut window, &mut local);
         DVector::from_column_slice(&window[self.first * INPUTS..][..self.width * INPUTS])
     }
 
@@ -197,6 +214,17 @@ mod tests {
     use crate::state::Stamp;
 
     #[test]
+    fn samples_are_looked_at_evenly_from_the_newest_on() {
+        assert_eq!(spread(0), std::array::from_fn(|index| index));
+        for last in [19, 25, 250, 1000] {
+            let lags = spread(last);
+            let gaps: Vec<usize> = lags.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let [least, most] = [gaps.iter().min(), gaps.iter().max()].map(|gap| *gap.unwrap());
+            assert!(lags[0] == 0 && lags[WINDOW - 1] == last && least > 0 && most - least <= 1, "{lags:?}");
+        }
+    }
+
+    #[test]
     fn it_continues_sines_almost_exactly() {
         let state = |step: usize| {
             let time = step as f64 * 0.02;
@@ -205,9 +233,10 @@ mod tests {
         };
         let states: Vec<State> = (0..2000).map(state).collect();
         let (mut window, mut local) = (vec![0.0; 2 * INPUTS], vec![0.0; 2]);
-        write_window(Space::Joints, |lag| &states[1800 - lag], &mut window, &mut local);
-        for inputs in [Inputs::All, Inputs::Own] {
-            let ridge = Ridge::fit(&[&states[..1500]], Space::Joints, &[3, 10], inputs).unwrap();
+        for (lags, inputs) in [(60, Inputs::All), (60, Inputs::Own), (0, Inputs::All), (0, Inputs::Own)] {
+            let lags = spread(lags);
+            write_window(Space::Joints, |sample| &states[1800 - lags[sample]], &mut window, &mut local);
+            let ridge = Ridge::fit(&[&states[..1500]], Space::Joints, &lags, &[3, 10], inputs).unwrap();
             let mut displacements = [0.0; 4];
             ridge.predict(&window, &mut displacements);
             for (index, displacement) in displacements.iter().enumerate() {
@@ -216,15 +245,18 @@ mod tests {
                 assert!((displacement - expected).abs() < 2e-3, "{displacement} {expected}");
             }
         }
-        let ridge = Ridge::fit(&[&states[..1500]], Space::Joints, &[3], Inputs::All).unwrap();
+        let fit = |states: &[&[State]], step: usize, inputs: Inputs| {
+            Ridge::fit(states, Space::Joints, &spread(0), &[step], inputs)
+        };
+        let ridge = fit(&[&states[..1500]], 3, Inputs::All).unwrap();
         let (before, of_other) = (window.clone(), INPUTS..2 * INPUTS);
         ridge.limit(&mut window);
         assert_eq!(window, before);
         (window[0], window[1]) = (1e6, f64::NEG_INFINITY);
         ridge.limit(&mut window);
         assert!(window[0] < 20.0 && window[1] > -20.0 && window[of_other.clone()] == before[of_other]);
-        assert!(Ridge::fit(&[&states[..40]], Space::Joints, &[10], Inputs::Own).is_err());
-        assert!(Ridge::fit(&[], Space::Joints, &[10], Inputs::All).is_err());
+        assert!(fit(&[&states[..40]], 10, Inputs::Own).is_err());
+        assert!(fit(&[], 10, Inputs::All).is_err());
     }
 
     #[test]

@@ -40,10 +40,10 @@ fn path(model: &PredictorModel, sequences: &[Sequence]) -> Result<LinearPath> {
     let mut path = Sums::over(model, sequences)?.seed(model)?;
     path.commanded = commanded::path(model, sequences)?;
     let episodes: Vec<&[State]> = sequences.iter().map(Sequence::states).collect();
-    let steps = knots(model.config.steps);
-    if instants(&episodes, &steps).len() >= MIN_INSTANTS {
+    let (steps, lags) = (knots(model.config.steps), &model.config.lags);
+    if instants(&episodes, lags, &steps).len() >= MIN_INSTANTS {
         for (ridge, inputs) in path.ridges.iter_mut().zip(ridges(model.joints.len())) {
-            let fit = |inputs| Ridge::fit(&episodes, model.config.space, &steps, inputs);
+            let fit = |inputs| Ridge::fit(&episodes, model.config.space, lags, &steps, inputs);
             *ridge = inputs.map(fit).transpose()?;
             for Ridge { weights, limits, .. } in ridge.iter_mut() {
                 let values = weights.iter_mut().chain(limits.as_flattened_mut());

@@ -4,7 +4,7 @@ use super::{AverageDisplacement, Errors, HorizonErrors, OverSeeds, Test};
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
 use crate::predictor::constant_acceleration::{ACCELERATION_OVER, constant_acceleration};
-use crate::predictor::ridge::{INPUTS, Inputs, Ridge, write_window};
+use crate::predictor::ridge::{INPUTS, Inputs, Ridge, spread, write_window};
 use crate::state::{Space, State};
 use crate::trajectory::Trajectory;
 
@@ -112,10 +112,10 @@ impl<'a> Bench<'a> {
     }
 
     fn run_fitted(&mut self, horizon: usize, training: &[Episode]) -> Result<()> {
-        let (space, step) = (self.space, self.steps[horizon]);
+        let (space, step, lags) = (self.space, self.steps[horizon], spread(0));
         let seen: Vec<&[State]> = training.iter().map(|episode| episode.states.as_slice()).collect();
-        let all = Ridge::fit(&seen, space, &[step], Inputs::All)?;
-        let own = Ridge::fit(&seen, space, &[step], Inputs::Own)?;
+        let all = Ridge::fit(&seen, space, &lags, &[step], Inputs::All)?;
+        let own = Ridge::fit(&seen, space, &lags, &[step], Inputs::Own)?;
         let coordinates = self.fitted[horizon][0].squares.len();
         let time_ahead = step as f64 * self.dt;
         let mut predictions = vec![vec![0.0; coordinates]; FITTED];
