@@ -356,6 +356,9 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         ("refused-steps-1e9", network("steps", json!(1_000_000_000))),
         ("refused-block-1e9", network("blocks", json!([1, 1_000_000_000]))),
         ("refused-1000-blocks", network("blocks", (1..=1000).collect())),
+        ("refused-lag-1e9", network("lags", (0..19).chain([1_000_000_000]).collect())),
+        ("refused-lags-that-fall", network("lags", (0..20).rev().collect())),
+        ("refused-3-lags", network("lags", json!([0, 1, 2]))),
         ("refused-other-space", with_card(&predictor, |card| card["space"] = "planar_base".into())),
         (
             "refused-linear-path-without-covariance",
