@@ -28,6 +28,8 @@ use task::{Asked, Following, PaceLimits, Task};
 
 /// Share of a limited speed at which the reference moves; the rest is for feedback.
 const HEADROOM: f64 = 0.95;
+/// Localizations stamp a transform ahead by as long as they hold it good, as AMCL does by 1 s.
+const POSTDATED: f64 = 1.0;
 /// How long zero is sent when there is nothing to do any more, s.
 const FAREWELL: f64 = 1.0;
 
@@ -306,6 +308,12 @@ impl BaseLoop {
         let mut retired = None;
         match self.usable(now, state) {
             Ok((state, pose)) => retired = self.drive(now, state, &pose, out),
+            // where the base is on its path is not known, and how it moves is
+            Err(fault @ BaseFault::TransformStale { .. }) => {
+                self.replace(Task::Idle, PathEnd::Fault(fault));
+                self.rest(BaseVerdict::Stopped(fault), 1.0 / self.config.update_rate, out);
+                self.last = state.map(|state| state.stamp);
+            }
             Err(fault) => self.halt(fault, out),
         }
         self.sent = *out;
@@ -355,7 +363,8 @@ impl BaseLoop {
         let Task::Path(Following { frame: Some(frame), .. }) = &self.task else { return Ok(pose) };
         let (age, tolerance) =
             (frame.stamp.map_or(0.0, |stamp| now.since(stamp)), self.config.transform_tolerance);
-        if tolerance > 0.0 && age > tolerance {
+        // a localization may say where the base will be, but hardly further ahead than it may be late
+        if tolerance > 0.0 && !(-tolerance - POSTDATED..=tolerance).contains(&age) {
             return Err(BaseFault::TransformStale { age, tolerance });
         }
         Ok(moved(&frame.pose, &pose))
@@ -407,6 +416,10 @@ impl BaseLoop {
             Ok(Some(twist)) => self.drive_by(now, state, twist, dt, out),
             Ok(None) => self.rest(BaseVerdict::Idle, dt, out),
             Err(fault @ BaseFault::AskedStale { .. }) => self.rest(BaseVerdict::Stopped(fault), dt, out),
+            Err(fault @ BaseFault::PathLost { .. }) => {
+                self.replace(Task::Idle, PathEnd::Fault(fault));
+                self.rest(BaseVerdict::Stopped(fault), dt, out);
+            }
             Err(fault) => self.halt(fault, out),
         }
         self.teaches = self.verdict.drives()
@@ -422,6 +435,9 @@ impl BaseLoop {
         let (fault, clipped) = self.correct(now);
         let has_learned = self.correction.is_some() || self.network.residual.card().is_some();
         let authority = self.authority.update(fault.is_none() && has_learned, dt);
+        // who asks for rest gets it, and not what was learned of moving
+        let is_rest = matches!(&self.task, Task::Block(Asked { twist: [0.0, 0.0, 0.0], .. }));
+        let authority = if is_rest { 0.0 } else { authority };
         self.added = self.correction_twist.map(|correction| authority * correction);
         if authority > 0.0 {
             out.iter_mut().zip(&self.added).for_each(|(out, added)| *out += added);
@@ -449,14 +465,14 @@ impl BaseLoop {
             acceleration: share * limits.max_accel[0],
             deceleration: -share * limits.max_decel[0],
         };
-        let error = self.tracker.error();
         if self.config.drive == Drive::Differential {
             following.turn_first(pose, limits, &self.config.path);
         }
-        let waits = following.advance(state.stamp, pose, error, &pace, dt);
+        let waits = following.advance(state.stamp, pose, &pace, dt);
+        let (error, _) = following.error(pose);
         // what is sent acts from now on, and the odometry is of some time ago
         let late = now.since(state.stamp).max(0.0);
-        if following.is_over(late, error) {
+        if following.is_over(late, &error, self.config.drive) {
             let heading = wrap(error[2] + following.path.heading_left()).abs();
             let end = PathEnd::Over { distance: error[0].hypot(error[1]), heading };
             self.replace(Task::Idle, end);
@@ -476,7 +492,12 @@ impl BaseLoop {
             Task::Path(following) => {
                 following.sample(&mut self.reference);
                 let limited = self.verdict == BaseVerdict::Limited;
-                Ok(Some(self.tracker.command(pose, &self.reference, dt, limited)))
+                let twist = self.tracker.command(pose, &self.reference, dt, limited);
+                let ([x, y, _], tolerance) = (*self.tracker.error(), self.config.constraints.path);
+                if tolerance > 0.0 && x.hypot(y) > tolerance {
+                    return Err(BaseFault::PathLost { error: x.hypot(y), tolerance });
+                }
+                Ok(Some(twist))
             }
             Task::Block(Asked { twist, at, .. }) => {
                 let (age, timeout) = (now.since(*at), self.config.cmd_vel_timeout);

@@ -52,7 +52,7 @@ pub struct BaseControllerConfig {
     /// Age of the newest transform from the frame of a path beyond which the base is stopped [s]; 0 is never.
     pub transform_tolerance: f64,
     pub constraints: BaseConstraints,
-    /// Take and send TwistStamped; false: Twist, as up to ROS 2 Iron.
+    /// Take and send TwistStamped; false: Twist, as Nav2 does by default up to Jazzy, and ros2_control up to Iron.
     pub enable_stamped_cmd_vel: bool,
     /// Name of the action FollowPath; empty: none. `follow_path` stands in for Nav2's controller_server.
     pub follow_path_action: String,
@@ -81,6 +81,8 @@ pub enum BaseTickTrigger {
 pub struct BaseConstraints {
     /// Largest distance to the reference [m] before the correction is switched off; 0 is no limit.
     pub trajectory: f64,
+    /// Largest distance to the reference [m] before the path is given up and the base brought to rest; 0 is no limit.
+    pub path: f64,
     /// A path without stamps waits for a base that is further behind than this [m], at the latest at twice as much; 0 is
     /// never.
     pub behind: f64,
@@ -91,7 +93,7 @@ pub struct BaseConstraints {
 
 impl Default for BaseConstraints {
     fn default() -> Self {
-        Self { trajectory: 0.5, behind: 0.3, xy_goal_tolerance: 0.25, yaw_goal_tolerance: 0.25 }
+        Self { trajectory: 0.5, path: 2.0, behind: 0.3, xy_goal_tolerance: 0.25, yaw_goal_tolerance: 0.25 }
     }
 }
 
@@ -173,6 +175,7 @@ impl BaseControllerConfig {
             ("transform_tolerance", self.transform_tolerance),
             ("fade_time", self.fade_time),
             ("constraints.trajectory", self.constraints.trajectory),
+            ("constraints.path", self.constraints.path),
             ("constraints.behind", self.constraints.behind),
             ("path.smoothing", self.path.smoothing),
             ("path.rotate_to_heading_min_angle", self.path.rotate_to_heading_min_angle),

@@ -16,6 +16,8 @@ use std::f64::consts::{FRAC_PI_2, PI};
 
 /// Poses of a path nearer to each other than this are one, m.
 const NEAREST: f64 = 0.01;
+/// Places are no further from the origin, m.
+const FURTHEST: f64 = 1e8;
 /// A path that turns by more than this, rad, between places so far apart, m, turns back on itself.
 const CUSP: f64 = 2.6;
 const CUSP_SCALE: f64 = 0.1;
@@ -47,10 +49,13 @@ pub struct Purpose {
     pub sent: Twist,
     /// It is a goal of Nav2: stamps that do not increase are none, the last pose says where to look, and one place is enough.
     pub is_goal: bool,
+    /// It comes when the base has been to the end of the one before and turns there: from so near [m] the new end is none to drive
+    /// to, for what still differs is where the base is believed to be.
+    pub arrived_within: Option<f64>,
 }
 
 impl Purpose {
-    pub const FROM_REST: Self = Self { sent: [0.0; 3], is_goal: false };
+    pub const FROM_REST: Self = Self { sent: [0.0; 3], is_goal: false, arrived_within: None };
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +119,9 @@ impl ReferencePath {
         };
         if purpose.is_goal && poses.iter().all(|pose| distance(first, pose) < NEAREST) {
             return Self::place(last, limits, speeds);
+        }
+        if purpose.arrived_within.is_some_and(|near| distance(first, last) <= near) {
+            return Self::place(&[first[0], first[1], last[2]], limits, speeds);
         }
         let [x, y, _] = purpose.sent;
         let is_omnidirectional = *drive == Drive::Omnidirectional;
@@ -417,14 +425,26 @@ fn refuse_cusps(poses: &[Pose]) -> Result<()> {
     Ok(())
 }
 
+/// Finite, no further from the origin than anything on Earth, so that no length or time overflows, and enough.
 fn check(poses: &[Pose]) -> Result<()> {
     if poses.len() < 2 {
         return Err(Error::mismatch("path: poses", poses.len(), "at least 2"));
     }
-    match poses.iter().enumerate().find_map(|(i, pose)| Some((i, first_non_finite(pose)?))) {
-        Some((index, axis)) => {
-            let what = format!("path: {} of pose {index}", ["x", "y", "yaw"][axis]);
-            Err(Error::NotFinite { what, value: poses[index][axis] })
+    let broken = poses.iter().enumerate().find_map(|(i, pose)| Some((i, first_non_finite(pose)?)));
+    if let Some((index, axis)) = broken {
+        let what = format!("path: {} of pose {index}", ["x", "y", "yaw"][axis]);
+        return Err(Error::NotFinite { what, value: poses[index][axis] });
+    }
+    let far = |pose: &Pose| pose[0].abs().max(pose[1].abs()) > FURTHEST;
+    match poses.iter().position(far) {
+        Some(index) => {
+            let [x, y, _] = poses[index];
+            let expected = format!("within {FURTHEST:e} m of the origin");
+            Err(Error::mismatch(
+                format!("path: place of pose {index}"),
+                format!("({x:e}, {y:e}) m"),
+                expected,
+            ))
         }
         None => Ok(()),
     }
@@ -595,6 +615,18 @@ mod tests {
         let car = BaseControllerConfig { drive: Drive::Ackermann, ..config.clone() };
         let (path, _) = goal(&poses, |_| 7.0, &car).unwrap();
         assert!((wrap(path.heading_left() - 1.5 + PI)).abs() < 1e-9);
+        // one that comes while the base turns at its end is no way to drive, whatever it says of the last centimetres
+        let close: Vec<_> = [[1.0, 0.0, 0.0], [1.0, 0.02, 0.0], [1.01, 0.03, 1.5]]
+            .map(|[x, y, yaw]| (Stamp::default(), [x, y], Quaternion::from_yaw(yaw)))
+            .to_vec();
+        for (arrived_within, moves) in [(Some(0.25), false), (Some(0.01), true), (None, true)] {
+            let purpose = Purpose { is_goal: true, arrived_within, ..Purpose::FROM_REST };
+            let (path, _) = ReferencePath::of_poses(&close, &config, &purpose).unwrap();
+            path.sample(path.duration(), &mut out);
+            let at = [out.position[0] - 1.0, out.position[1]];
+            assert_eq!(at[0].hypot(at[1]) > 1e-9, moves, "{arrived_within:?}: {out:?}");
+            assert!(wrap(out.position[2] - 1.5).abs() < 1e-9, "{out:?}");
+        }
         // plans that follow on each other have the stamps of each; a single pose is a place to turn at
         assert_eq!(goal(&poses, |i| if i < 9 { 3.0 } else { 4.0 }, &config).unwrap().1, None);
         assert!(goal(&poses, |i| i as f64, &config).unwrap().1.is_some());
@@ -677,6 +709,9 @@ mod tests {
         assert!(refusal(ReferencePath::stamped(&[0.0, 1.0, 1.0, 2.0, 3.0], &poses)).contains("increase"));
         let broken = [[0.0; 3], [1.0, f64::NAN, 0.0]];
         assert!(refusal(ReferencePath::stamped(&[0.0, 1.0], &broken)).contains("y of pose 1"));
+        let far = [[0.0; 3], [1.0, 1e155, 0.0]];
+        let refused = refusal(ReferencePath::stamped(&[0.0, 1.0], &far));
+        assert!(refused.contains("pose 1: found (1e0, 1e155) m, expected within 1e8 m"), "{refused}");
         let limits = TwistLimits::default();
         let nowhere = [[1.0; 3]; 5];
         let result =

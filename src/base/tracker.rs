@@ -5,6 +5,7 @@
 //!
 //! > v = v_r cos e_θ + K_x e_x,  ω = ω_r + v_r (K_y e_y + K_θ sin e_θ)
 //!
+//! (of a base that turns on the spot with v_r (cos e_θ)⁺: one that looks the other way turns first, and does not drive backward)
 //! so that one pair K_y, K_θ gives the same path at every speed. A rotation on the spot has v_r = 0 and would get no
 //! feedback, so the heading's gain is K_θ max(|v_r|, 0.1 m/s).
 //!
@@ -137,8 +138,12 @@ impl Tracker {
             Drive::Ackermann => speed.abs(),
             _ => speed.abs().max(CREEP),
         };
+        let forward = match self.drive {
+            Drive::Ackermann => etheta.cos(), // it turns only while it moves
+            _ => etheta.cos().max(0.0),
+        };
         [
-            speed * etheta.cos() + k_x * (ex + along),
+            speed * forward + k_x * (ex + along),
             0.0,
             turn + speed * k_y * (ey + across) + heading * k_theta * etheta.sin(),
         ]

@@ -34,6 +34,7 @@ pub enum BaseFault {
     CorrectionNotFinite { axis: usize },
     LearnerLost { silence: f64 },
     ToleranceViolated { error: f64, tolerance: f64 },
+    PathLost { error: f64, tolerance: f64 },
 }
 
 impl BaseVerdict {
@@ -107,7 +108,7 @@ impl fmt::Display for BaseFault {
             Self::StateNotFinite { axis } => write!(f, "the odometry of {} is not finite", name(axis)),
             Self::TransformStale { age, tolerance } => write!(
                 f,
-                "where the odometry's frame lies in that of the path was last said {age:.3} s ago (transform_tolerance {tolerance:.3} s): is the localization running?"
+                "where the odometry's frame lies in that of the path was last said {age:.3} s ago (transform_tolerance {tolerance:.3} s; less than 0 is ahead of this node's clock): is the localization running, by the same clock?"
             ),
             Self::AskedNotFinite { asked } => {
                 write!(f, "the twist that was asked for is not finite: {asked:?}")
@@ -132,6 +133,10 @@ impl fmt::Display for BaseFault {
                     "the base is {error:.3} m from where it should be, above constraints.trajectory {tolerance:.3} m"
                 )
             }
+            Self::PathLost { error, tolerance } => write!(
+                f,
+                "the base is {error:.3} m from where it should be, above constraints.path {tolerance:.3} m, and gives the path up: plan one from where it is"
+            ),
         }
     }
 }

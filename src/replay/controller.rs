@@ -112,7 +112,7 @@ fn follow(control: &mut BaseLoop, path: &messages::Path) -> Result<()> {
         (stamped.header.stamp.into(), [position.x, position.y], orientation)
     };
     let poses: Vec<_> = path.poses.iter().map(pose).collect();
-    let purpose = Purpose { sent: *control.sent(), is_goal: false };
+    let purpose = Purpose { sent: *control.sent(), ..Purpose::FROM_REST };
     let (path, begin) = ReferencePath::of_poses(&poses, config, &purpose)?;
     control.follow(path, begin);
     Ok(())

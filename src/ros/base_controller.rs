@@ -29,6 +29,7 @@ use r2r::nav_msgs::msg::{self as nav_msgs, Odometry};
 use r2r::std_msgs::msg::{Float64, String as Text};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 impl Validate for BaseControllerConfig {
@@ -96,6 +97,8 @@ struct BaseControllerNode {
     pace: Pace,
     said: Option<BaseVerdict>,
     rejections: u64,
+    rejection_due: Every,
+    late_due: Every,
     /// Whether it was said that odometry has other frames.
     has_other_frames: bool,
     tick_time: Timing,
@@ -165,6 +168,8 @@ impl BaseControllerNode {
             pace: Pace::new(by_message, *update_rate, config.odom_timeout),
             said: None,
             rejections: 0,
+            rejection_due: Every::new(0.1),
+            late_due: Every::new(0.1),
             has_other_frames: false,
             tick_time: Timing::default(),
             diagnostics_due: Every::new(1.0),
@@ -174,7 +179,7 @@ impl BaseControllerNode {
     }
 
     fn run(mut self) -> Result<()> {
-        let outcome = self.drive();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.drive()));
         // whatever happened
         self.twists.publish(self.now(), &[0.0; 3])?;
         self.navigation.close()?;
@@ -186,7 +191,7 @@ impl BaseControllerNode {
         self.shell.info("stopped; the last twist is zero");
         // The twist leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
-        outcome
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn drive(&mut self) -> Result<()> {
@@ -205,12 +210,29 @@ impl BaseControllerNode {
 
     /// Each twist in its order, so that it does not matter how many come between two ticks.
     fn hear_asked(&mut self) {
-        while let Some(twist) = self.asked.take() {
+        while let Some((stamp, twist)) = self.asked.take() {
+            if self.is_late(stamp) {
+                continue;
+            }
             // with ticks by messages there is no time before the first
             if !self.pace.is_by_message() || self.reader.state().is_some() {
                 self.control.ask(self.now(), twist);
             }
         }
+    }
+
+    /// Whether a twist was asked for longer ago than `cmd_vel_timeout`, and was on its way since. With ticks by messages there is no
+    /// clock that could say so.
+    fn is_late(&mut self, stamp: Option<Stamp>) -> bool {
+        let timeout = self.control.config().cmd_vel_timeout;
+        let Some(stamp) = stamp.filter(|_| timeout > 0.0 && !self.pace.is_by_message()) else { return false };
+        let age = self.shell.now().since(stamp);
+        if age > timeout && self.late_due.is_due() {
+            self.shell.warn(&format!(
+                "a twist on cmd_vel_in is not obeyed: it is {age:.3} s old (cmd_vel_timeout {timeout:.3} s); the connection was lost, or the clocks differ"
+            ));
+        }
+        age > timeout
     }
 
     /// Reads what has come, up to the first message that makes a tick, so that nothing else is kept waiting.
@@ -256,8 +278,8 @@ impl BaseControllerNode {
             return;
         }
         self.rejections += 1;
-        if self.rejections == 1 {
-            self.shell.warn(&format!("odometry not used: {rejection}"));
+        if self.rejection_due.is_due() {
+            self.shell.warn(&format!("odometry not used: {rejection} ({} messages so far)", self.rejections));
         }
     }
 
@@ -403,7 +425,7 @@ impl BaseControllerNode {
             self.control.stop();
             return self.shell.info("empty path: stops");
         }
-        match self.localization.follow(message, false, &mut self.control) {
+        match self.localization.follow(message, false, false, &mut self.control) {
             Ok(description) => self.shell.info(&format!("follows a {description}")),
             Err(Refusal::Frame(error) | Refusal::Path(error)) => {
                 self.shell.warn(&format!("path refused: {error}"));

@@ -29,6 +29,7 @@ use r2r::std_msgs::msg::{Float64, Float64MultiArray};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
 use r2r::{Publisher, QosProfile};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 impl Validate for ControllerConfig {
@@ -167,16 +168,8 @@ impl ControllerNode {
     }
 
     fn run(mut self) -> Result<()> {
-        while !self.shell.stopped() {
-            self.joint_states.wait(self.pace.time_to_next_tick())?;
-            self.read_joint_states()?;
-            if self.pace.is_due(self.newest()) {
-                self.tick(self.now())?;
-            }
-            self.read_slow_inputs()?;
-            self.report();
-            self.shell.node.check()?;
-        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.drive()));
+        // whatever happened
         self.control.safe_command(&mut self.command);
         self.publish_command()?;
         self.trajectories.give_up("the controller was ended")?;
@@ -188,6 +181,20 @@ impl ControllerNode {
         });
         // The command leaves on a thread of the middleware: give it the time before the node is gone.
         std::thread::sleep(Duration::from_millis(50));
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn drive(&mut self) -> Result<()> {
+        while !self.shell.stopped() {
+            self.joint_states.wait(self.pace.time_to_next_tick())?;
+            self.read_joint_states()?;
+            if self.pace.is_due(self.newest()) {
+                self.tick(self.now())?;
+            }
+            self.read_slow_inputs()?;
+            self.report();
+            self.shell.node.check()?;
+        }
         Ok(())
     }
 

@@ -28,11 +28,13 @@ impl Localization {
         Ok(Self { transforms: Transforms::new(shell)?, frame: None })
     }
 
-    /// Follows the path of a message, which may be a goal of Nav2; says of what kind it is, and how long it takes.
+    /// Follows the path of a message, which may be a goal of Nav2 that comes when the base `has_arrived` at the one before; says of
+    /// what kind it is, and how long it takes.
     pub fn follow(
         &mut self,
         message: &Path,
         is_goal: bool,
+        has_arrived: bool,
         control: &mut BaseLoop,
     ) -> std::result::Result<String, Refusal> {
         let config = control.config();
@@ -47,7 +49,8 @@ impl Localization {
             );
             return Err(Refusal::Frame(Error::mismatch("frame of the path", format!("'{frame}'"), expected)));
         }
-        let purpose = Purpose { sent: *control.sent(), is_goal };
+        let arrived_within = has_arrived.then_some(config.constraints.xy_goal_tolerance);
+        let purpose = Purpose { sent: *control.sent(), is_goal, arrived_within };
         let (path, begin) = message_to_path(message, config, &purpose).map_err(Refusal::Path)?;
         let kind = if begin.is_some() { "trajectory" } else { "path" };
         let place = frame.as_ref().map_or(String::new(), |frame| format!(" in {frame}"));

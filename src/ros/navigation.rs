@@ -26,6 +26,8 @@ mod present {
 
     /// Feedback a second.
     const FEEDBACK_RATE: f64 = 10.0;
+    /// A base that has no more of its path before it than this [m] only turns.
+    const ARRIVED: f64 = 0.05;
 
     pub struct Navigation {
         limits: Subscription<SpeedLimit>,
@@ -93,7 +95,10 @@ mod present {
             while let Some(request) = server.next_goal() {
                 let (id, path) = (request.id.clone(), request.goal.path.clone());
                 server.accept(request, now)?;
-                match localization.follow(&path, true, control) {
+                // Nav2 plans on while the base turns at its goal
+                let has_arrived = self.active.is_some()
+                    && control.path().is_some_and(|(path, time)| path.length_after(time) < ARRIVED);
+                match localization.follow(&path, true, has_arrived, control) {
                     Ok(description) => {
                         let path_end = control.take_path_end();
                         // a new plan on the way to the same place does not bring the base on
@@ -101,6 +106,14 @@ mod present {
                             self.progress.reset();
                         }
                         conclude(server, &mut self.active, path_end, control, shell)?;
+                        let (distance, heading) = control.way_left();
+                        if has_arrived && is_near(distance, heading, control) {
+                            control.stop();
+                            control.take_path_end();
+                            shell.info("the goal of FollowPath is reached");
+                            server.end(&id, Ending::Succeeded, Code::default())?;
+                            continue;
+                        }
                         self.active = Some(id);
                         shell.info(&format!("follows a {description}, a goal of FollowPath"));
                     }
@@ -113,9 +126,12 @@ mod present {
                         shell.warn(&why);
                         server.end(&id, Ending::Aborted, result(code, &why))?;
                         // who sent it has given up the goal before, and may drive by himself now
+                        if let Some(before) = self.active.take() {
+                            let why = format!("a newer goal was refused: {error}");
+                            server.end(&before, Ending::Aborted, result(Code::UNKNOWN as u16, &why))?;
+                        }
                         control.stop();
-                        let path_end = control.take_path_end();
-                        conclude(server, &mut self.active, path_end, control, shell)?;
+                        control.take_path_end();
                     }
                 }
             }

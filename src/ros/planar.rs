@@ -81,17 +81,20 @@ impl TwistInput {
         })
     }
 
-    /// The next twist that has arrived, if any.
-    pub fn take(&mut self) -> Option<Twist> {
+    /// The next twist that has arrived, if any, with its stamp if it has one.
+    pub fn take(&mut self) -> Option<(Option<Stamp>, Twist)> {
         match self {
-            Self::Stamped(input) => input.take().map(|message| message_to_twist(&message.twist)),
-            Self::Bare(input) => input.take().map(|message| message_to_twist(&message)),
+            Self::Stamped(input) => input.take().map(|message| {
+                let stamp = time_to_stamp(&message.header.stamp);
+                ((stamp != Stamp::default()).then_some(stamp), message_to_twist(&message.twist))
+            }),
+            Self::Bare(input) => input.take().map(|message| (None, message_to_twist(&message))),
         }
     }
 
     /// The newest twist that has arrived, if any; older ones are dropped.
     pub fn newest(&mut self) -> Option<Twist> {
-        std::iter::from_fn(|| self.take()).last()
+        std::iter::from_fn(|| self.take()).last().map(|(_, twist)| twist)
     }
 }
 

@@ -5,8 +5,9 @@ use crate::base::frames::Transform;
 use crate::base::limits::TwistLimits;
 use crate::base::path::{LOOKS, ReferencePath};
 use crate::base::profile::SpeedLimits;
+use crate::base::tracker::Drive;
 use crate::base::turn::Turn;
-use crate::base::twist::{Pose, Twist};
+use crate::base::twist::{Pose, Twist, pose_error};
 use crate::base::verdict::BaseFault;
 use crate::reference::{Reference, ReferencePoint};
 use crate::robot::{first_non_finite, wrap};
@@ -23,6 +24,9 @@ const ARRIVAL: f64 = 2.0;
 /// The reference catches up with a base that is so far ahead of it [m], and looks for it so far in time [s].
 const AHEAD: f64 = 0.1;
 const SEARCH: f64 = 2.0;
+
+/// A base that turns on the spot is waited for beyond this [rad], at the latest at twice as much.
+const TURN_BEHIND: f64 = 0.5;
 
 /// Below this [m/s] a path's speed is taken for as much, where a change of speed becomes one of its pace.
 const CREEP: f64 = 0.02;
@@ -113,11 +117,13 @@ impl Following {
 
     /// Moves on by `dt` [s] to `stamp`, with the base at `pose` and so far from the reference; says whether the path waits for
     /// the base.
-    pub fn advance(&mut self, stamp: Stamp, pose: &Pose, error: &Pose, limits: &PaceLimits, dt: f64) -> bool {
+    pub fn advance(&mut self, stamp: Stamp, pose: &Pose, limits: &PaceLimits, dt: f64) -> bool {
+        let (error, velocity) = self.error(pose);
         if let Some(before) = &mut self.first {
-            before.elapsed += dt;
+            let pace = pace(error[2].abs(), TURN_BEHIND);
+            before.elapsed += pace * dt;
             if before.elapsed < before.turn.duration() {
-                return false;
+                return pace < 1.0;
             }
             self.first = None;
         }
@@ -131,12 +137,13 @@ impl Following {
                 false
             }
             None => {
-                let is_ahead = self.lead(error) > AHEAD;
-                if is_ahead {
+                let lead = lead(&error, &velocity);
+                if lead > AHEAD {
                     self.time = self.path.project(pose, self.time, SEARCH).time.max(self.time);
                 }
-                let (lag, behind) = (if is_ahead { 0.0 } else { error[0].abs() }, limits.behind);
-                let pace = if behind > 0.0 { (2.0 - lag / behind).clamp(0.0, 1.0) } else { 1.0 };
+                let turns = velocity[0].hypot(velocity[1]) < CREEP && velocity[2] != 0.0;
+                let lag = pace((-lead).max(0.0), limits.behind);
+                let pace = if turns { lag.min(pace(error[2].abs(), TURN_BEHIND)) } else { lag };
                 self.keep_to(limits, dt);
                 self.time += pace * self.slow * dt;
                 pace < 1.0
@@ -162,12 +169,17 @@ impl Following {
         }
     }
 
-    /// How far the base is ahead of its reference, along the path, m.
-    fn lead(&self, error: &Pose) -> f64 {
-        let (mut pose, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
-        self.path.sample_into(self.time, &mut pose, &mut velocity, &mut acceleration);
-        let speed = velocity[0].hypot(velocity[1]);
-        if speed < CREEP { 0.0 } else { -(error[0] * velocity[0] + error[1] * velocity[1]) / speed }
+    /// What leads from the base at `pose` to where it should be, in the base's frame, and how that moves, in its own.
+    pub fn error(&self, pose: &Pose) -> (Pose, Twist) {
+        let (mut there, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
+        match &self.first {
+            Some(Before { turn, place: [x, y], elapsed }) => {
+                let [yaw, rate, _] = turn.at(*elapsed);
+                (there, velocity) = ([*x, *y, yaw], [0.0, 0.0, rate]);
+            }
+            None => self.path.sample_into(self.time, &mut there, &mut velocity, &mut acceleration),
+        }
+        (pose_error(pose, &there), velocity)
     }
 
     /// Brings the pace towards that at which the path's speed is within its limit.
@@ -180,12 +192,14 @@ impl Following {
     }
 
     /// Whether it is over at `late` [s] from now. The base of a path without stamps may have a moment to come up.
-    pub fn is_over(&self, late: f64, error: &Pose) -> bool {
+    pub fn is_over(&self, late: f64, error: &Pose, drive: Drive) -> bool {
         if self.first.is_some() {
             return false;
         }
         let over = self.time + late - self.path.duration();
-        let is_there = error[0].abs() <= ARRIVED && error[2].abs() <= TURNED;
+        // one that cannot move sideways comes no nearer to the end there
+        let away = if drive == Drive::Omnidirectional { error[0].hypot(error[1]) } else { error[0].abs() };
+        let is_there = away <= ARRIVED && error[2].abs() <= TURNED;
         let arrives = self.begin.is_none() && over < ARRIVAL && !is_there;
         over >= 0.0 && !arrives
     }
@@ -207,6 +221,21 @@ impl Following {
         velocity.iter_mut().for_each(|velocity| *velocity *= self.slow);
         acceleration.iter_mut().for_each(|acceleration| *acceleration *= self.slow * self.slow);
     }
+}
+
+/// At which share of its speed a path goes on with a base that is `behind` by so much, and waits for beyond a limit.
+fn pace(behind: f64, limit: f64) -> f64 {
+    if limit > 0.0 { (2.0 - behind / limit).clamp(0.0, 1.0) } else { 1.0 }
+}
+
+/// How far the base is ahead along the path [m], with such an `error` from a reference that moves with `velocity` in its own
+/// frame; of one that stands, along where it looks.
+fn lead(error: &Pose, velocity: &Twist) -> f64 {
+    let (sin, cos) = error[2].sin_cos();
+    // from the base's frame into that of the reference
+    let [x, y] = [cos * error[0] + sin * error[1], cos * error[1] - sin * error[0]];
+    let speed = velocity[0].hypot(velocity[1]);
+    if speed < CREEP { -x.abs() } else { -(x * velocity[0] + y * velocity[1]) / speed }
 }
 
 /// A twist that was asked for.

@@ -57,6 +57,17 @@ impl TwistCorrection for Inverse {
     }
 }
 
+/// Adds 0.1 m/s to whatever is wanted.
+struct Constant;
+
+impl TwistCorrection for Constant {
+    fn observe(&mut self, _: &State, _: &Twist, _: f64, _: bool, _: Option<&mut ResidualModel>) {}
+
+    fn correct(&mut self, _: &dyn Fn(f64) -> WantedTwist, out: &mut Twist) {
+        out[0] = 0.1;
+    }
+}
+
 fn inverse(gain: f64) -> Box<Inverse> {
     Box::new(Inverse { gain, seen: Default::default() })
 }
@@ -350,6 +361,62 @@ fn a_path_waits_for_a_base_that_is_held_and_a_trajectory_does_not() {
     state.stamp = begin + Duration::from_secs(10);
     control.tick(state.stamp, Some(&state), &mut twist);
     assert!(control.path().is_none() && control.verdict() == BaseVerdict::Idle);
+}
+
+#[test]
+fn a_base_that_is_held_while_it_turns_is_waited_for_and_does_not_drive_backward() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(0.0);
+    base.state.position = vec![0.0, 0.0, 2.9];
+    control.follow(curve(), None);
+    for tick in 0..1500 {
+        if tick == 300 {
+            base.gain = 1.0;
+        }
+        let mut twist = [0.0; 3];
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        base.step(&twist);
+        assert!(twist[0] > -0.02, "{tick}: {twist:?}");
+    }
+    assert!(matches!(control.take_path_end(), Some(PathEnd::Over { distance, .. }) if distance < 0.02));
+}
+
+#[test]
+fn a_path_that_is_too_far_away_is_given_up() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    let mut base = Base::new(1.0);
+    base.state.position = vec![1.0, 5.0, 0.0];
+    control.follow(curve(), None);
+    let mut twist = [0.0; 3];
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    assert_eq!(twist, [0.0; 3]);
+    let end = control.take_path_end();
+    assert!(matches!(end, Some(PathEnd::Fault(BaseFault::PathLost { error, .. })) if error > 4.5), "{end:?}");
+    // and one whose time has passed is not taken for done
+    let past = ReferencePath::stamped(&[0.0, 1.0], &[[1.0, 4.0, 0.0], [1.0, 6.0, 0.0]]).unwrap();
+    base.state.stamp = Stamp::from_seconds(100.0);
+    control.follow(past, Some(Stamp::from_seconds(50.0)));
+    control.tick(base.state.stamp, Some(&base.state), &mut twist);
+    let end = control.take_path_end();
+    assert!(matches!(end, Some(PathEnd::Over { distance, .. }) if (distance - 1.0).abs() < 1e-9), "{end:?}");
+}
+
+#[test]
+fn rest_that_is_asked_for_is_rest_whatever_was_learned() {
+    let mut control = base_loop(BaseControllerConfig::default());
+    control.set_correction(Some(Box::new(Constant)));
+    let base = Base::new(1.0);
+    let mut sent = |control: &mut BaseLoop, asked: Twist| {
+        let (mut twist, mut stamp) = ([0.0; 3], base.state.stamp);
+        for _ in 0..200 {
+            control.ask(stamp, asked);
+            control.tick(stamp, Some(&State { stamp, ..base.state.clone() }), &mut twist);
+            stamp = stamp + PERIOD;
+        }
+        twist
+    };
+    assert!(sent(&mut control, [0.3, 0.0, 0.0])[0] > 0.35);
+    assert_eq!(sent(&mut control, [0.0; 3]), [0.0; 3]);
 }
 
 #[test]
@@ -701,9 +768,12 @@ fn a_path_in_another_frame_is_driven_there_while_it_is_known_where_that_is() {
     control.follow(curve(), None);
     let since = base.state.stamp;
     control.locate(Transform { pose: [0.0; 3], stamp: Some(since) });
-    while base.state.stamp.since(since) < 1.1 {
+    let mut before = twist;
+    while base.state.stamp.since(since) < 1.5 {
         control.tick(base.state.stamp, Some(&base.state), &mut twist);
         base.step(&twist);
+        assert!((twist[0] - before[0]).abs() < 0.051, "{twist:?} after {before:?}");
+        before = twist;
     }
     assert_eq!(twist, [0.0; 3]);
     let end = control.take_path_end();
@@ -714,6 +784,13 @@ fn a_path_in_another_frame_is_driven_there_while_it_is_known_where_that_is() {
     control.follow(curve(), None);
     control.tick(base.state.stamp, Some(&base.state), &mut twist);
     assert!(control.verdict().drives(), "in the frame of the odometry");
+    for (ahead, is_believed) in [(1, true), (10, false)] {
+        control.follow(curve(), None);
+        let stamp = Some(base.state.stamp + Duration::from_secs(ahead));
+        control.locate(Transform { pose: [0.0; 3], stamp });
+        control.tick(base.state.stamp, Some(&base.state), &mut twist);
+        assert_eq!(control.path().is_some(), is_believed, "{ahead} s ahead: {:?}", control.verdict());
+    }
 }
 
 #[test]
