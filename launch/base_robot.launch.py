@@ -4,8 +4,8 @@ The two simulations include this file, so these arguments are theirs too.
 
     ros2 launch learned_control base_robot.launch.py params_file:=/path/base.yaml
 
-Paths come on base_controller/reference_path; or put it between Nav2's controller_server and the base: with
-cmd_vel_in:=cmd_vel_nav it makes the base do what is asked for there.
+Paths come on base_controller/reference_path; or put it behind Nav2's controller_server, in place of velocity_smoother: with
+cmd_vel_in:=cmd_vel_nav cmd_vel:=cmd_vel_smoothed it makes the base do what is asked for there, as far as collision_monitor lets it.
 """
 
 from launch import LaunchDescription
