@@ -406,7 +406,7 @@ fn rest_that_is_asked_for_is_rest_whatever_was_learned() {
     let mut control = base_loop(BaseControllerConfig::default());
     control.set_correction(Some(Box::new(Constant)));
     let base = Base::new(1.0);
-    let mut sent = |control: &mut BaseLoop, asked: Twist| {
+    let sent = |control: &mut BaseLoop, asked: Twist| {
         let (mut twist, mut stamp) = ([0.0; 3], base.state.stamp);
         for _ in 0..200 {
             control.ask(stamp, asked);
