@@ -44,16 +44,12 @@ impl Pace {
     }
 
     /// Time as the control loop sees it, with the `newest` measurement and the node's `clock`. Where that clock stands
-    /// still (a simulator died), the steady one shows that no measurements arrive. Where a measurement is ahead of that clock by more
-    /// than the timeout, the loop sees that it is.
+    /// still (a simulator died), the steady one shows that no measurements arrive.
     pub fn now(&self, newest: Option<Stamp>, clock: impl FnOnce() -> Stamp) -> Stamp {
         let (Some(newest), Some(arrival)) = (newest, self.arrival) else { return clock() };
         let now = newest + arrival.elapsed();
         match self.by_message {
-            false => {
-                let clock = clock();
-                if newest.since(clock) > self.timeout { clock } else { now.max(clock) }
-            }
+            false => now.max(clock()),
             true if self.is_silent() => now,
             true => newest,
         }
