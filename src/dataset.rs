@@ -157,6 +157,14 @@ impl Recording {
     }
 }
 
+/// How many gaps there are, in brackets; nothing without one.
+pub(crate) fn gaps_told(recordings: &[Recording]) -> String {
+    match recordings.iter().map(|recording| recording.summary.gaps).sum() {
+        0_usize => String::new(),
+        gaps => format!(" ({gaps} gaps)"),
+    }
+}
+
 /// How much longer than the sampling time one is tried that bridges more gaps.
 const LONGER: [f64; 5] = [2.0, 3.0, 5.0, 7.0, 10.0];
 
@@ -175,6 +183,11 @@ pub(crate) fn larger_dt(
         episodes.is_ok_and(|episodes| is_enough(*dt, episodes.into_iter().flatten().collect()))
     };
     rounded.filter(|_| has_gaps).find(is_enough)
+}
+
+/// What to say of it at the end of an error.
+pub(crate) fn larger_dt_told(larger: Option<f64>) -> String {
+    larger.map_or(String::new(), |dt| format!("; --dt {dt} would do, for it bridges gaps"))
 }
 
 /// Refuses what is neither a file nor a folder: a pipe would be waited for without end.

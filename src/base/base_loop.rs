@@ -310,8 +310,7 @@ impl BaseLoop {
             Ok((state, pose)) => retired = self.drive(now, state, &pose, out),
             // where the base is on its path is not known, and how it moves is
             Err(fault @ BaseFault::TransformStale { .. }) => {
-                self.replace(Task::Idle, PathEnd::Fault(fault));
-                self.rest(BaseVerdict::Stopped(fault), 1.0 / self.config.update_rate, out);
+                self.give_up(fault, 1.0 / self.config.update_rate, out);
                 self.last = state.map(|state| state.stamp);
             }
             Err(fault) => self.halt(fault, out),
@@ -416,10 +415,7 @@ impl BaseLoop {
             Ok(Some(twist)) => self.drive_by(now, state, twist, dt, out),
             Ok(None) => self.rest(BaseVerdict::Idle, dt, out),
             Err(fault @ BaseFault::AskedStale { .. }) => self.rest(BaseVerdict::Stopped(fault), dt, out),
-            Err(fault @ BaseFault::PathLost { .. }) => {
-                self.replace(Task::Idle, PathEnd::Fault(fault));
-                self.rest(BaseVerdict::Stopped(fault), dt, out);
-            }
+            Err(fault @ BaseFault::PathLost { .. }) => self.give_up(fault, dt, out),
             Err(fault) => self.halt(fault, out),
         }
         self.teaches = self.verdict.drives()
@@ -493,9 +489,9 @@ impl BaseLoop {
                 following.sample(&mut self.reference);
                 let limited = self.verdict == BaseVerdict::Limited;
                 let twist = self.tracker.command(pose, &self.reference, dt, limited);
-                let ([x, y, _], tolerance) = (*self.tracker.error(), self.config.constraints.path);
-                if tolerance > 0.0 && x.hypot(y) > tolerance {
-                    return Err(BaseFault::PathLost { error: x.hypot(y), tolerance });
+                let (error, tolerance) = (self.distance(), self.config.constraints.path);
+                if tolerance > 0.0 && error > tolerance {
+                    return Err(BaseFault::PathLost { error, tolerance });
                 }
                 Ok(Some(twist))
             }
@@ -583,15 +579,26 @@ impl BaseLoop {
         self.sample.feedback_effort.copy_from_slice(&feedback);
     }
 
+    /// How far the base was from the reference, m.
+    fn distance(&self) -> f64 {
+        let [x, y, _] = self.tracker.error();
+        x.hypot(*y)
+    }
+
     /// A violated tolerance counts as mended when the error is below half of it.
     fn tolerance_violation(&self) -> Option<BaseFault> {
         let violated = matches!(self.verdict, BaseVerdict::Baseline(BaseFault::ToleranceViolated { .. }));
         let tolerance = self.config.constraints.trajectory;
-        let [x, y, _] = *self.tracker.error();
-        let error = x.hypot(y);
+        let error = self.distance();
         let is_path = matches!(self.task, Task::Path(_));
         (is_path && tolerance > 0.0 && error > if violated { 0.5 * tolerance } else { tolerance })
             .then_some(BaseFault::ToleranceViolated { error, tolerance })
+    }
+
+    /// Gives up a path, and brings the base to rest within limits.
+    fn give_up(&mut self, fault: BaseFault, dt: f64, out: &mut Twist) {
+        self.replace(Task::Idle, PathEnd::Fault(fault));
+        self.rest(BaseVerdict::Stopped(fault), dt, out);
     }
 
     /// Brings the base to rest within limits.

@@ -195,6 +195,24 @@ mod tests {
         Some(Recording::read(&data_folder()?.join(name), &selection).unwrap())
     }
 
+    /// An empty bag with these topics and types, numbered from 1.
+    fn database(path: &Path, topics: &[(&str, &str)]) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(path).unwrap();
+        let tables = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
+                      CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);";
+        database.execute_batch(tables).unwrap();
+        for (name, type_name) in topics {
+            let sql = "INSERT INTO topics(name, type, serialization_format) VALUES (?1, ?2, 'cdr')";
+            database.execute(sql, [name, type_name]).unwrap();
+        }
+        database
+    }
+
+    fn write(database: &rusqlite::Connection, topic: u32, cdr: &[u8]) {
+        let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (?1, 1, ?2)";
+        database.execute(sql, rusqlite::params![topic, cdr]).unwrap();
+    }
+
     #[test]
     fn recorded_odometry_equals_its_table() {
         let Some(bag) = read_topic_of("bags_evo/nav2_turtlebot.mcap", None) else { return };
@@ -235,15 +253,16 @@ mod tests {
     fn the_topics_that_were_not_taken_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bag.db3");
-        let database = rusqlite::Connection::open(&path).unwrap();
-        let tables = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
-                      CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);
-                      INSERT INTO topics VALUES (1, '/arm', 'sensor_msgs/msg/JointState', 'cdr');
-                      INSERT INTO topics VALUES (2, '/hand', 'sensor_msgs/msg/JointState', 'cdr');
-                      INSERT INTO topics VALUES (3, '/odom', 'nav_msgs/msg/Odometry', 'cdr');
-                      INSERT INTO topics VALUES (4, '/never', 'sensor_msgs/msg/JointState', 'cdr');
-                      INSERT INTO messages(topic_id, timestamp, data) VALUES (3, 1, x'00');";
-        database.execute_batch(tables).unwrap();
+        let database = database(
+            &path,
+            &[
+                ("/arm", "sensor_msgs/msg/JointState"),
+                ("/hand", "sensor_msgs/msg/JointState"),
+                ("/odom", "nav_msgs/msg/Odometry"),
+                ("/never", "sensor_msgs/msg/JointState"),
+            ],
+        );
+        write(&database, 3, &[0]);
         for (topic, stamp) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
             let message = JointState {
                 header: Header { stamp: Time { sec: stamp, nanosec: 0 }, frame_id: String::new() },
@@ -252,8 +271,7 @@ mod tests {
                 velocity: vec![0.0],
                 effort: vec![],
             };
-            let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (?1, ?2, ?3)";
-            database.execute(sql, rusqlite::params![topic, stamp, encode(&message).unwrap()]).unwrap();
+            write(&database, topic, &encode(&message).unwrap());
         }
         let notes = Recording::read(&path, &Selection::default()).unwrap().summary.notes;
         let expected = [
@@ -269,11 +287,7 @@ mod tests {
     fn poses_with_covariance_are_a_base_if_they_are_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bag.db3");
-        let database = rusqlite::Connection::open(&path).unwrap();
-        let tables = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);
-                      CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB);
-                      INSERT INTO topics VALUES (1, '/amcl_pose', 'geometry_msgs/msg/PoseWithCovarianceStamped', 'cdr');";
-        database.execute_batch(tables).unwrap();
+        let database = database(&path, &[("/amcl_pose", "geometry_msgs/msg/PoseWithCovarianceStamped")]);
         for stamp in 1..4 {
             let place = Vector3 { x: 0.5 * f64::from(stamp), y: 2.0, z: 0.0 };
             let pose = Pose { position: place, orientation: Quaternion::from_yaw(0.0) };
@@ -281,8 +295,7 @@ mod tests {
                 header: Header { stamp: Time { sec: stamp, nanosec: 0 }, frame_id: "map".into() },
                 pose: PoseWithCovariance { pose, ..Default::default() },
             };
-            let sql = "INSERT INTO messages(topic_id, timestamp, data) VALUES (1, ?1, ?2)";
-            database.execute(sql, rusqlite::params![stamp, encode(&message).unwrap()]).unwrap();
+            write(&database, 1, &encode(&message).unwrap());
         }
         let selection = Selection { topic: Some("/amcl_pose".into()), ..Default::default() };
         let recording = Recording::read(&path, &selection).unwrap();

@@ -71,8 +71,7 @@ mod present {
             if let Some(id) = self.active.take_if(|_| pose.is_some_and(|pose| progress.is_stuck(now, &pose)))
             {
                 let (distance, heading) = control.way_left();
-                control.stop();
-                control.take_path_end();
+                stop(control);
                 if is_near(distance, heading, control) {
                     shell.info("stops, near enough to the goal of FollowPath");
                     server.end(&id, Ending::Succeeded, Code::default())?;
@@ -86,8 +85,7 @@ mod present {
             for id in server.cancelled()? {
                 if self.active.as_ref() == Some(&id) {
                     self.active = None;
-                    control.stop();
-                    control.take_path_end();
+                    stop(control);
                     shell.info("stops, because the goal of FollowPath was cancelled");
                 }
                 server.end(&id, Ending::Canceled, Code::default())?;
@@ -108,8 +106,7 @@ mod present {
                         conclude(server, &mut self.active, path_end, control, shell)?;
                         let (distance, heading) = control.way_left();
                         if has_arrived && is_near(distance, heading, control) {
-                            control.stop();
-                            control.take_path_end();
+                            stop(control);
                             shell.info("the goal of FollowPath is reached");
                             server.end(&id, Ending::Succeeded, Code::default())?;
                             continue;
@@ -130,8 +127,7 @@ mod present {
                             let why = format!("a newer goal was refused: {error}");
                             server.end(&before, Ending::Aborted, result(Code::UNKNOWN as u16, &why))?;
                         }
-                        control.stop();
-                        control.take_path_end();
+                        stop(control);
                     }
                 }
             }
@@ -188,6 +184,12 @@ mod present {
         };
         shell.info(&format!("the goal of FollowPath is given up: {why}"));
         server.end(&id, Ending::Aborted, result(code, &why))
+    }
+
+    /// Brings the base to rest. How its path ended is known.
+    fn stop(control: &mut BaseLoop) {
+        control.stop();
+        control.take_path_end();
     }
 
     /// Whether so far from the end of a path, m and rad, is there.

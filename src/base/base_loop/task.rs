@@ -45,19 +45,8 @@ impl Task {
         let mut wanted = WantedTwist::default();
         match self {
             Self::Idle => {}
-            Self::Path(Following { first: Some(Before { turn, elapsed, .. }), .. }) => {
-                let [_, rate, change] = turn.at(elapsed + ahead);
-                (wanted.velocity[2], wanted.acceleration[2]) = (rate, change);
-            }
             Self::Path(following) => {
-                let Following { path, time, slow, .. } = following;
-                let mut pose = [0.0; 3];
-                path.sample_into(
-                    time + slow * ahead,
-                    &mut pose,
-                    &mut wanted.velocity,
-                    &mut wanted.acceleration,
-                );
+                [_, wanted.velocity, wanted.acceleration] = following.reference(ahead);
                 following.slow_down(&mut wanted.velocity, &mut wanted.acceleration);
             }
             Self::Block(Asked { twist, acceleration, .. }) => {
@@ -69,8 +58,8 @@ impl Task {
 
     /// The rate [rad/s] at which the base is to turn on the spot now; none if it is to do something else.
     pub fn turns_at(&self) -> Option<f64> {
-        let [x, y, rate] = self.wanted(0.0).velocity;
-        (x.hypot(y) < CREEP && rate != 0.0).then_some(rate)
+        let velocity = self.wanted(0.0).velocity;
+        turns(&velocity).then_some(velocity[2])
     }
 }
 
@@ -115,8 +104,7 @@ impl Following {
         Self { path: Box::new(path), begin, time: 0.0, frame: None, slow: 1.0, first: None, turned_at }
     }
 
-    /// Moves on by `dt` [s] to `stamp`, with the base at `pose` and so far from the reference; says whether the path waits for
-    /// the base.
+    /// Moves on by `dt` [s] to `stamp`, with the base at `pose`; says whether the path waits for the base.
     pub fn advance(&mut self, stamp: Stamp, pose: &Pose, limits: &PaceLimits, dt: f64) -> bool {
         let (error, velocity) = self.error(pose);
         if let Some(before) = &mut self.first {
@@ -141,9 +129,8 @@ impl Following {
                 if lead > AHEAD {
                     self.time = self.path.project(pose, self.time, SEARCH).time.max(self.time);
                 }
-                let turns = velocity[0].hypot(velocity[1]) < CREEP && velocity[2] != 0.0;
                 let lag = pace((-lead).max(0.0), limits.behind);
-                let pace = if turns { lag.min(pace(error[2].abs(), TURN_BEHIND)) } else { lag };
+                let pace = if turns(&velocity) { lag.min(pace(error[2].abs(), TURN_BEHIND)) } else { lag };
                 self.keep_to(limits, dt);
                 self.time += pace * self.slow * dt;
                 pace < 1.0
@@ -169,23 +156,26 @@ impl Following {
         }
     }
 
+    /// Where the base should be `ahead` [s] from now, how that moves and how this changes, at the path's full speed.
+    fn reference(&self, ahead: f64) -> [[f64; 3]; 3] {
+        if let Some(Before { turn, place: [x, y], elapsed }) = &self.first {
+            let [yaw, rate, change] = turn.at(elapsed + ahead);
+            return [[*x, *y, yaw], [0.0, 0.0, rate], [0.0, 0.0, change]];
+        }
+        let [mut pose, mut velocity, mut acceleration] = [[0.0; 3]; 3];
+        self.path.sample_into(self.time + self.slow * ahead, &mut pose, &mut velocity, &mut acceleration);
+        [pose, velocity, acceleration]
+    }
+
     /// What leads from the base at `pose` to where it should be, in the base's frame, and how that moves, in its own.
     pub fn error(&self, pose: &Pose) -> (Pose, Twist) {
-        let (mut there, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
-        match &self.first {
-            Some(Before { turn, place: [x, y], elapsed }) => {
-                let [yaw, rate, _] = turn.at(*elapsed);
-                (there, velocity) = ([*x, *y, yaw], [0.0, 0.0, rate]);
-            }
-            None => self.path.sample_into(self.time, &mut there, &mut velocity, &mut acceleration),
-        }
+        let [there, velocity, _] = self.reference(0.0);
         (pose_error(pose, &there), velocity)
     }
 
     /// Brings the pace towards that at which the path's speed is within its limit.
     fn keep_to(&mut self, limits: &PaceLimits, dt: f64) {
-        let (mut pose, mut velocity, mut acceleration) = ([0.0; 3], [0.0; 3], [0.0; 3]);
-        self.path.sample_into(self.time, &mut pose, &mut velocity, &mut acceleration);
+        let [_, velocity, _] = self.reference(0.0);
         let speed = velocity[0].hypot(velocity[1]).max(CREEP);
         let [gain, loss] = [limits.acceleration, limits.deceleration].map(|change| change * dt / speed);
         self.slow = (limits.speed / speed).min(1.0).clamp(self.slow - loss, self.slow + gain);
@@ -206,14 +196,10 @@ impl Following {
 
     /// Where the base should be now.
     pub fn sample(&self, out: &mut ReferencePoint) {
-        if let Some(Before { turn, place: [x, y], elapsed }) = &self.first {
-            let [yaw, rate, change] = turn.at(*elapsed);
-            out.position.copy_from_slice(&[*x, *y, yaw]);
-            out.velocity.copy_from_slice(&[0.0, 0.0, rate]);
-            out.acceleration.copy_from_slice(&[0.0, 0.0, change]);
-            return;
-        }
-        self.path.sample(self.time, out);
+        let [pose, velocity, acceleration] = self.reference(0.0);
+        out.position.copy_from_slice(&pose);
+        out.velocity.copy_from_slice(&velocity);
+        out.acceleration.copy_from_slice(&acceleration);
         self.slow_down(&mut out.velocity, &mut out.acceleration);
     }
 
@@ -226,6 +212,11 @@ impl Following {
 /// At which share of its speed a path goes on with a base that is `behind` by so much, and waits for beyond a limit.
 fn pace(behind: f64, limit: f64) -> f64 {
     if limit > 0.0 { (2.0 - behind / limit).clamp(0.0, 1.0) } else { 1.0 }
+}
+
+/// Whether a base with this velocity turns on the spot.
+fn turns([x, y, rate]: &Twist) -> bool {
+    x.hypot(*y) < CREEP && *rate != 0.0
 }
 
 /// How far the base is ahead along the path [m], with such an `error` from a reference that moves with `velocity` in its own

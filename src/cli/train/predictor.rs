@@ -2,7 +2,7 @@
 
 use super::{TrainArgs, finish, unless};
 use crate::cli::progress::Display;
-use crate::dataset::{Episode, Recording, larger_dt};
+use crate::dataset::{Episode, Recording, gaps_told, larger_dt, larger_dt_told};
 use crate::error::Error;
 use crate::evaluation::prediction::usual_horizons;
 use crate::files;
@@ -65,8 +65,7 @@ fn check_length(
 ) -> Result<()> {
     let (steps, most) = (config.predictor.steps, longest_horizon(config.validation, episodes));
     let longest = episodes.iter().map(|episode| episode.states.len()).max().unwrap_or(0) as f64 * dt;
-    let gaps: usize = recordings.iter().map(|recording| recording.summary.gaps).sum();
-    let gaps = if gaps > 0 { format!(" ({gaps} gaps)") } else { String::new() };
+    let gaps = gaps_told(recordings);
     let why = format!("the longest stretch without a gap is {longest:.1} s{gaps}");
     let whole = usual_horizons(recordings[0].space).last().copied().unwrap_or(0.0);
     if steps <= most {
@@ -83,7 +82,7 @@ fn check_length(
     let larger = larger_dt(recordings, dt, |dt, episodes| {
         (horizon / dt).round() as usize <= longest_horizon(config.validation, &episodes)
     });
-    let larger = larger.map_or(String::new(), |dt| format!("; --dt {dt} would do, for it bridges gaps"));
+    let larger = larger_dt_told(larger);
     bail!(
         "a horizon of {horizon:.2} s needs more than {:.1} s without a gap, and {why}; choose --horizon up to {:.2} \
          s{larger}",

@@ -1,7 +1,7 @@
 //! Which times ahead recordings are long enough for, to be trained on and to be tested at.
 
 use super::{EvaluationConfig, Test, split};
-use crate::dataset::{Episode, Recording, larger_dt};
+use crate::dataset::{Episode, Recording, gaps_told, larger_dt, larger_dt_told};
 use crate::error::{Error, Result};
 use crate::state::Space;
 use crate::training::longest_horizon;
@@ -104,8 +104,7 @@ impl Room<'_> {
                 format!("--horizons of up to {:.2} s", (most as f64 * self.dt * 100.0 + 1e-6).floor() / 100.0)
             }
         };
-        let larger = self.larger_dt(steps);
-        let larger = larger.map_or(String::new(), |dt| format!("; --dt {dt} would do, for it bridges gaps"));
+        let larger = larger_dt_told(self.larger_dt(steps));
         let expected = format!("{expected}, for {}{larger}", self.lengths());
         Error::mismatch("time ahead", self.seconds(steps), expected)
     }
@@ -115,8 +114,7 @@ impl Room<'_> {
         let longest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0) as f64 * self.dt;
         let trained = longest(&mut self.training.iter().map(|episode| episode.states.len()));
         let tested = longest(&mut self.testing.iter().map(Test::length));
-        let gaps: usize = self.recordings.iter().map(|recording| recording.summary.gaps).sum();
-        let gaps = if gaps > 0 { format!(" ({gaps} gaps)") } else { String::new() };
+        let gaps = gaps_told(self.recordings);
         format!(
             "the longest stretch without a gap is {trained:.1} s of what is trained on and {tested:.1} s of what is \
              tested on{gaps}"
