@@ -202,7 +202,7 @@ impl ControlLoop {
         &mut self.network
     }
 
-    /// Accepts weights from now on and expects the learner to be alive, or freezes those in use.
+    /// Accepts weights from now on, if that is permitted, and expects the learner to be alive, or freezes those in use.
     pub fn set_learning(&mut self, enabled: bool) {
         self.network.set_learning(enabled, self.last);
     }

@@ -82,6 +82,26 @@ fn with_authority_zero_the_command_is_the_baselines_bit_for_bit() {
 }
 
 #[test]
+fn weights_that_are_dismissed_fade_out_and_leave_the_baseline() {
+    let [mut plain, mut learned] = [control(config()), control(config())];
+    learned.accept_model(model(1.0));
+    let commands = |control: &mut ControlLoop, ticks| run(control, ticks, 7);
+    let ends = commands(&mut plain, 0..1000);
+    assert!(ends != commands(&mut learned, 0..1000), "the model does nothing");
+    learned.network().dismiss();
+    assert!(!learned.wants_model() && learned.residual().card().is_some());
+    // 0.2 s at 500 Hz
+    let fading = commands(&mut plain, 1000..1100).into_iter().zip(commands(&mut learned, 1000..1100));
+    let largest = |(plain, learned): (Vec<f64>, Vec<f64>)| {
+        plain.iter().zip(&learned).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    let left: Vec<f64> = fading.map(largest).collect();
+    assert!(left[0] > left[50] && left[50] > left[98] && left[98] > 0.0 && left[99] == 0.0, "{left:?}");
+    assert!(learned.residual().card().is_none());
+    assert!(commands(&mut plain, 1100..2000) == commands(&mut learned, 1100..2000));
+}
+
+#[test]
 fn the_same_inputs_give_the_same_commands_twice() {
     let replay = || {
         let mut control =

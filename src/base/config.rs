@@ -24,7 +24,7 @@ pub struct BaseControllerConfig {
     pub limits: TwistLimits,
     /// Learns in the tick.
     pub head: TwistHeadConfig,
-    /// Expect a learner to be alive, and with `accept_weights` take its weights.
+    /// With `accept_weights`: take a learner's weights, and expect it to be alive.
     pub learning: bool,
     /// Let weights from a learner, or those kept from it, act.
     pub accept_weights: bool,

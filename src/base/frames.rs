@@ -44,8 +44,12 @@ impl Frames {
             // the clock of a simulation that is started again goes back
             stamp < known && known.since(stamp) < 1.0
         });
-        if !is_old && transform.pose.iter().all(|value| value.is_finite()) {
-            self.parents.insert(child.to_owned(), (parent.to_owned(), transform));
+        if is_old || !transform.pose.iter().all(|value| value.is_finite()) {
+            return;
+        }
+        match self.parents.get_mut(child) {
+            Some((known, newest)) if known == parent => *newest = transform,
+            _ => drop(self.parents.insert(child.to_owned(), (parent.to_owned(), transform))),
         }
     }
 

@@ -32,7 +32,7 @@ pub struct ControllerConfig {
     pub gains: BTreeMap<String, Gains>,
     /// What is tracked until a trajectory arrives on ~/joint_trajectory.
     pub reference: ReferenceConfig,
-    /// Expect a learner to be alive, and with `accept_weights` take its weights.
+    /// With `accept_weights`: take a learner's weights, and expect it to be alive.
     pub learning: bool,
     /// Let weights from a learner, or those kept from it, act.
     pub accept_weights: bool,

@@ -9,9 +9,8 @@ use crate::state::Stamp;
 pub struct NetworkSettings {
     /// Time in which new weights take over, s.
     pub fade_time: f64,
-    /// Expect a learner to be alive.
+    /// Take a learner's weights, and expect it to be alive; both only where this is permitted.
     pub learning: bool,
-    /// Take its weights.
     pub accept_weights: bool,
     /// Silence of the learner beyond which the baseline acts alone, s.
     pub learner_timeout: f64,
@@ -38,8 +37,8 @@ impl LearnedNetwork {
         }
     }
 
-    /// Accepts weights from now on and expects the learner to be alive, or freezes those in use. `last` is the stamp of the
-    /// last tick.
+    /// Accepts weights from now on, if that is permitted, and expects the learner to be alive, or freezes those in use. `last` is
+    /// the stamp of the last tick.
     pub fn set_learning(&mut self, enabled: bool, last: Option<Stamp>) {
         if enabled && !self.settings.learning {
             // The learner has its timeout to show up.
@@ -50,7 +49,11 @@ impl LearnedNetwork {
 
     /// Whether new weights can be taken now.
     pub fn wants_model(&self) -> bool {
-        self.settings.learning && self.settings.accept_weights && self.residual.is_settled()
+        self.expects_learner() && self.residual.is_settled()
+    }
+
+    fn expects_learner(&self) -> bool {
+        self.settings.learning && self.settings.accept_weights
     }
 
     /// Takes new weights, to be called when `wants_model`; they fade in over the next ticks.
@@ -59,6 +62,12 @@ impl LearnedNetwork {
         let [Some(loss), Some(of_parent)] = losses else { return self.residual.accept(model) };
         self.rollback.swapped(loss / of_parent);
         self.residual.accept(model);
+    }
+
+    /// Fades out the network in use, to be called when it is settled.
+    pub fn dismiss(&mut self) {
+        self.rollback.reset();
+        self.residual.dismiss();
     }
 
     /// Does what the next tick needs and the command of the last one did not: to be called when that is out. A tick that
@@ -75,7 +84,7 @@ impl LearnedNetwork {
     /// How long a learner that is expected has been silent, s, when that is too long. To be asked every tick.
     pub fn lost_learner(&mut self, now: Stamp) -> Option<f64> {
         let silence = self.learner.silence(now);
-        (self.settings.learning && silence > self.settings.learner_timeout).then_some(silence)
+        (self.expects_learner() && silence > self.settings.learner_timeout).then_some(silence)
     }
 
     /// Compares the mean square of the error of a tick, and of the one that the baseline alone would have, with those before
@@ -141,5 +150,11 @@ mod tests {
         assert!(network.wants_model());
         assert_eq!(network.lost_learner(seconds(11.0)), None, "it has its timeout to show up");
         assert_eq!(network.lost_learner(seconds(11.5)), Some(2.5));
+
+        // nothing of one whose weights are not taken acts
+        let mut network =
+            LearnedNetwork::new(vec![1.0], NetworkSettings { accept_weights: false, ..settings });
+        network.set_learning(true, Some(seconds(0.0)));
+        assert_eq!((network.lost_learner(seconds(9.0)), network.wants_model()), (None, false));
     }
 }

@@ -155,7 +155,7 @@ impl ResidualModel {
     }
 }
 
-/// The network in use, and the one that is being faded in.
+/// The network in use, and the one that is being faded in, or none, for which it is faded out.
 #[derive(Debug)]
 pub struct Residual {
     /// Largest residual of each joint, Nm or N.
@@ -164,7 +164,9 @@ pub struct Residual {
     fade_time: f64,
     current: Option<Box<ResidualModel>>,
     incoming: Option<Box<ResidualModel>>,
-    /// Share of the incoming network, 0 to 1.
+    /// Whether the network in use goes without another.
+    leaves: bool,
+    /// Share of the incoming network, or of none, 0 to 1.
     fade: f64,
     features: Vec<f32>,
     incoming_effort: Vec<f64>,
@@ -178,15 +180,16 @@ impl Residual {
             fade_time,
             current: None,
             incoming: None,
+            leaves: false,
             fade: 0.0,
             features: vec![0.0; FEATURES_PER_JOINT * joints],
             incoming_effort: vec![0.0; joints],
         }
     }
 
-    /// Whether a further network can be taken: only when the last one has been faded in.
+    /// Whether a further network can be taken: only when the last one has been faded in, or out.
     pub fn is_settled(&self) -> bool {
-        self.incoming.is_none()
+        self.incoming.is_none() && !self.leaves
     }
 
     /// The card of the newest network.
@@ -200,13 +203,22 @@ impl Residual {
         self.fade = 0.0;
     }
 
+    /// Begins to fade out the network in use. Call it when `is_settled`.
+    pub fn dismiss(&mut self) {
+        self.leaves = self.current.is_some();
+        self.fade = 0.0;
+    }
+
     /// Advances the fade by `dt` [s]; gives back the network that is no longer needed, to be freed off the tick.
     pub fn advance(&mut self, dt: f64) -> Option<Box<ResidualModel>> {
-        self.incoming.as_ref()?;
+        if self.is_settled() {
+            return None;
+        }
         self.fade += if self.fade_time > 0.0 { dt / self.fade_time } else { 1.0 };
         if self.fade < 1.0 {
             return None;
         }
+        self.leaves = false;
         std::mem::replace(&mut self.current, self.incoming.take())
     }
 
@@ -224,7 +236,8 @@ impl Residual {
         if let Some(model) = &mut self.current {
             model.evaluate(&self.features, out);
             let familiarity = model.card.familiarity(position, velocity);
-            out.iter_mut().for_each(|effort| *effort *= familiarity);
+            let share = if self.leaves { 1.0 - self.fade } else { 1.0 };
+            out.iter_mut().for_each(|effort| *effort *= share * familiarity);
         }
         if let Some(model) = &mut self.incoming {
             model.evaluate(&self.features, &mut self.incoming_effort);

@@ -29,6 +29,7 @@ use r2r::nav_msgs::msg::{self as nav_msgs, Odometry};
 use r2r::std_msgs::msg::{Float64, String as Text};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
@@ -311,12 +312,13 @@ impl BaseControllerNode {
     /// Tells the learner of the tick, and under which verdict it was; what may be learned from is called tracking.
     fn publish_sample(&mut self) -> Result<()> {
         let Some(sample) = self.control.sample() else { return Ok(()) };
-        let verdict = match self.control.verdict() {
-            _ if self.control.teaches() => "tracking".into(),
-            verdict if verdict.is_undisturbed() => "adapting".into(),
-            verdict => verdict.to_string(),
+        let verdict = self.control.verdict();
+        let verdict: &dyn Display = match self.control.teaches() {
+            true => &"tracking",
+            false if verdict.is_undisturbed() => &"adapting",
+            false => &verdict,
         };
-        fill_sample(sample, &verdict, &mut self.sample_message);
+        fill_sample(sample, verdict, &mut self.sample_message);
         Ok(self.sample.publish(&self.sample_message)?)
     }
 
@@ -346,10 +348,7 @@ impl BaseControllerNode {
     /// Passes new weights to the loop, and answers what was asked for on services.
     fn exchange_weights(&mut self) -> Result<()> {
         let (now, requests) = (self.now(), [&mut self.saving, &mut self.rolling_back]);
-        if !self.weights.exchange(now, self.control.network(), &self.shell, requests)? {
-            self.control.set_authority(0.0, self.control.config().assistance);
-        }
-        Ok(())
+        self.weights.exchange(now, self.control.network(), &self.shell, requests)
     }
 
     fn serve(&mut self) -> Result<()> {

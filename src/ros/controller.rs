@@ -29,6 +29,7 @@ use r2r::std_msgs::msg::{Float64, Float64MultiArray};
 use r2r::std_srvs::srv::{SetBool, Trigger};
 use r2r::trajectory_msgs::msg::JointTrajectory;
 use r2r::{Publisher, QosProfile};
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
@@ -294,8 +295,8 @@ impl ControllerNode {
         if let Some(sample) = self.control.sample() {
             let verdict = self.control.verdict();
             let is_new = verdict.is_undisturbed() && !self.control.teaches();
-            let verdict = if is_new { "adapting".into() } else { verdict.to_string() };
-            fill_sample(sample, &verdict, &mut self.outputs.sample_message);
+            let verdict: &dyn Display = if is_new { &"adapting" } else { &verdict };
+            fill_sample(sample, verdict, &mut self.outputs.sample_message);
             self.outputs.sample.publish(&self.outputs.sample_message)?;
         }
         Ok(())
@@ -376,10 +377,7 @@ impl ControllerNode {
     /// Passes new weights to the loop, and answers what was asked for on services.
     fn exchange_weights(&mut self, now: Stamp) -> Result<()> {
         let requests = [&mut self.saving, &mut self.rolling_back];
-        if !self.weights.exchange(now, self.control.network(), &self.shell, requests)? {
-            self.control.set_authority(0.0, self.control.config().assistance);
-        }
-        Ok(())
+        self.weights.exchange(now, self.control.network(), &self.shell, requests)
     }
 
     fn report(&mut self) {

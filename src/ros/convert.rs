@@ -10,6 +10,7 @@ use crate::vector::root_mean_square;
 use r2r::builtin_interfaces::msg::{Duration as RosDuration, Time};
 use r2r::std_msgs::msg::{Float64MultiArray, MultiArrayDimension};
 use r2r::trajectory_msgs::msg::{JointTrajectory, JointTrajectoryPoint};
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
 pub fn stamp_to_time(stamp: Stamp) -> Time {
@@ -100,10 +101,11 @@ const UNDISTURBED: [&str; 2] = ["tracking", "baseline"];
 /// A learning sample as a JointTrajectory, which every ROS 2 tool can show: its points are the measurement (effort:
 /// as sent), the reference (effort: the baseline's feedforward) and the tracking error (effort: the feedback).
 /// `header.frame_id` is the verdict of the tick.
-pub fn fill_sample(sample: &Sample, verdict: &str, message: &mut JointTrajectory) {
+pub fn fill_sample(sample: &Sample, verdict: &dyn Display, message: &mut JointTrajectory) {
     message.header.stamp = stamp_to_time(sample.stamp);
     message.header.frame_id.clear();
-    message.header.frame_id.push_str(verdict);
+    // a string takes all that is written
+    let _ = write!(message.header.frame_id, "{verdict}");
     message.points.resize_with(3, Default::default);
     let [measured, reference, error] = &mut message.points[..] else { return };
     measured.positions.clone_from(&sample.position);
@@ -175,10 +177,10 @@ mod tests {
         let mut message = JointTrajectory { joint_names: joints.clone(), ..Default::default() };
         let mut sample = Sample::zeros(2);
         sample.effort = vec![1.0, 2.0];
-        fill_sample(&sample, "tracking", &mut message);
+        fill_sample(&sample, &"tracking", &mut message);
         assert_eq!(message_to_sample(message.clone(), &joints), Some(sample.clone()));
         assert_eq!(message_to_sample(message.clone(), &joints[..1]), None);
-        fill_sample(&sample, "limited", &mut message);
+        fill_sample(&sample, &"limited", &mut message);
         assert_eq!(message_to_sample(message, &joints), None);
     }
 

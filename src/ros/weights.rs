@@ -14,10 +14,11 @@ use r2r::Publisher;
 use r2r::std_msgs::msg::{Float64MultiArray, String as Text, UInt8MultiArray};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::time::Duration;
 
-/// After weights were given back, a learner's are not taken for this time: its next ones are much like the last [s].
-const PAUSE: f64 = 5.0;
+/// After weights were given back, a learner's are not taken for this time: its next ones are much like the last.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct WeightExchange {
@@ -27,8 +28,8 @@ pub struct WeightExchange {
     progress: Subscription<Float64MultiArray>,
     info: Publisher<Text>,
     librarian: Librarian<ResidualModel>,
-    /// An earlier model and why, to be taken when the last one is faded in.
-    earlier: Option<(Box<ResidualModel>, String)>,
+    /// An earlier model, or none, and why: to be taken when the last one is faded in.
+    earlier: Option<(Option<Box<ResidualModel>>, String)>,
     /// No weights of a learner are taken before this.
     paused_until: Option<Stamp>,
 }
@@ -80,15 +81,14 @@ impl WeightExchange {
     }
 
     /// Between two ticks: hears the learner, passes new weights to the librarian and what comes from it to `network`, and answers
-    /// requests to save weights and to go back. False when weights had to be given back and no earlier ones are kept: then the
-    /// baseline alone shall act.
+    /// requests to save weights and to go back. Where no earlier ones are kept none are used.
     pub fn exchange<T, N>(
         &mut self,
         now: Stamp,
         network: &mut LearnedNetwork,
         shell: &Shell<T, N>,
         requests: [&mut Requests; 2],
-    ) -> Result<bool> {
+    ) -> Result<()> {
         if self.progress.newest().is_some() {
             network.hear_learner(now);
         }
@@ -96,7 +96,8 @@ impl WeightExchange {
             shell.warn(&format!("weights are given back: {reason}"));
             self.librarian.roll_back(reason.to_string());
         }
-        let paused = self.paused_until.is_some_and(|until| now < until && until.since(now) <= PAUSE);
+        let paused =
+            self.paused_until.is_some_and(|until| now < until && until.since(now) <= PAUSE.as_secs_f64());
         if let Some(message) = self.weights.newest() {
             network.hear_learner(now);
             if network.wants_model() && !paused {
@@ -104,7 +105,6 @@ impl WeightExchange {
             }
         }
         let [saving, rolling_back] = requests;
-        let mut has_some = true;
         while let Some(event) = self.librarian.event() {
             match event {
                 Event::Checked(Ok(model)) if network.wants_model() => {
@@ -122,17 +122,22 @@ impl WeightExchange {
                     saving.answer(success, &message);
                 }
                 Event::Earlier { model, origin, why } => {
-                    self.paused_until = Some(now + Duration::from_secs_f64(PAUSE));
+                    self.paused_until = Some(now + PAUSE);
                     let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                     self.info.publish(&describe_model(&model.card, &origin, &why))?;
-                    self.earlier = Some((model, message.clone()));
+                    self.earlier = Some((Some(model), message.clone()));
                     rolling_back.answer(true, &message);
                 }
-                Event::NothingEarlier(why) => {
-                    has_some = false;
-                    let message =
-                        "no earlier weights are kept: on the baseline until the parameter authority is set";
-                    shell.warn(&format!("{why}; {message}"));
+                Event::NothingEarlier(why) if network.residual.card().is_some() => {
+                    self.paused_until = Some(now + PAUSE);
+                    let message = format!("no earlier weights are kept, and none are in use now: {why}");
+                    let none = json!({"origin": "no earlier weights are kept", "in_use": "none"});
+                    self.info.publish(&Text { data: none.to_string() })?;
+                    self.earlier = Some((None, message.clone()));
+                    rolling_back.answer(true, &message);
+                }
+                Event::NothingEarlier(_) => {
+                    let message = "no weights of a learner are in use, and no earlier weights are kept";
                     rolling_back.answer(false, message);
                 }
                 Event::Warning(text) => shell.warn(&text),
@@ -142,8 +147,11 @@ impl WeightExchange {
             && let Some((model, why)) = self.earlier.take()
         {
             shell.info(&why);
-            network.accept(model);
+            match model {
+                Some(model) => network.accept(model),
+                None => network.dismiss(),
+            }
         }
-        Ok(has_some)
+        Ok(())
     }
 }
