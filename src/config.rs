@@ -126,7 +126,7 @@ mod tests {
     use crate::base::BaseControllerConfig;
     use crate::control_loop::ControllerConfig;
     use crate::learner::LearnerConfig;
-    use crate::predictor::PredictorParameters;
+    use crate::predictor::{BasePredictorParameters, PredictorParameters};
 
     fn controller(text: &str) -> Result<ControllerConfig> {
         read_text(text, "arm.yaml", "controller")
@@ -185,5 +185,19 @@ mod tests {
         documented("predictor", serde_yaml::to_value(PredictorParameters::default()).expect("plain"));
         documented("learner", serde_yaml::to_value(LearnerConfig::default()).expect("plain"));
         documented("base_controller", serde_yaml::to_value(BaseControllerConfig::default()).expect("plain"));
+        documented(
+            "base_predictor",
+            serde_yaml::to_value(BasePredictorParameters::default()).expect("plain"),
+        );
+        #[cfg(all(feature = "ros", feature = "sim"))]
+        {
+            use crate::ros::base_simulator::BaseSimulatorConfig;
+            use crate::ros::simulator::SimulatorConfig;
+            documented("simulator", serde_yaml::to_value(SimulatorConfig::default()).expect("plain"));
+            documented(
+                "base_simulator",
+                serde_yaml::to_value(BaseSimulatorConfig::default()).expect("plain"),
+            );
+        }
     }
 }

@@ -65,8 +65,8 @@ impl Validate for SimulatorConfig {
         if !(self.real_time_factor.is_finite() && self.real_time_factor >= 0.0) {
             return Err(Error::mismatch("real_time_factor", self.real_time_factor, "a number, 0 or above"));
         }
-        // How many joints there are is known with the URDF; the rest can be checked here.
-        self.scenario.check(self.scenario.gain.len())
+        // how many joints there are is known with the URDF
+        self.scenario.check_values()
     }
 }
 

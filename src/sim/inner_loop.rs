@@ -34,7 +34,8 @@ pub struct InnerLoopConfig {
     pub gain: Vec<f64>,
     /// Of the drive's position loop, k, 1/s.
     pub position_gain: f64,
-    /// rad or m; empty: zeros.
+    /// rad or m; empty: zeros. In a file it is that of the arm.
+    #[serde(skip)]
     pub initial_position: Vec<f64>,
     /// Standard deviations of the measurements, rad or m and rad/s or m/s.
     pub position_noise: f64,

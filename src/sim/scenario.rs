@@ -54,6 +54,21 @@ impl Scenario {
 
     /// Refuses what no robot of that many joints could do, naming the setting.
     pub fn check(&self, degrees_of_freedom: usize) -> Result<()> {
+        for (what, list) in self.lists() {
+            if !list.is_empty() && list.len() != degrees_of_freedom {
+                return Err(refusal(what, list.len(), format!("none or {degrees_of_freedom} values")));
+            }
+        }
+        self.check_values()
+    }
+
+    /// What has a value for each joint.
+    fn lists(&self) -> [(&'static str, &[f64]); 2] {
+        [("gain", &self.gain), ("mass_scale", &self.mass_scale)]
+    }
+
+    /// Refuses what no robot could do, whatever its joints.
+    pub fn check_values(&self) -> Result<()> {
         let amounts = [
             ("payload", self.payload),
             ("friction_scale", self.friction_scale),
@@ -62,8 +77,8 @@ impl Scenario {
             ("velocity_noise", self.velocity_noise),
             ("velocity_lag", self.velocity_lag),
         ];
-        let lists = [("gain", &self.gain), ("mass_scale", &self.mass_scale)];
-        let entries = lists.iter().flat_map(|(what, list)| list.iter().map(|value| (*what, *value)));
+        let entries =
+            self.lists().into_iter().flat_map(|(what, list)| list.iter().map(move |value| (what, *value)));
         for (what, value) in amounts.into_iter().chain(entries) {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(refusal(what, value, "a number that is not negative"));
@@ -71,11 +86,6 @@ impl Scenario {
         }
         if let Some(value) = self.wrench.iter().find(|value| !value.is_finite()) {
             return Err(refusal("wrench", value, "finite numbers"));
-        }
-        for (what, list) in lists {
-            if !list.is_empty() && list.len() != degrees_of_freedom {
-                return Err(refusal(what, list.len(), format!("none or {degrees_of_freedom} values")));
-            }
         }
         if self.mass_scale.contains(&0.0) {
             return Err(refusal("mass_scale", 0, "numbers above 0"));
@@ -118,6 +128,8 @@ mod tests {
         let scenario: Scenario = serde_yaml::from_str("{}").unwrap();
         assert_eq!(scenario, Scenario::default());
         scenario.check(7).unwrap();
+        let heavier = Scenario { mass_scale: vec![1.2; 7], ..Default::default() };
+        heavier.check_values().and(heavier.check(7)).unwrap();
     }
 
     #[test]
