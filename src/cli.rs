@@ -9,7 +9,7 @@ pub mod replay;
 pub mod simulate;
 pub mod train;
 
-use crate::dataset::{CommandSelection, CommandSource, Recording, Selection};
+use crate::dataset::{CommandSelection, CommandSource, Recording, Selection, rosbag};
 use crate::error::Error;
 use crate::files::sha256_of_file;
 use crate::nn::checkpoint::DataFile;
@@ -102,14 +102,26 @@ impl DataArgs {
     /// Reads these joints, or all of them.
     fn read_joints(&self, joints: Option<Vec<String>>, commands: &CommandArgs) -> Result<Vec<Recording>> {
         let commands = commands.selection();
-        let selection = Selection {
+        let mut selection = Selection {
             topic: self.topic.clone(),
             joints,
             columns: self.columns.clone(),
             rate: self.rate,
             commands,
         };
-        Ok(self.paths().map(|path| Recording::read(path, &selection)).collect::<crate::Result<_>>()?)
+        let mut recordings: Vec<Recording> = Vec::new();
+        for path in self.paths() {
+            let mut recording = Recording::read(path, &selection)?;
+            // the same joints in another order are those of the same robot
+            let first = recordings.first().filter(|first| is_other_order(&first.joints, &recording.joints));
+            if let Some(first) = first {
+                selection.joints = Some(first.joints.clone());
+                recording = Recording::read(path, &selection)?;
+                selection.joints = None;
+            }
+            recordings.push(recording);
+        }
+        Ok(recordings)
     }
 
     /// Name and hash of every file, for the card of a model.
@@ -124,22 +136,28 @@ impl DataArgs {
     }
 }
 
+/// Whether these are the same names, but not in the same order.
+fn is_other_order(names: &[String], others: &[String]) -> bool {
+    names != others && names.len() == others.len() && names.iter().all(|name| others.contains(name))
+}
+
 /// `error`, which their reading may explain, with what was read of the `recordings`.
 fn with_account(error: impl std::fmt::Display, recordings: &[Recording]) -> anyhow::Error {
     let read = |recording: &Recording| format!("\n{}: {}", recording.origin.display(), recording.summary);
     anyhow::anyhow!("{error}{}", recordings.iter().map(read).collect::<String>())
 }
 
-/// The file at `path`, or those in the folder of a bag, each with its name (in the folder: `folder/name`), sorted.
+/// The file at `path`, or those in the folder of a bag but for storages that are not read, each with its name (in the folder:
+/// `folder/name`), sorted.
 fn files_of(path: &Path) -> crate::Result<Vec<(String, PathBuf)>> {
     let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     if !path.is_dir() {
         return Ok(vec![(name(path), path.to_path_buf())]);
     }
-    let mut files = Vec::new();
+    let (read, mut files) = (rosbag::files_read(path)?, Vec::new());
     for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
         let file = entry.map_err(Error::io(path))?.path();
-        if file.is_file() {
+        if file.is_file() && (!rosbag::is_storage(&file) || read.contains(&file)) {
             files.push((format!("{}/{}", name(path), name(&file)), file));
         }
     }

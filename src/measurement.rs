@@ -9,6 +9,7 @@
 
 use crate::robot::Robot;
 use crate::state::{Space, Stamp, State};
+use std::f64::consts::TAU;
 use std::fmt;
 
 /// Why a message was not used. The state stays what it was and ages until the control loop calls it stale.
@@ -128,7 +129,44 @@ impl MeasuredVelocities {
     }
 }
 
-/// Turns joint state messages into states, in the robot's joint order, without allocating once the order is known.
+/// A joint that is measured within a turn jumps by one where that ends. So does no joint by itself: one that got from one measurement
+/// to the next by nearly a turn, within so long [s] and this much of it [rad], is taken to have gone on the short way.
+const TURN_WITHIN: f64 = 0.5;
+const TURN_LEFT: f64 = 1.0;
+
+/// Takes jumps by whole turns out of the positions of joints of which it is not known whether they have an end.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    /// [joint], what has to be added to what is measured, rad.
+    offset: Vec<f64>,
+    /// [joint], how often it jumped.
+    pub jumps: Vec<usize>,
+}
+
+impl Turns {
+    pub fn new(joints: usize) -> Self {
+        Self { offset: vec![0.0; joints], jumps: vec![0; joints] }
+    }
+
+    /// What was `measured` of a joint, without its jumps, so far as it is known where it had been and how long before, s.
+    pub fn follow(&self, joint: usize, last: Option<(f64, f64)>, measured: f64) -> f64 {
+        let position = measured + self.offset[joint];
+        let is_soon = |elapsed: f64| elapsed > 0.0 && elapsed <= TURN_WITHIN;
+        let way = last.filter(|(_, elapsed)| is_soon(*elapsed)).map_or(0.0, |(last, _)| position - last);
+        let turns = (way / TAU).round() * TAU;
+        if (way - turns).abs() <= TURN_LEFT { position - turns } else { position }
+    }
+
+    /// What was `measured` is used as that `position`.
+    pub fn learn(&mut self, joint: usize, measured: f64, position: f64) {
+        let offset = ((position - measured) / TAU).round() * TAU;
+        self.jumps[joint] += usize::from(offset != self.offset[joint]);
+        self.offset[joint] = offset;
+    }
+}
+
+/// Turns joint state messages into states, in the robot's joint order, without allocating once the order is known. The position of
+/// a continuous joint goes on beyond a turn, where drivers that report it within ±π let it jump.
 #[derive(Clone, Debug)]
 pub struct JointStateReader {
     robot: Robot,
@@ -139,6 +177,7 @@ pub struct JointStateReader {
     /// Way from the last position to the new one.
     increment: Vec<f64>,
     measured: MeasuredVelocities,
+    turns: Turns,
     started: bool,
 }
 
@@ -152,6 +191,7 @@ impl JointStateReader {
             scratch: State::zeros(n),
             increment: vec![0.0; n],
             measured: MeasuredVelocities::new(robot.space, n),
+            turns: Turns::new(n),
             started: false,
         }
     }
@@ -176,13 +216,19 @@ impl JointStateReader {
         }
         let elapsed = self.check_stamp(stamp)?;
         self.scratch.stamp = stamp;
+        let is_undescribed = self.robot.urdf_sha256.is_none() && self.robot.space == Space::Joints;
         for (joint, &index) in self.order.iter().enumerate() {
             let position = positions[index];
             if !position.is_finite() {
                 let joint = self.robot.joints[joint].clone();
                 return Err(Rejection::NonFinitePosition { joint, value: position });
             }
-            self.scratch.position[joint] = position;
+            let last = self.state.position[joint];
+            self.scratch.position[joint] = match (self.started, is_undescribed) {
+                (false, _) => position,
+                (true, false) => self.robot.on_turn_near(joint, last, position),
+                (true, true) => self.turns.follow(joint, elapsed.map(|elapsed| (last, elapsed)), position),
+            };
         }
         self.robot.difference(&self.state.position, &self.scratch.position, &mut self.increment);
         for (joint, &index) in self.order.iter().enumerate() {
@@ -195,6 +241,7 @@ impl JointStateReader {
                 (None, None) => 0.0,
             };
             self.measured.learn(joint, position, velocity);
+            self.turns.learn(joint, positions[index], position);
         }
         std::mem::swap(&mut self.state, &mut self.scratch);
         self.started = true;
@@ -347,12 +394,30 @@ mod tests {
     }
 
     #[test]
-    fn a_continuous_joint_that_wraps_has_no_spike_in_its_velocity() {
+    fn without_a_description_jumps_by_a_turn_are_taken_out_and_others_are_not() {
+        let mut reader = reader();
+        let own = names(&["shoulder", "elbow"]);
+        let mut position = |milliseconds, shoulder: f64| {
+            reader.read(at(milliseconds), &own, &[shoulder, 0.0], &[]).unwrap().position[0]
+        };
+        assert_eq!(position(0, 3.1), 3.1);
+        assert!((position(10, -3.1) - (TAU - 3.1)).abs() < 1e-12);
+        assert!((position(20, -3.0) - (TAU - 3.0)).abs() < 1e-12);
+        assert!((position(5000, -2.0) - (TAU - 2.0)).abs() < 1e-12, "also after a gap");
+        assert!((position(5010, 2.0) - (TAU + 2.0)).abs() < 1e-12, "four radians are no turn");
+        assert!((position(5020, -2.0) - (TAU - 2.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_continuous_joint_that_wraps_goes_on_beyond_its_turn_without_a_spike_in_its_velocity() {
         let mut robot = Robot::of_joints(&names(&["wheel"]));
         robot.kinds = vec![crate::robot::JointKind::Continuous];
+        robot.urdf_sha256 = Some("a description".into());
         let mut reader = JointStateReader::new(&robot);
         reader.read(at(0), &names(&["wheel"]), &[3.13], &[]).unwrap();
-        let velocity = reader.read(at(10), &names(&["wheel"]), &[-3.13], &[]).unwrap().velocity[0];
+        let state = reader.read(at(10), &names(&["wheel"]), &[-3.13], &[]).unwrap();
+        let (position, velocity) = (state.position[0], state.velocity[0]);
         assert!((velocity - (std::f64::consts::TAU - 6.26) / 0.01).abs() < 1e-9, "{velocity}");
+        assert!((position - (std::f64::consts::TAU - 3.13)).abs() < 1e-12, "{position}");
     }
 }

@@ -1,5 +1,5 @@
 //! The robot: its joints by name, what kind each is, and its limits. Positions q [rad or m] live on a space where a
-//! continuous joint wraps; only [`Robot::difference`] and [`Robot::integrate`] know that.
+//! continuous joint wraps; only [`Robot::difference`], [`Robot::integrate`] and [`Robot::on_turn_near`] know that.
 
 pub mod limits;
 pub mod urdf;
@@ -143,6 +143,14 @@ impl Robot {
         }
     }
 
+    /// `position` [rad or m] of a joint on the turn that is nearest to `near`; only a continuous joint has more than one.
+    pub fn on_turn_near(&self, joint: usize, near: f64, position: f64) -> f64 {
+        match self.kinds[joint] {
+            JointKind::Continuous => position + TAU * ((near - position) / TAU).round(),
+            JointKind::Revolute | JointKind::Prismatic => position,
+        }
+    }
+
     /// The position that `increment` [rad or m] leads to from `position`; a continuous joint stays in (-π, π].
     pub fn integrate(&self, position: &[f64], increment: &[f64], out: &mut [f64]) {
         for (i, kind) in self.kinds.iter().enumerate() {
@@ -233,6 +241,14 @@ mod tests {
         robot.integrate(&[3.0, 3.0], &[0.5, 0.5], &mut out);
         assert_relative_eq!(out[0], 3.5 - TAU, epsilon = 1e-12);
         assert_eq!(out[1], 3.5);
+    }
+
+    #[test]
+    fn a_continuous_joint_is_found_on_the_turn_that_is_meant() {
+        let robot = robot(&[JointKind::Continuous, JointKind::Revolute]);
+        assert_relative_eq!(robot.on_turn_near(0, 7.0, 0.7), 0.7 + TAU, epsilon = 1e-12);
+        assert_relative_eq!(robot.on_turn_near(0, 3.1410, -3.1415), TAU - 3.1415, epsilon = 1e-12);
+        assert_eq!((robot.on_turn_near(0, 1.0, 0.7), robot.on_turn_near(1, 7.0, 0.7)), (0.7, 0.7));
     }
 
     #[test]

@@ -59,7 +59,11 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
     };
     let is_asked = |topic: &&Topic| selection.topic.as_deref().is_none_or(|name| name == &*topic.name);
     let suitable = bag.topics().iter().filter(is_asked).filter(|topic| rank(topic) > 0);
-    if let Some(topic) = suitable.max_by_key(|topic| (topic.messages > 0, rank(topic), topic.messages)) {
+    // the first of several alike
+    let worth = |topic: &&Topic| {
+        (topic.messages > 0, rank(topic), !is_told(&topic.name), topic.messages, is_usual(&topic.name))
+    };
+    if let Some(topic) = suitable.rev().max_by_key(worth) {
         return Ok(topic);
     }
     let found = bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name));
@@ -80,6 +84,21 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
     Err(data(bag.path(), problem))
 }
 
+/// Whether a topic is named as what a robot is told, and not as what it does.
+fn is_told(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let words = name.split(|letter: char| !letter.is_alphanumeric());
+    words.into_iter().any(|word| {
+        ["desired", "command", "commands", "cmd", "commanded", "target", "reference", "goal", "setpoint"]
+            .contains(&word)
+    })
+}
+
+/// Whether a topic is named as drivers usually do.
+fn is_usual(name: &str) -> bool {
+    ["joint_states", "odom"].contains(&name.rsplit('/').next().unwrap_or_default())
+}
+
 /// Which topics could have been read in place of `taken`, in words; a warning where that was a choice among equals.
 fn others(bag: &Bag, taken: &Topic, types: &[&str]) -> Vec<String> {
     let is_other =
@@ -95,10 +114,13 @@ fn others(bag: &Bag, taken: &Topic, types: &[&str]) -> Vec<String> {
     };
     let mut notes = Vec::new();
     if !alike.is_empty() {
+        let why = match alike.iter().all(|other| other.messages < taken.messages) {
+            true => format!("for it has most messages ({})", taken.messages),
+            false => format!("by its name ({} messages)", taken.messages),
+        };
         notes.push(format!(
-            "warning: {} was taken, for it has most messages ({}), not {}; choose with --topic",
+            "warning: {} was taken, {why}, not {}; choose with --topic",
             taken.name,
-            taken.messages,
             list(&alike, false)
         ));
     }

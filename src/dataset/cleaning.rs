@@ -4,7 +4,7 @@ use super::rosbag::losses::Losses;
 use super::{Recording, Row, Summary, contradiction, data};
 use crate::base::{mean_yaw, twist_between};
 use crate::error::Result;
-use crate::measurement::{MOVED, MeasuredVelocities};
+use crate::measurement::{MOVED, MeasuredVelocities, Turns};
 use crate::predictor::resampler::GAP_STEPS;
 use crate::state::{Space, Stamp, State};
 use std::f64::consts::TAU;
@@ -49,6 +49,7 @@ pub(crate) fn assemble(
     let mut states: Vec<State> = Vec::with_capacity(rows.len());
     let mut efforts = Vec::new();
     let mut made = MadeVelocities::new(space, names.len());
+    let mut turns = Turns::new(names.len());
     let mut unusable = Unusable(vec![true; names.len()]);
     let mut beside = Beside { logged: Vec::new(), commands: Vec::new() };
     let strays: Vec<bool> = (0..rows.len())
@@ -62,7 +63,15 @@ pub(crate) fn assemble(
             continue;
         }
         let stamp = if summary.log_time { row.log.unwrap_or(row.header) } else { row.header };
-        let mut state = State { stamp, position: row.position, velocity: row.velocity };
+        let follow = |(joint, measured): (usize, &f64)| {
+            let last = states.last().map(|last| (last.position[joint], stamp.since(last.stamp)));
+            turns.follow(joint, last, *measured)
+        };
+        let position = match space {
+            Space::Joints => row.position.iter().enumerate().map(follow).collect(),
+            Space::PlanarBase => row.position.clone(),
+        };
+        let mut state = State { stamp, position, velocity: row.velocity };
         let found = match space {
             Space::Joints => made.complete(&mut state, states.last()),
             Space::PlanarBase if is_without_velocity => {
@@ -74,6 +83,9 @@ pub(crate) fn assemble(
         unusable.look(&state, &names, &mut summary.losses);
         if summary.admits(&state, states.last(), names.len()) {
             made.count(&state.position, &found);
+            for (joint, (measured, position)) in row.position.iter().zip(&state.position).enumerate() {
+                turns.learn(joint, *measured, *position);
+            }
             states.push(state);
             beside.logged.push(row.log);
             beside.commands.push(row.command);
@@ -84,12 +96,17 @@ pub(crate) fn assemble(
     }
     summary.kept = states.len();
     if states.len() < 2 {
-        let advice = unusable.advice(&names);
+        let advice = if space == Space::Joints { unusable.advice(&names) } else { String::new() };
         return Err(data(path, format!("nothing is left to use of it{advice}: {summary}")));
     }
     summary.time(&states);
     if space == Space::PlanarBase {
         unwrap_yaw(&mut states);
+    }
+    let jumped = names.iter().zip(&turns.jumps).filter(|(_, jumps)| **jumps > 0);
+    let jumped: Vec<String> = jumped.map(|(name, jumps)| format!("{name} ({jumps} times)")).collect();
+    if !jumped.is_empty() {
+        summary.notes.push(format!("positions that jump by a turn go on without: {}", jumped.join(", ")));
     }
     contradiction::mend(space, &names, &mut states, &mut summary);
     match space {
@@ -98,6 +115,11 @@ pub(crate) fn assemble(
     }
     contradiction::note(space, &names, &states, &mut summary);
     let efforts = has_effort.then_some(efforts);
+    let lacks_effort = |effort: &&Vec<f64>| effort.iter().any(|effort| !effort.is_finite());
+    match efforts.iter().flatten().filter(lacks_effort).count() {
+        0 => {}
+        lacking => summary.notes.push(format!("{lacking} of {} efforts lack a joint's", states.len())),
+    }
     let origin = path.to_path_buf();
     let recording = Recording { origin, joints: names, space, states, efforts, commands: None, summary };
     Ok((recording, beside))
@@ -217,12 +239,10 @@ impl Unusable {
     }
 }
 
-/// One effort a joint, or NaN for all of them where one is missing: half a row would shift the others in time.
-fn complete_effort(effort: Vec<f64>, joints: usize) -> Vec<f64> {
-    match effort.len() == joints && effort.iter().all(|effort| effort.is_finite()) {
-        true => effort,
-        false => vec![f64::NAN; joints],
-    }
+/// One effort a joint, NaN where it is missing.
+fn complete_effort(mut effort: Vec<f64>, joints: usize) -> Vec<f64> {
+    effort.resize(joints, f64::NAN);
+    effort
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -15,17 +15,30 @@ pub struct EffortEpisode {
 }
 
 impl Recording {
-    /// As [`Recording::episodes`], with efforts, which are interpolated just as positions are. Measurements without
-    /// effort are left out. An error if the recording has no efforts at all.
+    /// As [`Recording::episodes`], with efforts, which are interpolated just as positions are. Measurements that lack the effort of a
+    /// joint are left out. An error if the recording has none of some joint at all.
     pub fn effort_episodes(&self, dt: f64) -> Result<Vec<EffortEpisode>> {
         let Some(efforts) = &self.efforts else {
             let problem =
                 "it has no efforts; expected JointState.effort or columns <joint>_eff, tau1, tau_motor1";
             return Err(data(&self.origin, problem));
         };
+        let lacks = |joint: usize| efforts.iter().filter(|effort| !effort[joint].is_finite()).count();
+        let lacking: Vec<usize> = (0..self.joints.len()).map(lacks).collect();
+        let is_without = |joint: &usize| lacking[*joint] == efforts.len();
+        let (without, with): (Vec<usize>, Vec<usize>) = (0..self.joints.len()).partition(is_without);
+        if !without.is_empty() {
+            let [without, with] = [without, with].map(|joints| {
+                joints.iter().map(|joint| self.joints[*joint].as_str()).collect::<Vec<_>>().join(",")
+            });
+            let problem =
+                format!("no measurement has an effort of {without}; choose the others with --joints {with}");
+            return Err(data(&self.origin, problem));
+        }
         // Efforts ride along as further joints, so that one resampler serves both.
         let joints = self.joints.len();
-        let with_effort = self.states.iter().zip(efforts).filter(|(_, effort)| !effort[0].is_nan());
+        let is_whole = |effort: &[f64]| effort.iter().all(|effort| effort.is_finite());
+        let with_effort = self.states.iter().zip(efforts).filter(|(_, effort)| is_whole(effort));
         let states = with_effort.map(|(state, effort)| State {
             stamp: state.stamp,
             position: [&state.position[..], effort].concat(),
@@ -93,6 +106,20 @@ mod tests {
         assert!(recording.efforts.is_none());
         let error = recording.effort_episodes(0.01).unwrap_err().to_string();
         assert!(error.contains("no efforts") && error.contains("<joint>_eff"), "{error}");
+    }
+
+    #[test]
+    fn a_joint_that_never_has_an_effort_is_named() {
+        for lacking in [vec![1.0, f64::NAN], vec![1.0]] {
+            let recording = recording(&[lacking.clone(), lacking.clone(), lacking]);
+            assert!(
+                recording.summary.to_string().contains("3 of 3 efforts lack a joint's"),
+                "{}",
+                recording.summary
+            );
+            let error = recording.effort_episodes(0.01).unwrap_err().to_string();
+            assert!(error.contains("an effort of b; choose the others with --joints a"), "{error}");
+        }
     }
 
     #[test]

@@ -95,13 +95,14 @@ fn indices_of(joints: &[String], names: &[String]) -> Option<Vec<usize>> {
 fn row(message: &Measured, indices: &[usize]) -> Option<Row> {
     let values =
         |all: &[f64]| indices.iter().map(|index| all.get(*index).copied()).collect::<Option<Vec<f64>>>();
-    let velocity = |index: &usize| message.velocity.get(*index).copied().unwrap_or(f64::NAN);
+    let or_none =
+        |all: &[f64]| indices.iter().map(|index| all.get(*index).copied().unwrap_or(f64::NAN)).collect();
     Some(Row {
         header: message.header,
         log: Some(message.log),
         position: values(&message.position)?,
-        velocity: indices.iter().map(velocity).collect(),
-        effort: values(&message.effort).unwrap_or_default(),
+        velocity: or_none(&message.velocity),
+        effort: or_none(&message.effort),
         command: Vec::new(),
     })
 }

@@ -347,6 +347,12 @@ fn files_of_folder(folder: &Path, losses: &mut Losses) -> Result<(Vec<PathBuf>, 
         }
     }
     if missing.is_empty() && !named.is_empty() {
+        let others = present.iter().filter(|path| !named.contains(path));
+        let others: Vec<String> = others.map(|path| path.display().to_string()).collect();
+        if !others.is_empty() {
+            let detail = format!("not read; name them by themselves to read them: {}", others.join(", "));
+            losses.add("file that metadata.yaml does not name", detail);
+        }
         return Ok((named, Some(metadata)));
     }
     if !missing.is_empty() {
@@ -354,6 +360,14 @@ fn files_of_folder(folder: &Path, losses: &mut Losses) -> Result<(Vec<PathBuf>, 
         losses.add("file named by metadata.yaml missing", detail);
     }
     Ok((present, Some(metadata)))
+}
+
+/// The files that are read of a recording at `path`, a file or a folder.
+pub(crate) fn files_read(path: &Path) -> Result<Vec<PathBuf>> {
+    match path.is_dir() {
+        true => files_of_folder(path, &mut Losses::default()).map(|(files, _)| files),
+        false => Ok(vec![path.to_path_buf()]),
+    }
 }
 
 /// The folders in this one that are bags, by name.
@@ -368,7 +382,7 @@ fn bags_within(folder: &Path) -> Vec<String> {
 }
 
 /// Whether a file is named as one of either storage.
-pub(super) fn is_storage(path: &Path) -> bool {
+pub(crate) fn is_storage(path: &Path) -> bool {
     let name = path.to_string_lossy().to_lowercase();
     let name = unpacked_name(&name);
     name.ends_with(".db3") || name.ends_with(".mcap")

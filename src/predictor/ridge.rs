@@ -43,6 +43,9 @@ impl Inputs {
     }
 }
 
+/// An input that varies by less, rad or m (a second), is one of a joint that stands still: it says nothing.
+const STILL: f64 = 1e-6;
+
 /// Predicts the local displacement from t to t + k, for each k of some steps, from those from t to t - i, i > 0, and
 /// the velocities at t - i, for each i of 20 lags; for joints q(t + k) - q(t) from q(t - i) - q(t) and v(t - i).
 #[derive(Clone, Debug, PartialEq)]
@@ -162,7 +165,7 @@ impl Regression<'_> {
             let centred = self.inputs(instant) - &mean;
             scale += centred.component_mul(&centred) / count;
         }
-        scale.apply(|variance| *variance = variance.sqrt().max(1e-12));
+        scale.apply(|variance| *variance = variance.sqrt().max(STILL));
         // (XᵀX + λ)·W = XᵀY, a block of rows at a time
         let mut normal = DMatrix::identity(inputs, inputs) * PENALTY;
         let mut product = DMatrix::zeros(inputs, outputs);

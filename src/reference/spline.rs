@@ -70,11 +70,12 @@ impl SplineTrajectory {
     ) -> Result<Self> {
         let columns = columns(robot, trajectory, missing)?;
         check_points(robot, trajectory)?;
+        let turns = turns(robot, trajectory, start, &columns);
         let mut times = Vec::with_capacity(trajectory.points.len() + 1);
         let mut knots = Vec::with_capacity(trajectory.points.len() + 1);
         if trajectory.points[0].time_from_start > 0.0 {
             times.push(0.0);
-            knots.push(start_knots(robot, trajectory, start, &columns));
+            knots.push(start_knots(start, &columns));
         }
         for point in &trajectory.points {
             times.push(point.time_from_start);
@@ -82,7 +83,7 @@ impl SplineTrajectory {
                 columns
                     .iter()
                     .enumerate()
-                    .map(|(i, column)| knot(point, *column, start.position[i]))
+                    .map(|(i, column)| knot(point, *column, start.position[i], turns[i]))
                     .collect(),
             );
         }
@@ -205,38 +206,40 @@ fn problem(joint: &str, problem: String) -> Error {
     Error::Joint { joint: joint.into(), problem: format!("trajectory: {problem}") }
 }
 
-/// The motion at time 0. A continuous joint starts at the turn that is nearest to its first way point.
-fn start_knots(
+/// What has to be added to the way points of each joint, whole turns of a continuous one, so that it moves from where it is and
+/// not a turn away.
+fn turns(
     robot: &Robot,
     trajectory: &JointTrajectory,
     start: &ReferencePoint,
     columns: &[Option<usize>],
-) -> Vec<Knot> {
-    let first: Vec<f64> = columns
-        .iter()
-        .zip(&start.position)
-        .map(|(column, start)| column.map_or(*start, |column| trajectory.points[0].positions[column]))
-        .collect();
-    let mut back = vec![0.0; first.len()];
-    robot.difference(&first, &start.position, &mut back);
-    (0..first.len())
-        .map(|i| match columns[i] {
-            None => Knot { position: start.position[i], velocity: Some(0.0), acceleration: Some(0.0) },
-            Some(_) => Knot {
-                position: first[i] + back[i],
-                velocity: Some(start.velocity[i]),
-                acceleration: Some(start.acceleration[i]),
-            },
+) -> Vec<f64> {
+    let turn = |(joint, column): (usize, &Option<usize>)| {
+        let first = column.map(|column| trajectory.points[0].positions[column]);
+        first.map_or(0.0, |first| robot.on_turn_near(joint, start.position[joint], first) - first)
+    };
+    columns.iter().enumerate().map(turn).collect()
+}
+
+/// The motion at time 0.
+fn start_knots(start: &ReferencePoint, columns: &[Option<usize>]) -> Vec<Knot> {
+    (0..columns.len())
+        .map(|i| {
+            let (velocity, acceleration) = match columns[i] {
+                None => (0.0, 0.0),
+                Some(_) => (start.velocity[i], start.acceleration[i]),
+            };
+            Knot { position: start.position[i], velocity: Some(velocity), acceleration: Some(acceleration) }
         })
         .collect()
 }
 
-/// A joint without a column stays at `held`.
-fn knot(point: &JointTrajectoryPoint, column: Option<usize>, held: f64) -> Knot {
+/// A joint without a column stays at `held`; the others are where the point says, `turn` [rad] away.
+fn knot(point: &JointTrajectoryPoint, column: Option<usize>, held: f64, turn: f64) -> Knot {
     match column {
         None => Knot { position: held, velocity: Some(0.0), acceleration: Some(0.0) },
         Some(column) => Knot {
-            position: point.positions[column],
+            position: point.positions[column] + turn,
             velocity: point.velocities.get(column).copied(),
             acceleration: point.accelerations.get(column).copied(),
         },
@@ -350,6 +353,14 @@ mod tests {
         let points = vec![point(1.0, &[0.0, -3.0], &[], &[])];
         let spline = spline(&trajectory(&["one", "two"], points), &start).unwrap();
         assert_relative_eq!(at(&spline, 0.5).velocity[1], std::f64::consts::TAU - 6.0, epsilon = 1e-12);
+        assert_eq!(at(&spline, 0.0).position[1], 3.0, "on the turn on which it is");
+        assert_relative_eq!(at(&spline, 1.0).position[1], std::f64::consts::TAU - 3.0, epsilon = 1e-12);
+        // of a joint that is in its second turn
+        let start = ReferencePoint::at_rest(&[0.0, 7.0]);
+        let points = vec![point(0.0, &[0.0, 0.717], &[], &[]), point(1.0, &[0.0, 0.817], &[], &[])];
+        let spline = self::spline(&trajectory(&["one", "two"], points), &start).unwrap();
+        assert_relative_eq!(at(&spline, 0.0).position[1], 0.717 + std::f64::consts::TAU, epsilon = 1e-12);
+        assert_relative_eq!(at(&spline, 1.0).position[1], 0.817 + std::f64::consts::TAU, epsilon = 1e-12);
     }
 
     #[test]

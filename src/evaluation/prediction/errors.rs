@@ -130,6 +130,8 @@ impl<'a> Bench<'a> {
                 let before = &test.states[time - ACCELERATION_OVER];
                 constant_acceleration(space, before, now, time_ahead, acceleration);
                 write_window(space, |lag| &test.states[time - lag], &mut window, &mut local);
+                // what it never saw in training it does not carry on
+                all.limit(&mut window);
                 all.predict(&window, by_all);
                 own.predict(&window, by_own);
                 for (sums, predicted) in self.fitted[horizon].iter_mut().zip(&predictions) {
