@@ -4,7 +4,7 @@
 use crate::command::Command;
 use crate::control_loop::{ControlLoop, ControllerConfig, LearnedNetwork};
 use crate::controller::ResidualModel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerConfig, Sample};
 use crate::robot::Robot;
 use crate::sim::{Arm, ArmConfig, Plant, Scenario};
@@ -66,6 +66,10 @@ impl<P: Plant> ClosedLoop<P> {
         controller: ControllerConfig,
         learner: Option<LearnerConfig>,
     ) -> Result<Self> {
+        if !controller.joints.is_empty() {
+            let found = format!("{:?}", controller.joints);
+            return Err(Error::mismatch("controller.joints", found, "none: all joints are simulated"));
+        }
         let (rate, command_interface) = (controller.update_rate, controller.command_interface);
         let learner = learner.map(|config| LearnerConfig { command_interface, ..config });
         let controller =

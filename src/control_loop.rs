@@ -7,6 +7,7 @@
 mod authority;
 mod baseline_error;
 mod config;
+mod continuity;
 mod goal;
 mod governor;
 mod motion;
@@ -33,14 +34,18 @@ use crate::controller::{
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
 use crate::learner::Sample;
-use crate::reference::{ReferencePoint, SplineTrajectory};
+use crate::reference::{Reference, ReferencePoint, SplineTrajectory};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::{Stamp, State};
 use crate::trajectory::Trajectory;
 use baseline_error::BaselineError;
+use continuity::Continuity;
 use network::Pulse;
 use preview::Preview;
 use std::path::Path;
+
+/// So far [rad or m] may the robot or a trajectory be from the reference without a step of it.
+const START_TOLERANCE: f64 = 0.05;
 
 /// The control loop of one robot. Everything is sized when it is built.
 pub struct ControlLoop {
@@ -75,7 +80,10 @@ pub struct ControlLoop {
     /// Stamp of the state of the last tick, and the last state that could be used.
     last: Option<Stamp>,
     last_state: State,
+    continuity: Continuity,
     verdict: Verdict,
+    /// Whether a limit acted in the last tick, also where the verdict tells of something worse.
+    limited: bool,
     predictor: Pulse,
 }
 
@@ -123,7 +131,9 @@ impl ControlLoop {
             sample: Sample::zeros(joints),
             last: None,
             last_state: State::zeros(joints),
+            continuity: Continuity::new(joints, config.update_rate),
             verdict: Verdict::Holding(Fault::NoJointStates),
+            limited: false,
             predictor: Pulse::default(),
             config,
             robot,
@@ -132,7 +142,7 @@ impl ControlLoop {
 
     /// For the robot of a URDF `description`, with the model that the config names.
     pub fn load(config: ControllerConfig, description: &str) -> Result<Self> {
-        let robot = Robot::from_urdf(description)?;
+        let robot = Robot::of_description(description, &config.joints)?;
         let dynamics = Dynamics::for_robot(description, &robot)?;
         let mut control = Self::new(config, robot, dynamics)?;
         if !control.config.model_file.is_empty() {
@@ -215,7 +225,12 @@ impl ControlLoop {
     /// Whether a learner may learn from the last tick: nothing disturbed it, and the head, if there is one, knows the robot.
     /// What it has not found out yet it soon will, and a network must not learn that.
     pub fn teaches(&self) -> bool {
-        self.verdict.is_undisturbed() && self.head.as_ref().is_none_or(Head::is_settled)
+        self.is_undisturbed() && self.head.as_ref().is_none_or(Head::is_settled)
+    }
+
+    /// Whether the command of the last tick did what baseline and learned part asked for.
+    fn is_undisturbed(&self) -> bool {
+        self.verdict.is_undisturbed() && !self.limited
     }
 
     /// Whether new weights can be taken now.
@@ -241,8 +256,9 @@ impl ControlLoop {
     /// A prediction that arrived at `now`: a sign of life, and the error to be expected.
     pub fn hear_prediction(&mut self, now: Stamp, prediction: &Trajectory) {
         self.predictor.hear(now);
-        if self.config.prediction && self.config.constraints.trajectory > 0.0 {
-            self.governor.expect(prediction, &self.motion, self.last, self.config.constraints.trajectory);
+        let tolerance = self.config.constraints.trajectory;
+        if let Some(last) = self.last.filter(|_| self.config.prediction && tolerance > 0.0) {
+            self.governor.expect(prediction, &self.robot, &self.motion, last, tolerance);
         }
     }
 
@@ -256,15 +272,35 @@ impl ControlLoop {
         self.observer.as_mut().and_then(DisturbanceObserver::take_ringing)
     }
 
-    /// Tracks `trajectory` from the present reference on; without a state yet it is refused.
+    /// Where a trajectory begins that is sent now: with the reference as it moves, in the trajectory's own time.
+    pub fn start_of_trajectory(&self) -> ReferencePoint {
+        let (mut start, scaling) = (self.reference.clone(), self.governor.scaling());
+        start.velocity.iter_mut().for_each(|velocity| *velocity /= scaling);
+        start.acceleration.iter_mut().for_each(|acceleration| *acceleration /= scaling * scaling);
+        start
+    }
+
+    /// Tracks `trajectory`, which begins as [`Self::start_of_trajectory`] says. Refused is one that begins elsewhere, and any while
+    /// it is not known where the robot is.
     pub fn follow(&mut self, trajectory: SplineTrajectory) -> Result<()> {
-        if self.last.is_none() {
-            let problem = "no joint states yet, so there is no place to start from".to_owned();
-            return Err(Error::Mismatch {
-                what: "trajectory".into(),
-                found: problem,
-                expected: "joint states".into(),
-            });
+        if let Verdict::Holding(fault) = self.verdict {
+            let found = self.verdict.describe(&self.robot.joints);
+            let expected = match fault {
+                Fault::NoJointStates => "joint states, so that there is a place to start from",
+                _ => "a robot that is not held",
+            };
+            return Err(Error::mismatch("trajectory", found, expected));
+        }
+        let mut begin = ReferencePoint::zeros(self.robot.degrees_of_freedom());
+        trajectory.sample(0.0, &mut begin);
+        let ways =
+            begin.position.iter().zip(&self.reference.position).map(|(begin, now)| (begin - now).abs());
+        if let Some((joint, way)) = ways.enumerate().find(|(_, way)| *way > START_TOLERANCE) {
+            let problem = format!(
+                "the trajectory begins at once {way:.3} from where the joint is to be now, and at most {START_TOLERANCE} is no step; \
+                 give its first point a time_from_start"
+            );
+            return Err(Error::Joint { joint: self.robot.joints[joint].clone(), problem });
         }
         self.motion.follow(trajectory);
         Ok(())
@@ -276,9 +312,23 @@ impl ControlLoop {
         self.motion.progress()
     }
 
-    /// Stops where the robot is and stays there until a trajectory comes.
+    /// Whether there has been a tick since what is tracked now was asked for.
+    pub fn has_begun(&self) -> bool {
+        self.motion.has_begun()
+    }
+
+    /// Stops where the robot is and stays there until a trajectory comes. Where it is to be, if it is nearly there: so a robot that
+    /// sags, or a drive that lags, is not led away from it step by step.
     pub fn hold(&mut self) {
-        self.motion.hold_at(&self.last_state.position);
+        if self.last.is_none() {
+            return self.motion.hold_from_the_start();
+        }
+        let is_near = |(wanted, is): (&f64, &f64)| (wanted - is).abs() <= START_TOLERANCE;
+        let at_reference = self.reference.position.iter().zip(&self.last_state.position).all(is_near);
+        self.motion.hold_at(match at_reference {
+            true => &self.reference.position,
+            false => &self.last_state.position,
+        });
     }
 
     /// Computes the command for the newest `state` at time `now`. Gives back a network that is no longer needed, so
@@ -315,13 +365,13 @@ impl ControlLoop {
         }
     }
 
-    /// Whether commands can be sent yet: where the robot is must be known before it is told a position.
+    /// Whether commands can be sent yet: where the robot is must be known for certain before it is told a position.
     pub fn can_command(&self) -> bool {
-        self.config.command_interface != Mode::Position || self.last.is_some()
+        self.config.command_interface != Mode::Position || self.continuity.is_established()
     }
 
-    /// The state, if it exists, is finite and fresh.
-    fn usable<'a>(&self, now: Stamp, state: Option<&'a State>) -> std::result::Result<&'a State, Fault> {
+    /// The state, if it exists, is finite and fresh, and can be of the robot that was measured before.
+    fn usable<'a>(&mut self, now: Stamp, state: Option<&'a State>) -> std::result::Result<&'a State, Fault> {
         let state = state.ok_or(Fault::NoJointStates)?;
         let broken = first_non_finite(&state.position).or_else(|| first_non_finite(&state.velocity));
         if let Some(joint) = broken {
@@ -335,11 +385,15 @@ impl ControlLoop {
         if age < -timeout {
             return Err(Fault::JointStatesAhead { ahead: -age });
         }
+        if let Some((joint, jump)) = self.continuity.observe(&self.robot, state) {
+            return Err(Fault::StateJumped { joint, jump });
+        }
         Ok(state)
     }
 
     fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {
         let [dt, elapsed] = self.advance(state);
+        let lost = self.give_up_if_lost(state);
         let slowed = self.governor.scaling() < 1.0;
         let scaling = self.governor.scaling();
         self.motion.sample(scaling, &mut self.reference);
@@ -349,7 +403,7 @@ impl ControlLoop {
         self.recall();
         let joints = self.robot.degrees_of_freedom();
         let (acted, explained) = self.acted.split_at(2 * joints);
-        let undisturbed = self.verdict.is_undisturbed();
+        let undisturbed = self.is_undisturbed();
         if let Some(head) = &mut self.head {
             let (command, feedforward) = acted.split_at(joints);
             head.observe(state, [command, feedforward], dt, undisturbed, self.network.residual.current());
@@ -378,7 +432,7 @@ impl ControlLoop {
             self.baseline.add_late_feedback(&self.reference, lag.lag(), &mut self.learned);
         }
         let clipped = self.network.residual.clip(&mut self.learned);
-        let fault = self.learned_part_fault(now, state);
+        let fault = lost.or(self.learned_part_fault(now, state));
         let has_learned = self.head.is_some() || self.network.residual.card().is_some();
         let authority = self.authority.update(fault.is_none() && has_learned, dt);
         if authority > 0.0 {
@@ -396,6 +450,7 @@ impl ControlLoop {
             None if limited || clipped || slowed => Verdict::Limited,
             None => Verdict::Tracking,
         };
+        self.limited = limited;
         self.remember(authority, &out.values);
         self.record(state, out);
         self.watch_weights(authority, dt);
@@ -407,7 +462,7 @@ impl ControlLoop {
         let limits = &self.robot.limits;
         match self.config.command_interface {
             Mode::Effort => {
-                if limits.any_fast(&state.velocity) {
+                if limits.any_near(&state.position, &state.velocity) {
                     self.baseline.gravity(&state.position, &mut self.hold);
                 }
                 limits.limit_effort(&state.position, &state.velocity, &self.hold, command)
@@ -451,15 +506,19 @@ impl ControlLoop {
     /// anew after a hold. Returns that time [s], of five periods at most, and as it is.
     fn advance(&mut self, state: &State) -> [f64; 2] {
         let mut elapsed = self.last.map_or(0.0, |last| state.stamp.since(last).max(0.0));
-        let dt = elapsed.min(5.0 / self.config.update_rate);
+        let period = 1.0 / self.config.update_rate;
+        let mut dt = elapsed.min(5.0 * period);
         // a robot that had no new command moved on all the same, unless it was held
         elapsed = elapsed.min(self.config.joint_states_timeout.max(dt));
         if self.last.is_none() {
             self.motion.start(&self.robot, state);
             self.commanded_position.copy_from_slice(&state.position);
-        } else if matches!(self.verdict, Verdict::Holding(_)) {
+        } else if let Verdict::Holding(fault) = self.verdict {
             self.motion.restart(&self.robot, state);
-            self.commanded_position.copy_from_slice(&state.position);
+            // where a drive is that seemed to jump is less certain than what it was told
+            if !matches!(fault, Fault::StateJumped { .. }) {
+                self.commanded_position.copy_from_slice(&state.position);
+            }
             self.sent.clear();
             self.baseline.reset();
             self.observer.iter_mut().for_each(DisturbanceObserver::reset);
@@ -467,6 +526,7 @@ impl ControlLoop {
             self.velocity_lag.iter_mut().for_each(VelocityLag::interrupt);
             self.authority.drop_to_zero();
             self.baseline_error.reset();
+            dt = dt.min(period);
             elapsed = dt;
         }
         self.governor.advance(dt);
@@ -476,19 +536,42 @@ impl ControlLoop {
         [dt, elapsed]
     }
 
+    /// A reference that the robot does not follow is given up, and the robot stays where it is: something holds it, and when that
+    /// lets go it must not rush after.
+    fn give_up_if_lost(&mut self, state: &State) -> Option<Fault> {
+        let tolerance = self.config.constraints.path;
+        if tolerance <= 0.0 || self.motion.is_at_rest() {
+            return None;
+        }
+        self.motion.sample(self.governor.scaling(), &mut self.reference);
+        let (joint, error) = self.error_above(tolerance, state)?;
+        self.motion.hold_at(&state.position);
+        Some(Fault::PathLost { joint, error, tolerance })
+    }
+
+    /// The first joint that is further than this from where it should be, and how far, rad or m.
+    fn error_above(&self, tolerance: f64, state: &State) -> Option<(usize, f64)> {
+        let errors =
+            self.reference.position.iter().zip(&state.position).map(|(reference, q)| (reference - q).abs());
+        errors.enumerate().find(|(_, error)| *error > tolerance)
+    }
+
     /// Why the learned part must not act, if anything stands against it.
     fn learned_part_fault(&mut self, now: Stamp, state: &State) -> Option<Fault> {
+        let (learner, predictor) = (self.network.lost_learner(now), self.predictor.silence(now));
+        let is_predictor_lost = self.config.prediction && predictor > self.config.predictor_timeout;
+        if is_predictor_lost {
+            self.governor.forget();
+        }
         if let Some(joint) = first_non_finite(&self.learned) {
             self.learned.fill(0.0);
             self.authority.drop_to_zero();
             return Some(Fault::ResidualNotFinite { joint });
         }
-        let (learner, predictor) = (self.network.lost_learner(now), self.predictor.silence(now));
         if let Some(silence) = learner {
             return Some(Fault::LearnerLost { silence });
         }
-        if self.config.prediction && predictor > self.config.predictor_timeout {
-            self.governor.forget();
+        if is_predictor_lost {
             return Some(Fault::PredictorLost { silence: predictor });
         }
         self.tolerance_violation(state)
@@ -498,7 +581,7 @@ impl ControlLoop {
     /// first ones it is the baseline's error that they are compared with.
     fn watch_weights(&mut self, authority: f64, dt: f64) {
         self.baseline_error.advance(authority, &self.learned, dt);
-        if self.verdict.is_undisturbed() {
+        if self.is_undisturbed() {
             let Sample { reference_position, position, .. } = &self.sample;
             let squares = self.baseline_error.squares(reference_position, position);
             self.network.watch(squares, dt);
@@ -512,9 +595,7 @@ impl ControlLoop {
         if tolerance <= 0.0 {
             return None;
         }
-        let errors =
-            self.reference.position.iter().zip(&state.position).map(|(reference, q)| (reference - q).abs());
-        let (joint, error) = errors.enumerate().find(|(_, error)| *error > tolerance)?;
+        let (joint, error) = self.error_above(tolerance, state)?;
         Some(Fault::ToleranceViolated { joint, error, tolerance })
     }
 

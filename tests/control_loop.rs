@@ -141,7 +141,7 @@ fn without_joint_states_nothing_is_commanded() {
     assert!(control.tick(stamp(0), None, &mut out).is_none());
     assert_eq!(control.verdict(), Verdict::Holding(Fault::NoJointStates));
     assert_eq!(out.values, [0.0; JOINTS]);
-    assert!(control.follow(trajectory()).unwrap_err().to_string().contains("joint states"));
+    assert!(control.follow(trajectory(&control)).unwrap_err().to_string().contains("joint states"));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn the_reference_keeps_its_time_when_ticks_are_missed() {
 #[test]
 fn a_trajectory_is_given_up_on_a_hold() {
     let mut control = tracking(config());
-    control.follow(trajectory()).unwrap();
+    control.follow(trajectory(&control)).unwrap();
     run(&mut control, 500..510, 1);
     let mut out = command();
     drop(control.tick(stamp(700), Some(&state_at(stamp(509), 0.0)), &mut out));
@@ -207,6 +207,60 @@ fn a_trajectory_is_given_up_on_a_hold() {
     drop(control.tick(state.stamp, Some(&state), &mut out));
     assert_eq!(control.reference().position, state.position);
     assert_eq!(control.reference().velocity, [0.0; JOINTS]);
+}
+
+#[test]
+fn a_trajectory_that_the_robot_cannot_follow_is_given_up_where_it_stands() {
+    let mut config = config();
+    config.reference = ReferenceConfig::Hold;
+    config.constraints.path = 0.2;
+    let mut control = control(config);
+    let mut out = command();
+    let held =
+        |tick: usize| State { velocity: vec![0.0; JOINTS], stamp: stamp(tick), ..state_at(stamp(0), 0.0) };
+    drop(control.tick(stamp(0), Some(&held(0)), &mut out));
+    control.follow(trajectory(&control)).unwrap();
+    // 0.3 rad in 2 s
+    let lost = (1..1000).find_map(|tick| {
+        drop(control.tick(stamp(tick), Some(&held(tick)), &mut out));
+        control.verdict().fault().map(|fault| (tick, fault))
+    });
+    let Some((tick, Fault::PathLost { error, tolerance: 0.2, .. })) = lost else { panic!("{lost:?}") };
+    assert!((660..675).contains(&tick) && error < 0.201, "{lost:?}");
+    drop(control.tick(stamp(tick + 1), Some(&held(tick + 1)), &mut out));
+    assert_eq!((control.verdict().fault(), control.progress()), (None, None));
+    assert_eq!(control.reference().position, held(0).position);
+}
+
+#[test]
+fn who_asks_to_hold_before_the_first_joint_states_gets_it() {
+    let mut control = control(config());
+    control.hold();
+    let start = state_at(stamp(0), 0.0);
+    drop(control.tick(start.stamp, Some(&start), &mut command()));
+    run(&mut control, 1..500, 1);
+    assert_eq!(control.reference().position, start.position);
+}
+
+#[test]
+fn joint_states_that_jump_hold_and_are_believed_when_they_agree() {
+    let mut control = tracking(config());
+    let beside = |tick: usize| {
+        let mut state = state_at(stamp(tick), 0.0);
+        state.position[3] += 0.9;
+        state
+    };
+    let mut out = command();
+    drop(control.tick(stamp(500), Some(&state_at(stamp(500), 0.0)), &mut out));
+    let trusted = state_at(stamp(500), 0.0).position;
+    for tick in 501..601 {
+        drop(control.tick(stamp(tick), Some(&beside(tick)), &mut out));
+        assert_holds_by_gravity(&control, &out, &trusted, Fault::StateJumped { joint: 3, jump: 0.9 });
+        assert!(control.follow(trajectory(&control)).unwrap_err().to_string().contains("second publisher"));
+    }
+    drop(control.tick(stamp(601), Some(&beside(601)), &mut out));
+    assert!(!matches!(control.verdict(), Verdict::Holding(_)), "{:?}", control.verdict());
+    assert!((control.reference().position[3] - beside(601).position[3]).abs() < 0.01);
 }
 
 #[test]
@@ -252,15 +306,20 @@ fn a_command_that_overflows_is_not_sent() {
 
 #[test]
 fn a_residual_that_overflows_falls_back_to_the_baseline_until_sound_weights_come() {
-    let (mut plain, mut control) = (tracking(config()), tracking(config()));
-    for control in [&mut plain, &mut control] {
-        let mut absurd = state_at(stamp(500), 0.0);
-        absurd.position.fill(ABSURD);
-        drop(control.tick(absurd.stamp, Some(&absurd), &mut command()));
-        control.hold();
-    }
+    let (mut plain, mut control) = (control(config()), control(config()));
     control.accept_model(overflowing_model());
-    assert!(run(&mut control, 501..900, 1) == run(&mut plain, 501..900, 1), "not the baseline alone");
+    let commands = |control: &mut ControlLoop| -> Vec<Vec<f64>> {
+        control.hold();
+        let mut out = command();
+        let of_tick = |tick: usize| {
+            let mut absurd = state_at(stamp(tick), 0.0);
+            absurd.position.fill(ABSURD);
+            drop(control.tick(absurd.stamp, Some(&absurd), &mut out));
+            out.values.clone()
+        };
+        (500..900).map(of_tick).collect()
+    };
+    assert!(commands(&mut control) == commands(&mut plain), "not the baseline alone");
     assert!(
         matches!(control.verdict(), Verdict::Baseline(Fault::ResidualNotFinite { .. })),
         "{:?}",
@@ -344,14 +403,18 @@ fn a_violated_tolerance_counts_as_mended_at_half_of_it() {
     config.reference = ReferenceConfig::Hold;
     let mut control = control(config);
     let mut out = command();
-    let mut tick = 0;
-    let mut off_by = |control: &mut ControlLoop, error: f64| {
+    let (mut tick, mut off) = (0, 0.0);
+    // no faster than the arm can move
+    let mut off_by = |control: &mut ControlLoop, error: f64| loop {
+        off += (error - off).clamp(-0.05, 0.05);
         let mut state = state_at(stamp(0), 0.0);
         state.stamp = stamp(tick);
-        state.position[1] += error;
+        state.position[1] += off;
         tick += 1;
         drop(control.tick(state.stamp, Some(&state), &mut out));
-        control.verdict()
+        if off == error {
+            return control.verdict();
+        }
     };
     assert_eq!(off_by(&mut control, 0.0).fault(), None);
     assert_eq!(off_by(&mut control, 0.39).fault(), None);
@@ -375,14 +438,13 @@ fn prediction(stamp: Stamp, error: f64) -> Trajectory {
     prediction
 }
 
-fn trajectory() -> SplineTrajectory {
+/// From where the reference is to 0.3 rad beside where the arm begins.
+fn trajectory(control: &ControlLoop) -> SplineTrajectory {
     let (robot, _) = arm();
-    let start = state_at(stamp(0), 0.0).position;
-    let goal: Vec<f64> = start.iter().map(|q| q + 0.3).collect();
+    let goal: Vec<f64> = state_at(stamp(0), 0.0).position.iter().map(|q| q + 0.3).collect();
     let point = JointTrajectoryPoint { time_from_start: 2.0, positions: goal, ..Default::default() };
     let trajectory = JointTrajectory { joints: robot.joints.clone(), points: vec![point] };
-    let start = learned_control::reference::ReferencePoint::at_rest(&start);
-    SplineTrajectory::new(&robot, &trajectory, &start, MissingJoints::Refuse).unwrap()
+    SplineTrajectory::new(&robot, &trajectory, &control.start_of_trajectory(), MissingJoints::Refuse).unwrap()
 }
 
 #[test]
@@ -422,8 +484,9 @@ fn a_foreseen_error_slows_the_reference_down_until_it_is_gone() {
 fn a_reference_that_is_slowed_down_arrives_all_the_same() {
     let mut config = ControllerConfig { prediction: true, predictor_timeout: 100.0, ..config() };
     config.constraints.trajectory = 0.1;
+    config.constraints.path = 0.0;
     let mut control = tracking(config);
-    control.follow(trajectory()).unwrap();
+    control.follow(trajectory(&control)).unwrap();
     control.hear_prediction(stamp(500), &prediction(stamp(500), 10.0));
     run(&mut control, 500..1500, 1);
     assert!(control.speed_scaling() < 0.2);
@@ -495,7 +558,7 @@ proptest! {
                 2 => control.hear_learner(state.stamp),
                 3 => control.hear_prediction(state.stamp, &prediction(state.stamp, 1.0)),
                 4 => state.stamp = stamp(random.random_range(0..10_000)),
-                5 => drop(control.follow(trajectory())),
+                5 => drop(control.follow(trajectory(&control))),
                 6 => control.hold(),
                 _ => {}
             }

@@ -12,7 +12,7 @@ use super::twist::Twist;
 use super::twist_model::{TwistFormat, TwistModel};
 use crate::controller::ResidualModel;
 use crate::controller::features::{FEATURES_PER_JOINT, write_features};
-use crate::controller::head::{HeadConfig, LowPass};
+use crate::controller::head::{Cadence, HeadConfig, LowPass};
 use crate::controller::regression::{Lesson, Pace, Regression};
 use crate::delay_line::DelayLine;
 use crate::error::{Error, Result};
@@ -107,6 +107,7 @@ pub struct TwistHead {
     known: Twist,
     last: Twist,
     has_last: bool,
+    cadence: Cadence,
     /// Time since anything disturbed the twists, s.
     undisturbed: f64,
     /// Share of what is known that is used: while the base does what cannot be, as one does that slips, by what is explained.
@@ -144,6 +145,7 @@ impl TwistHead {
             known: [0.0; 3],
             last: [0.0; 3],
             has_last: false,
+            cadence: Cadence::new(rate),
             undisturbed: 0.0,
             trust: 1.0,
             latest: [0.0; 2],
@@ -319,15 +321,13 @@ impl TwistCorrection for TwistHead {
         undisturbed: bool,
         network: Option<&mut ResidualModel>,
     ) {
-        let period = 1.0 / self.rate;
         let mut velocity = [0.0; 3];
         if achieved.velocity.len() != 3 {
             return self.interrupt();
         }
         velocity.copy_from_slice(&achieved.velocity);
         let last = std::mem::replace(&mut self.last, velocity);
-        let in_pace = (0.5 * period..=1.5 * period).contains(&dt);
-        if !std::mem::replace(&mut self.has_last, true) || !in_pace {
+        if !std::mem::replace(&mut self.has_last, true) || !self.cadence.is_kept(dt) {
             self.interrupt();
             self.has_last = true;
             return;

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 pub struct ControllerConfig {
     /// Ticks a second.
     pub update_rate: f64,
+    /// Joints that are controlled, in the order of the commands; empty: all of the robot's description. The others are taken to rest
+    /// at zero.
+    pub joints: Vec<String>,
     /// What the joints' drives take.
     pub command_interface: Mode,
     /// Time from a command to its effect, s: learned are commands for the motion so much later.
@@ -147,11 +150,14 @@ impl Assistance {
 }
 
 /// Tolerances of tracking.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Constraints {
     /// Largest tracking error of any joint [rad or m] before the learned part is switched off; 0 is no limit.
     pub trajectory: f64,
+    /// Largest tracking error of any joint [rad or m] before a trajectory or the built-in motion is given up and the robot stays where
+    /// it is; 0 is no limit.
+    pub path: f64,
     /// Error of a joint [rad or m] at which a goal of FollowJointTrajectory is reached, unless it says otherwise; 0 is any.
     pub goal: f64,
     /// How long after its time it may be reached [s]; 0 is no limit.
@@ -160,10 +166,17 @@ pub struct Constraints {
     pub stopped_velocity_tolerance: f64,
 }
 
+impl Default for Constraints {
+    fn default() -> Self {
+        Self { trajectory: 0.0, path: 0.5, goal: 0.0, goal_time: 0.0, stopped_velocity_tolerance: 0.0 }
+    }
+}
+
 impl Default for ControllerConfig {
     fn default() -> Self {
         Self {
             update_rate: 500.0,
+            joints: Vec::new(),
             command_interface: Mode::Effort,
             command_delay: 0.0,
             feedforward: Feedforward::Gravity,
@@ -236,6 +249,7 @@ impl ControllerConfig {
             ("fade_time", self.fade_time),
             ("drive_lag", self.drive_lag),
             ("constraints.trajectory", self.constraints.trajectory),
+            ("constraints.path", self.constraints.path),
             ("constraints.goal", self.constraints.goal),
             ("constraints.goal_time", self.constraints.goal_time),
             ("constraints.stopped_velocity_tolerance", self.constraints.stopped_velocity_tolerance),

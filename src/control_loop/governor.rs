@@ -5,6 +5,7 @@
 
 use crate::control_loop::Motion;
 use crate::reference::ReferencePoint;
+use crate::robot::Robot;
 use crate::state::Stamp;
 use crate::trajectory::Trajectory;
 
@@ -23,11 +24,13 @@ pub struct Governor {
     scaling: f64,
     target: f64,
     reference: ReferencePoint,
+    error: Vec<f64>,
 }
 
 impl Governor {
     pub fn new(degrees_of_freedom: usize) -> Self {
-        Self { scaling: 1.0, target: 1.0, reference: ReferencePoint::zeros(degrees_of_freedom) }
+        let error = vec![0.0; degrees_of_freedom];
+        Self { scaling: 1.0, target: 1.0, reference: ReferencePoint::zeros(degrees_of_freedom), error }
     }
 
     /// The speed of the reference as a share of what was asked, `SLOWEST` to 1.
@@ -35,9 +38,15 @@ impl Governor {
         self.scaling
     }
 
-    /// Takes a new prediction. `last` is the stamp to which `motion`'s present time belongs.
-    pub fn expect(&mut self, prediction: &Trajectory, motion: &Motion, last: Option<Stamp>, tolerance: f64) {
-        let Some(last) = last else { return };
+    /// Takes a new prediction of `robot`. `last` is the stamp to which `motion`'s present time belongs.
+    pub fn expect(
+        &mut self,
+        prediction: &Trajectory,
+        robot: &Robot,
+        motion: &Motion,
+        last: Stamp,
+        tolerance: f64,
+    ) {
         let within = (LOOK_AHEAD / prediction.horizon.dt.as_secs_f64()).round() as usize;
         let steps = prediction.states.len().min(within.max(1));
         let stride = steps.div_ceil(COMPARED_STEPS).max(1);
@@ -46,9 +55,8 @@ impl Governor {
             let ahead = prediction.stamp + prediction.horizon.time_from_start(index + 1);
             let ahead = ahead.since(last) * self.scaling;
             motion.sample_ahead(ahead, 1.0, &mut self.reference);
-            for (reference, predicted) in self.reference.position.iter().zip(&state.position) {
-                largest = largest.max((reference - predicted).abs());
-            }
+            robot.difference(&state.position, &self.reference.position, &mut self.error);
+            largest = self.error.iter().fold(largest, |largest, error| largest.max(error.abs()));
         }
         self.target = if largest > tolerance { (tolerance / largest).max(SLOWEST) } else { 1.0 };
     }

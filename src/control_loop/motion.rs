@@ -51,6 +51,8 @@ pub struct Motion {
     source: Source,
     /// Time since the source began [s].
     time: f64,
+    /// Whether a tick has been made since.
+    begun: bool,
 }
 
 enum Source {
@@ -75,7 +77,7 @@ impl Motion {
             }
         };
         let hold = ReferencePoint::zeros(robot.degrees_of_freedom());
-        Ok(Self { built_in, hold, source: Source::Hold, time: 0.0 })
+        Ok(Self { built_in, hold, source: Source::Hold, time: 0.0, begun: false })
     }
 
     /// Begins where the robot is and as it moves: the built-in motion if there is one, or else holding.
@@ -83,8 +85,7 @@ impl Motion {
         match &mut self.built_in {
             Some(built_in) => {
                 built_in.start_from(robot, &state.position, &state.velocity);
-                self.source = Source::BuiltIn;
-                self.time = 0.0;
+                self.begin(Source::BuiltIn);
             }
             None => self.hold_at(&state.position),
         }
@@ -102,13 +103,20 @@ impl Motion {
     /// Rests at `position`; allocates nothing, for it is called in the tick.
     pub fn hold_at(&mut self, position: &[f64]) {
         self.hold.position.copy_from_slice(position);
-        self.source = Source::Hold;
-        self.time = 0.0;
+        self.begin(Source::Hold);
+    }
+
+    /// Has the robot rest where it will be found, in place of the built-in motion.
+    pub fn hold_from_the_start(&mut self) {
+        self.built_in = None;
     }
 
     pub fn follow(&mut self, trajectory: SplineTrajectory) {
-        self.source = Source::Trajectory(trajectory);
-        self.time = 0.0;
+        self.begin(Source::Trajectory(trajectory));
+    }
+
+    fn begin(&mut self, source: Source) {
+        (self.source, self.time, self.begun) = (source, 0.0, false);
     }
 
     /// How far a trajectory is that was sent, and how long it takes [s, of its own time].
@@ -119,9 +127,20 @@ impl Motion {
         }
     }
 
+    /// Whether the robot is to stay where it is.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.source, Source::Hold)
+    }
+
+    /// Whether there has been a tick since it began.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Lets `dt` [s] of the reference's own time pass.
     pub fn advance(&mut self, dt: f64) {
         self.time += dt;
+        self.begun = true;
     }
 
     /// Writes the present reference; at a clock that runs `scaling` times as fast, velocities are that much smaller.

@@ -22,11 +22,13 @@ pub enum Fault {
     JointStatesStale { age: f64, timeout: f64 },
     JointStatesAhead { ahead: f64 },
     StateNotFinite { joint: usize },
+    StateJumped { joint: usize, jump: f64 },
     CommandNotFinite { joint: usize },
     ResidualNotFinite { joint: usize },
     LearnerLost { silence: f64 },
     PredictorLost { silence: f64 },
     ToleranceViolated { joint: usize, error: f64, tolerance: f64 },
+    PathLost { joint: usize, error: f64, tolerance: f64 },
 }
 
 impl Verdict {
@@ -92,6 +94,11 @@ impl Fault {
                  use_sim_time"
             ),
             Self::StateNotFinite { joint } => format!("the state of joint '{}' is not finite", name(joint)),
+            Self::StateJumped { joint, jump } => format!(
+                "joint '{}' was measured {jump:.3} away from where it was, which no motion can be: is there a second publisher of \
+                 joint_states, or was the robot or its simulation started again?",
+                name(joint)
+            ),
             Self::CommandNotFinite { joint } => {
                 format!("the command of joint '{}' came out not finite and was not sent", name(joint))
             }
@@ -111,6 +118,11 @@ impl Fault {
             }
             Self::ToleranceViolated { joint, error, tolerance } => format!(
                 "tracking error of joint '{}' is {error:.4}, above constraints.trajectory {tolerance:.4}",
+                name(joint)
+            ),
+            Self::PathLost { joint, error, tolerance } => format!(
+                "joint '{}' is {error:.4} from where it should be, above constraints.path {tolerance:.4}: something holds the robot, or \
+                 it is too weak; the motion is given up, and it stays here",
                 name(joint)
             ),
         }

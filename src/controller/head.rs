@@ -6,6 +6,7 @@
 //! same low-pass, so that the noise of velocities averages out and what is linear stays so. Every outcome narrows what is
 //! believed of the weights; a change of the robot, seen as an error far beyond the usual one, widens it again.
 
+mod cadence;
 mod drives;
 mod low_pass;
 mod rigid_body;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::reference::{MotionPoint, ReferencePoint};
 use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::State;
+pub use cadence::Cadence;
 use drives::Drives;
 pub use low_pass::LowPass;
 use rigid_body::RigidBody;
@@ -129,6 +131,7 @@ pub struct Head {
     last: State,
     last_acceleration: Vec<f64>,
     has_last: bool,
+    cadence: Cadence,
     /// Time since anything disturbed the signals, s.
     undisturbed: f64,
     /// The motion in hand.
@@ -174,6 +177,7 @@ impl Head {
             last: State::zeros(n),
             last_acceleration: zeros.clone(),
             has_last: false,
+            cadence: Cadence::new(rate),
             undisturbed: 0.0,
             motion: MotionPoint::zeros(n),
             described: zeros,
@@ -206,8 +210,7 @@ impl Head {
         undisturbed: bool,
         network: Option<&mut ResidualModel>,
     ) {
-        let period = 1.0 / self.rate;
-        if !self.has_last || !(0.5 * period..=1.5 * period).contains(&dt) {
+        if !self.has_last || !self.cadence.is_kept(dt) {
             self.interrupt();
             self.last.copy_from(state);
             self.has_last = true;

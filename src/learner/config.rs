@@ -24,6 +24,8 @@ pub enum Rule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LearnerConfig {
+    /// As of the controller.
+    pub joints: Vec<String>,
     /// What the controller commands.
     pub command_interface: Mode,
     pub rule: Rule,
@@ -60,6 +62,7 @@ pub struct LearnerConfig {
 impl Default for LearnerConfig {
     fn default() -> Self {
         Self {
+            joints: Vec::new(),
             command_interface: Mode::Effort,
             rule: Rule::default(),
             hidden: vec![128, 128],

@@ -90,7 +90,7 @@ impl Controller {
     /// What the last tick sends, if anything.
     pub fn sent(&self) -> Option<Sent<'_>> {
         match self {
-            Self::Arm(control, command) => Some(Sent::Command(control, command)),
+            Self::Arm(control, command) => control.can_command().then_some(Sent::Command(control, command)),
             Self::Base(control, twist) => control.speaks().then_some(Sent::Twist(control, twist)),
         }
     }

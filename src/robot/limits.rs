@@ -60,22 +60,31 @@ impl Limits {
         clamp(command, bounds)
     }
 
-    /// Brings positions `command` within the position limits and within what the velocity limits allow to move in `dt` [s]
-    /// from the `last` command; says whether any had to change.
+    /// Brings positions `command` within the position limits, or no further out than the `last` command, and within what the
+    /// velocity limits allow to move in `dt` [s] from that; says whether any had to change.
     pub fn limit_position(&self, last: &[f64], dt: f64, command: &mut [f64]) -> bool {
-        let outside = self.clamp_position(command);
+        let bounds = last.iter().zip(&self.position);
+        let outside =
+            clamp(command, bounds.map(|(last, (lower, upper))| (lower.min(*last), upper.max(*last))));
         let reach =
             last.iter().zip(&self.velocity).map(|(last, speed)| (last - dt * speed, last + dt * speed));
         clamp(command, reach) || outside
     }
 
-    /// Whether a joint is so fast that its velocity limit leaves less than all of its effort.
-    pub fn any_fast(&self, velocity: &[f64]) -> bool {
-        velocity.iter().zip(&self.velocity).any(|(v, speed)| v.abs() > (1.0 - FADE) * speed)
+    /// Whether a joint is so fast, or so near to the end of its way, that a limit may leave less than all of its effort.
+    pub fn any_near(&self, position: &[f64], velocity: &[f64]) -> bool {
+        let is_fast = |(v, speed): (&f64, &f64)| v.abs() > (1.0 - FADE) * speed;
+        // from here on it can stop, and the full effort is allowed further out
+        let margin = |speed: f64| 0.5 * BRAKING_TIME * (1.0 + FADE).powi(2) * speed;
+        let is_near = |((q, (lower, upper)), speed): ((&f64, &(f64, f64)), &f64)| {
+            !(lower + margin(*speed) < *q && *q < upper - margin(*speed))
+        };
+        velocity.iter().zip(&self.velocity).any(is_fast)
+            || position.iter().zip(&self.position).zip(&self.velocity).any(is_near)
     }
 
     /// Brings `effort` within the effort limits and within what position and velocity limits leave of them; says
-    /// whether any had to change. `hold` is the effort that carries the robot's weight, needed where [`Self::any_fast`].
+    /// whether any had to change. `hold` is the effort that carries the robot's weight, needed where [`Self::any_near`].
     ///
     /// At the velocity limit no effort but `hold` is allowed in the direction of the motion, and beyond it the guard brakes, gently:
     /// with a gain of more than that of the feedback it would feed an oscillation where efforts act late, full effort one way and
@@ -84,11 +93,12 @@ impl Limits {
     /// The soft limits of ROS (`pr2_controller_manager/safety_limits`, ros2_control `joint_limits`): the distances to
     /// the position limits bound the velocity, the distances to those bounds the effort,
     ///
-    /// > τ ∈ [-k (v - v_min), -k (v - v_max)], clipped to the effort limit,
+    /// > τ ∈ [hold - k (v - v_min), hold - k (v - v_max)], clipped to the effort limit,
     ///
     /// with k = effort limit / (0.25 · velocity limit). ROS bounds the velocity by a straight line; here the speed is
     /// that from which the joint can still stop at constant deceleration, v_max = √(2 a d), and only the last bit is a
-    /// line. An effort away from a limit is never taken away, and a joint that is too fast or beyond a limit is braked.
+    /// line. An effort away from a limit is never taken away, and a joint that is too fast is braked. Beyond a limit v_max is 0:
+    /// ROS drives the joint back, but a robot that was led there by hand must not move because its controller was started.
     ///
     /// It is as good as one tick: where the full effort changes the velocity by more than the limit in that time, the
     /// limit is overshot by that much and braked in the next.
@@ -105,7 +115,7 @@ impl Limits {
             let left = ((speed - v) / (FADE * speed)).clamp(0.0, 1.0);
             let of_position = effort / (FADE * speed) * (stopping_velocity(distance, speed) - v);
             let beyond = (v / speed - 1.0).max(0.0);
-            (hold + left * (effort - hold) - beyond / BRAKING_SPAN * effort).min(of_position)
+            (hold + left * (effort - hold) - beyond / BRAKING_SPAN * effort).min(hold + of_position)
         };
         let greatest = bound(upper - q, v, hold).min(effort).max(-effort);
         let least = -bound(q - lower, -v, -hold);
@@ -113,17 +123,15 @@ impl Limits {
     }
 }
 
-/// The greatest velocity towards a limit at `distance` from it; negative (back inside) beyond it.
+/// The greatest velocity towards a limit at `distance` from it; none beyond it.
 fn approach_velocity(distance: f64, velocity_limit: f64) -> f64 {
     stopping_velocity(distance, velocity_limit).min(velocity_limit)
 }
 
 /// As [`approach_velocity`], with no regard to the velocity limit.
 fn stopping_velocity(distance: f64, velocity_limit: f64) -> f64 {
-    let deceleration = velocity_limit / BRAKING_TIME;
-    let braking = (2.0 * deceleration * distance.max(0.0)).sqrt();
-    let line = APPROACH_RATE * distance;
-    if distance <= 0.0 { line.max(-velocity_limit) } else { line.min(braking) }
+    let (distance, deceleration) = (distance.max(0.0), velocity_limit / BRAKING_TIME);
+    (APPROACH_RATE * distance).min((2.0 * deceleration * distance).sqrt())
 }
 
 /// A NaN becomes zero: whoever calls has checked for it, but an actuator shall never receive one.
@@ -185,7 +193,7 @@ mod tests {
         }
         let half = guarded(0.0, 1.75, 50.0);
         assert!((half - 25.0).abs() < 1e-12, "{half}");
-        assert!(limits().any_fast(&[-1.6]) && !limits().any_fast(&[1.4]));
+        assert!(limits().any_near(&[0.0], &[-1.6]) && !limits().any_near(&[0.0], &[1.4]));
     }
 
     #[test]
@@ -207,6 +215,47 @@ mod tests {
         // 0.1 rad before the limit the joint could stop from sqrt(2 * 10 * 0.1) = 1.41 rad/s.
         assert!(guarded(1.9, 1.0, 50.0) > 0.0);
         assert!(guarded(1.9, 1.6, 50.0) < 0.0);
+    }
+
+    #[test]
+    fn at_a_position_limit_the_weight_is_carried_and_beyond_it_nothing_is_driven_back() {
+        let mut wanted = [[30.0], [0.0], [-5.0]];
+        for (effort, q) in wanted.iter_mut().zip([2.0, 2.05, 2.05]) {
+            limits().limit_effort(&[q], &[0.0], &[20.0], effort);
+        }
+        assert_eq!(wanted, [[20.0], [0.0], [-5.0]]);
+        assert_eq!(guarded(2.05, 0.5, 0.0), -50.0, "moving out it is braked");
+        assert!(limits().any_near(&[2.05], &[0.0]) && limits().any_near(&[-0.9], &[0.0]));
+        for (q, v, allowed) in [(2.05, 1.0, 0.0), (2.05, -1.0, -1.0), (2.05, 0.0, 0.0), (-1.05, -1.0, 0.0)] {
+            let mut velocity = [v];
+            limits().limit_velocity(&[q], &mut velocity);
+            assert_eq!(velocity[0], allowed, "{v} at {q}");
+        }
+        for (last, command, allowed) in
+            [(2.05, 2.05, 2.05), (2.05, 2.08, 2.05), (2.05, 2.03, 2.03), (2.0, 2.05, 2.0)]
+        {
+            let mut position = [command];
+            limits().limit_position(&[last], 0.1, &mut position);
+            assert_eq!(position[0], allowed, "{command} from {last}");
+        }
+    }
+
+    /// Where the guard has no say of the position the weight need not be known.
+    #[test]
+    fn far_from_all_limits_the_weight_does_not_matter() {
+        for step in 0..300 {
+            let q = -1.0 + 0.01 * f64::from(step);
+            if limits().any_near(&[q], &[1.4]) {
+                continue;
+            }
+            for v in [-1.4, 0.0, 1.4] {
+                assert_eq!(
+                    limits().effort_bounds(0, q, v, 0.0),
+                    limits().effort_bounds(0, q, v, 20.0),
+                    "{q} {v}"
+                );
+            }
+        }
     }
 
     #[test]

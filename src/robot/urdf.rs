@@ -9,6 +9,12 @@ use crate::state::Space;
 use urdf_rs::{Joint, JointType};
 
 impl Robot {
+    /// The robot of a URDF with these `joints` of it, in their order; all of them where none are named.
+    pub fn of_description(xml: &str, joints: &[String]) -> Result<Self> {
+        let robot = Self::from_urdf(xml)?;
+        if joints.is_empty() { Ok(robot) } else { robot.select(joints) }
+    }
+
     /// Reads the movable joints in the order of the file. Joints that mimic another are left out, with the reason.
     pub fn from_urdf(xml: &str) -> Result<Self> {
         let urdf = parse(xml)?;

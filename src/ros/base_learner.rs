@@ -14,7 +14,8 @@ pub fn run() -> Result<()> {
     let mut shell = Shell::<LearnerConfig>::new("base_learner")?;
     let Some(text) = shell.wait_for_text(DESCRIPTION)? else { return Ok(()) };
     let robot = BaseDescription::from_text(&text, DESCRIPTION)?.robot();
-    // a base takes velocities, whatever the parameters say
-    let config = LearnerConfig { command_interface: robot.command_interface, ..shell.config() };
+    // a base takes velocities on its three axes, whatever the parameters say
+    let config =
+        LearnerConfig { joints: Vec::new(), command_interface: robot.command_interface, ..shell.config() };
     learn(shell, config, &robot, "base_controller/learning_sample")
 }

@@ -33,6 +33,10 @@ use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
+/// A robot that is to end is braked for so long at most, until all joints are slower than this share of their limits.
+const LONGEST_BRAKING: Duration = Duration::from_secs(1);
+const AT_REST: f64 = 0.01;
+
 impl Validate for ControllerConfig {
     const LIVE: &'static [&'static str] = &["assistance", "authority", "learning"];
 
@@ -169,7 +173,7 @@ impl ControllerNode {
     }
 
     fn run(mut self) -> Result<()> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.drive()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.drive().and_then(|()| self.come_to_rest())));
         // whatever happened
         self.control.safe_command(&mut self.command);
         self.publish_command()?;
@@ -197,6 +201,27 @@ impl ControllerNode {
             self.shell.node.check()?;
         }
         Ok(())
+    }
+
+    /// Brings a robot that moves to rest before its control ends: a last command does not brake it.
+    fn come_to_rest(&mut self) -> Result<()> {
+        self.control.hold();
+        let begun = Instant::now();
+        while self.moves() && begun.elapsed() < LONGEST_BRAKING {
+            self.joint_states.wait(self.pace.time_to_next_tick())?;
+            self.read_joint_states()?;
+            if self.pace.is_due(self.newest()) {
+                self.tick(self.now())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn moves(&self) -> bool {
+        let Some(state) = self.reader.state() else { return false };
+        let limits = &self.control.robot().limits.velocity;
+        let is_tracked = !matches!(self.control.verdict(), Verdict::Holding(_));
+        is_tracked && state.velocity.iter().zip(limits).any(|(v, limit)| v.abs() > AT_REST * limit)
     }
 
     /// Reads what has come, up to the first message that makes a tick, so that the slow inputs are not kept waiting.
@@ -328,12 +353,12 @@ impl ControllerNode {
     }
 
     fn follow(&mut self, message: &JointTrajectory) -> Result<()> {
-        let reference = self.control.reference();
+        let start = self.control.start_of_trajectory();
         let accepted = if message.points.is_empty() {
             self.control.hold();
             Ok("empty trajectory: holding here".to_owned())
         } else {
-            message_to_trajectory(message, self.control.robot(), reference).and_then(|trajectory| {
+            message_to_trajectory(message, self.control.robot(), &start).and_then(|trajectory| {
                 let text = format!("follows a trajectory of {:.3} s", trajectory.duration());
                 self.control.follow(trajectory).map(|()| text)
             })
@@ -482,10 +507,10 @@ impl ControllerNode {
     }
 }
 
-/// Where each message counts, some may wait.
+/// Where each message counts, many may wait; and else some, for other devices may send theirs on the same topic.
 fn joint_states_qos(config: &ControllerConfig) -> QosProfile {
     let depth = match config.tick {
-        TickTrigger::Timer => 1,
+        TickTrigger::Timer => 5,
         TickTrigger::JointStates => 100,
     };
     with_reliability(sensor_qos().keep_last(depth), config.qos.joint_states)

@@ -11,7 +11,7 @@ pub use absent::JointTrajectoryInterface;
 mod present {
     use crate::command::{Command, Mode};
     use crate::control_loop::{
-        AskedTolerance, ControlLoop, ControllerConfig, Progress, Tolerance, Tolerances, Verdict,
+        AskedTolerance, ControlLoop, ControllerConfig, Fault, Progress, Tolerance, Tolerances, Verdict,
     };
     use crate::error::{Error, Result};
     use crate::reference::{Reference, SplineTrajectory};
@@ -92,8 +92,13 @@ mod present {
 
         /// Ends the active goal, because something else is to be done.
         pub fn give_up(&mut self, why: &str) -> Result<()> {
+            self.abort(Code::INVALID_GOAL as i32, why)
+        }
+
+        /// Ends the active goal, if there is one, without success.
+        fn abort(&mut self, code: i32, why: &str) -> Result<()> {
             let Some((id, _)) = self.active.take() else { return Ok(()) };
-            self.server.end(&id, Ending::Aborted, result(Code::INVALID_GOAL as i32, why))
+            self.server.end(&id, Ending::Aborted, result(code, why))
         }
 
         /// Ends the active goal if it is reached or missed, or tells how it fares.
@@ -109,8 +114,16 @@ mod present {
             // after a fault the robot is held, and whoever sent the trajectory must decide what comes next
             let (verdict, progress) = (control.verdict(), control.progress());
             let (false, Some([time, duration])) = (matches!(verdict, Verdict::Holding(_)), progress) else {
-                return self.give_up(&verdict.describe(&control.robot().joints));
+                let code = match verdict.fault() {
+                    Some(Fault::PathLost { .. }) => Code::PATH_TOLERANCE_VIOLATED as i32,
+                    _ => Code::INVALID_GOAL as i32,
+                };
+                return self.abort(code, &verdict.describe(&control.robot().joints));
             };
+            // the reference is still that of what was done before
+            if !control.has_begun() {
+                return Ok(());
+            }
             self.measure(state, control);
             let Some((id, tolerances)) = &self.active else { return Ok(()) };
             let error = &self.state.error;
@@ -134,9 +147,7 @@ mod present {
             let why = violation.describe(&control.robot().joints);
             control.hold();
             shell.warn(&format!("holds here: {why}, and the goal of FollowJointTrajectory is given up"));
-            let id = id.clone();
-            self.active = None;
-            self.server.end(&id, Ending::Aborted, result(code, &why))
+            self.abort(code, &why)
         }
 
         /// Fills what is known of the newest measurement.
@@ -198,7 +209,7 @@ mod present {
             return Err(Error::mismatch("multi_dof_trajectory", format!("{multi_dof:?}"), "nothing"));
         }
         let robot = control.robot();
-        let trajectory = message_to_trajectory(&goal.trajectory, robot, control.reference())?;
+        let trajectory = message_to_trajectory(&goal.trajectory, robot, &control.start_of_trajectory())?;
         let [path, end] = [&goal.path_tolerance, &goal.goal_tolerance].map(|list| asked(list));
         let goal_time = message_to_seconds(&goal.goal_time_tolerance);
         let constraints = &control.config().constraints;

@@ -31,8 +31,8 @@ impl Validate for LearnerConfig {
 pub fn run() -> Result<()> {
     let mut shell = Shell::<LearnerConfig>::new("learner")?;
     let Some(description) = shell.robot_description()? else { return Ok(()) };
-    let robot = Robot::from_urdf(&description)?;
     let config = shell.config();
+    let robot = Robot::of_description(&description, &config.joints)?;
     learn(shell, config, &robot, "controller/learning_sample")
 }
 
