@@ -6,6 +6,7 @@ pub use columns::{ColumnMap, Columns, JointColumns, Time};
 
 use super::cleaning::assemble;
 use super::layout::Layout;
+use super::messages::Quaternion;
 use super::rosbag::losses::Losses;
 use super::{Recording, Row, Selection, Summary, commands, data};
 use crate::error::{Error, Result};
@@ -84,6 +85,9 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
     let mut record = ByteRecord::new();
     while next(&mut table, &mut record, &mut summary.losses) {
         summary.read += 1;
+        if record.len() == header.len() + 1 && record.get(header.len()).is_some_and(<[u8]>::is_empty) {
+            record.truncate(header.len()); // rows that end with the separator
+        }
         if record.len() != header.len() {
             summary.undecodable += 1;
             let detail =
@@ -96,7 +100,10 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
             Some(row) => rows.push(row),
             None => {
                 summary.not_finite += 1;
-                let column = if let Time::Column(column, _) = columns.time { column } else { 0 };
+                let column = match columns.time {
+                    Time::Column(column, _) | Time::Stamp(column, _) => column,
+                    Time::Rate(_) => 0,
+                };
                 let (cell, name) = (record.get(column).unwrap_or_default(), header[column]);
                 let cell = String::from_utf8_lossy(cell);
                 let detail = format!(
@@ -113,8 +120,13 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
     if let Time::Column(column, 1.0) = columns.time
         && interval >= LONG_INTERVAL
     {
+        let (unit, name) = match interval {
+            1e6.. => ("ns", "nanoseconds"),
+            1e3.. => ("us", "microseconds"),
+            _ => ("ms", "milliseconds"),
+        };
         recording.summary.notes.push(format!(
-            "warning: rows are {interval} s apart; if the time is in milliseconds: --columns time={}:ms",
+            "warning: rows are {interval} s apart; if the time is in {name}: --columns time={}:{unit}",
             header[column]
         ));
     }
@@ -150,8 +162,12 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
     let in_range = |time: f64| Some(time).filter(|time| time.abs() <= LATEST).map(Stamp::from_seconds);
     let stamp = |index: usize| in_range(cell(index));
     let header = match columns.time {
-        Time::Column(index, unit) => cell(index) * unit,
-        Time::Rate(rate) => cells.row as f64 / rate,
+        Time::Column(index, unit) => in_range(cell(index) * unit),
+        Time::Stamp(seconds, rest) => in_range(cell(seconds))
+            .zip(Some(cell(rest)))
+            .filter(|(_, rest)| rest.is_finite())
+            .map(|(stamp, rest)| Stamp(stamp.0.saturating_add(rest as i64))),
+        Time::Rate(rate) => in_range(cells.row as f64 / rate),
     };
     let all = |of: fn(&JointColumns) -> Option<usize>| -> Option<Vec<f64>> {
         columns.joints.iter().map(|joint| of(joint).map(cell)).collect()
@@ -164,10 +180,15 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
         Space::Joints => columns.joints.iter().map(|joint| joint.velocity.map_or(f64::NAN, cell)).collect(),
         Space::PlanarBase => or_zero(|joint| joint.velocity),
     };
+    let mut position = or_zero(|joint| joint.position);
+    if let (Some(parts), [.., yaw]) = (columns.orientation, &mut position[..]) {
+        let [x, y, z, w] = parts.map(|part| part.map_or(0.0, cell));
+        *yaw = Quaternion { x, y, z, w }.unit_yaw().unwrap_or(f64::NAN);
+    }
     Some(Row {
-        header: in_range(header)?,
+        header: header?,
         log: columns.log.and_then(stamp),
-        position: or_zero(|joint| joint.position),
+        position,
         velocity,
         effort: all(|joint| joint.effort).unwrap_or_default(),
         command: commands.map_or(Vec::new(), |commands| {
@@ -364,6 +385,44 @@ mod tests {
         assert_eq!((robot.joints, &robot.states[0].velocity[..]), (vec!["joint_0".into()], &[3.0][..]));
         let robot = joints("time_ms,elbow_position,elbow_velocity\n0,1,3\n20,1,3\n");
         assert_eq!((robot.joints, robot.summary.interval), (vec!["elbow".into()], 0.02));
+    }
+
+    #[test]
+    fn capitals_units_in_brackets_and_commas_at_the_end_are_no_obstacle() {
+        let table = "Time [ms],Elbow_Pos (rad),Elbow_Vel (rad/s)\n0,1,3,\n20,1,3,\n40,1,3\n";
+        let robot = read_text(table, None).unwrap();
+        assert_eq!(
+            (robot.joints, robot.summary.interval, robot.summary.kept),
+            (vec!["Elbow".into()], 0.02, 3)
+        );
+        let error = read_text("time,q1 [deg]\n0,1\n1,2\n", None).unwrap_err().to_string();
+        assert!(error.contains("choose with --columns among time, q1 [deg]"), "{error}");
+    }
+
+    #[test]
+    fn stamps_in_two_columns_and_quaternions_are_read() {
+        let (z, w) = (0.25_f64.sin(), 0.25_f64.cos());
+        let expected = |table: &str, columns: Option<&str>| {
+            let base = columns
+                .map_or_else(|| read_text(table, None), |columns| read_columns(table, columns))
+                .unwrap();
+            assert_eq!((base.space, base.states.len()), (Space::PlanarBase, 2), "{table}");
+            let [first, second] = &base.states[..] else { unreachable!() };
+            assert!((second.stamp.since(first.stamp) - 0.5).abs() < 1e-12, "{table}");
+            assert!((first.position[2] - 0.5).abs() < 1e-9 && second.position[0] == 1.25, "{table}");
+        };
+        let names = "header.stamp.sec,header.stamp.nanosec,pose.pose.position.x,pose.pose.position.y,pose.pose.orientation.x,\
+                     pose.pose.orientation.y,pose.pose.orientation.z,pose.pose.orientation.w,twist.twist.linear.x,twist.twist.angular.z";
+        let rows = format!(
+            "1700000000,750000000,1,2,0,0,{z},{w},0.5,0\n1700000001,250000000,1.25,2,0,0,{z},{w},0.5,0\n"
+        );
+        expected(&format!("{names}\n{rows}"), None);
+        expected(&rows, Some("time=1:2,x=3,y=4,yaw=7:8,vx=9"));
+        let trajectory =
+            format!("# timestamp tx ty tz qx qy qz qw\n0.25 1 2 0 0 0 {z} {w}\n0.75 1.25 2 0 0 0 {z} {w}\n");
+        expected(&trajectory, Some("time=1,x=2,y=3,yaw=5:6:7:8"));
+        let error = read_columns(&trajectory, "time=1,x=2,y=3,yaw=5:6:7").unwrap_err().to_string();
+        assert!(error.contains("yaw=qx:qy:qz:qw"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 /// Which columns are to be read as what, by name or by number from 1: `time=t,joint1=q1:qd1:tau1` (position, velocity and
 /// effort; the last two may be missing) or, for a base, `time=t,x=x_m,y=y_m,yaw=heading` with `vx`, `vy`, `wz` if there are
-/// such. `time=t:ms` (or `us`, `ns`) is of a time that is not in seconds; alone it leaves the others to their names.
+/// such; `yaw=qz:qw` or `yaw=qx:qy:qz:qw` is of a quaternion. `time=t:ms` (or `us`, `ns`) is of a time that is not in seconds, and
+/// `time=sec:nanosec` of one in two columns; alone it leaves the others to their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns(Vec<(String, Vec<String>)>);
 
@@ -20,8 +21,11 @@ impl FromStr for Columns {
                 || format!("'{entry}' is not of the form name=column or joint=position:velocity:effort");
             let (name, columns) = entry.split_once('=').ok_or_else(expected)?;
             let columns: Vec<String> = columns.split(':').map(|column| column.trim().to_owned()).collect();
-            let is_valid =
-                !name.trim().is_empty() && columns.len() <= 3 && columns.iter().all(|name| !name.is_empty());
+            // an orientation may be a quaternion
+            let most = if name.trim() == "yaw" { 4 } else { 3 };
+            let is_valid = !name.trim().is_empty()
+                && columns.len() <= most
+                && columns.iter().all(|name| !name.is_empty());
             is_valid.then(|| (name.trim().to_owned(), columns)).ok_or_else(expected)
         };
         text.split(',').map(entry).collect::<std::result::Result<_, _>>().map(Self)
@@ -37,6 +41,8 @@ pub struct ColumnMap {
     pub log: Option<usize>,
     pub space: Space,
     pub joints: Vec<JointColumns>,
+    /// Of a base without a column of its yaw: its orientation's x, y, z, w; without x and y it is upright.
+    pub orientation: Option<[Option<usize>; 4]>,
 }
 
 /// When a row was measured.
@@ -44,6 +50,8 @@ pub struct ColumnMap {
 pub enum Time {
     /// A column, and how long one of its units is, s.
     Column(usize, f64),
+    /// One of whole seconds and one of nanoseconds.
+    Stamp(usize, usize),
     /// None: so many rows a second, Hz.
     Rate(f64),
 }
@@ -61,7 +69,10 @@ pub struct JointColumns {
 }
 
 /// Of a time in seconds; one with a unit other than this at its end is in that one.
-const TIME_NAMES: [&str; 6] = ["t_header_s", "t_s", "time_s", "time", "t", "timestamp"];
+const TIME_NAMES: [&str; 8] =
+    ["t_header_s", "t_s", "time_s", "time", "t", "timestamp", "seconds", "elapsed_time"];
+/// Ends of the names of a ROS stamp's two columns, which come one after the other.
+const STAMP_NAMES: [(&str, &str); 3] = [("sec", "nanosec"), ("sec", "nsec"), ("secs", "nsecs")];
 const TIME_STEMS: [&str; 4] = ["t", "time", "timestamp", "stamp"];
 const UNITS: [(&str, f64); 4] = [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)];
 const LOG_NAMES: [&str; 1] = ["t_log_s"];
@@ -75,11 +86,35 @@ const BASE_NAMES: [(&[&str], &[&str]); 3] = [
     ),
 ];
 const BASE_VELOCITIES: [&str; 3] = ["vx", "vy", "wz"];
+/// How the same are called in tables of ROS messages, at the end.
+const MESSAGE_NAMES: [(&str, &str); 3] =
+    [("position.x", "linear.x"), ("position.y", "linear.y"), ("", "angular.z")];
+const QUATERNIONS: [[&str; 4]; 2] =
+    [["qx", "qy", "qz", "qw"], ["orientation.x", "orientation.y", "orientation.z", "orientation.w"]];
 
 impl ColumnMap {
     /// Recognises `<joint>_pos`, `<joint>_vel`, `<joint>_eff`; `q1`, `qd1`, `tau1` or `tau_motor1`; and of a base
-    /// `x_m`, `y_m`, `yaw_rad`, `vx_mps`, `vy_mps`, `wz_radps`, with or without the units.
+    /// `x_m`, `y_m`, `yaw_rad`, `vx_mps`, `vy_mps`, `wz_radps`, with or without the units, or the fields of a ROS message; all also
+    /// with capitals, and units in brackets.
     pub fn detect(header: &[&str], rate: Option<f64>) -> std::result::Result<Self, String> {
+        Self::detect_by(header, rate).or_else(|problem| {
+            let plain: Vec<String> = header.iter().map(|column| plain(column)).collect();
+            let names: Vec<&str> = plain.iter().map(String::as_str).collect();
+            let mut map = Self::detect_by(&names, rate).map_err(|_| problem)?;
+            for joint in map.joints.iter_mut().filter(|_| map.space == Space::Joints) {
+                // as it is written
+                let column = joint.position.map_or("", |column| header[column].trim());
+                if let Some(name) =
+                    column.get(..joint.name.len()).filter(|name| name.to_lowercase() == joint.name)
+                {
+                    joint.name = name.to_owned();
+                }
+            }
+            Ok(map)
+        })
+    }
+
+    fn detect_by(header: &[&str], rate: Option<f64>) -> std::result::Result<Self, String> {
         let columns = || format!("choose with --columns among {}", header.join(", "));
         let time = rate.map(Time::Rate).or_else(|| detect_time(header));
         let time = time.ok_or_else(|| {
@@ -103,16 +138,23 @@ impl ColumnMap {
             joints = detect_other_joints(header);
         }
         if !joints.is_empty() {
-            return Ok(Self { time, log, space: Space::Joints, joints });
+            return Ok(Self { time, log, space: Space::Joints, joints, orientation: None });
         }
-        let coordinate = |(name, (position, velocity)): (&str, (&[&str], &[&str]))| JointColumns {
-            name: name.into(),
-            position: find(position),
-            velocity: find(velocity),
-            effort: None,
+        let at_end = |end: &str| header.iter().position(|column| !end.is_empty() && column.ends_with(end));
+        let coordinate = |index: usize| {
+            let ((position, velocity), (place, twist)) = (BASE_NAMES[index], MESSAGE_NAMES[index]);
+            JointColumns {
+                name: BASE[index].into(),
+                position: find(position).or_else(|| at_end(place)),
+                velocity: find(velocity).or_else(|| at_end(twist)),
+                effort: None,
+            }
         };
-        let joints = BASE.into_iter().zip(BASE_NAMES).map(coordinate).collect();
-        let map = Self { time, log, space: Space::PlanarBase, joints };
+        let joints: Vec<JointColumns> = (0..3).map(coordinate).collect();
+        let has_no_yaw = joints[2].position.is_none();
+        let orientation = QUATERNIONS.iter().map(|names| names.map(at_end));
+        let orientation = orientation.filter(|_| has_no_yaw).find(|[_, _, z, w]| z.is_some() && w.is_some());
+        let map = Self { time, log, space: Space::PlanarBase, joints, orientation };
         match map.is_whole_base() {
             true => Ok(map),
             false => {
@@ -134,6 +176,9 @@ impl ColumnMap {
         let of = |name: &str| asked.0.iter().find(|(asked, _)| asked == name).map(|(_, columns)| &columns[0]);
         let index = |name: &str| of(name).map(find).transpose();
         let unit = asked.0.iter().find(|(name, _)| name == "time").and_then(|(_, columns)| columns.get(1));
+        let known = |unit: &&String| UNITS.iter().any(|(name, _)| name == unit);
+        let rest = unit.filter(|unit| !known(unit)).and_then(|name| find_column(header, name));
+        let unit = unit.filter(|_| rest.is_none());
         let unit = unit.map_or(Ok(1.0), |unit| {
             let known = UNITS.iter().find(|(name, _)| name == unit);
             known
@@ -142,7 +187,10 @@ impl ColumnMap {
         })?;
         let time = match (index("time")?, rate) {
             (Some(_), Some(_)) => return Err("--rate is for a table without a time; leave out time=".into()),
-            (Some(column), None) => Time::Column(column, unit),
+            (Some(column), None) => match rest {
+                Some(rest) => Time::Stamp(column, rest),
+                None => Time::Column(column, unit),
+            },
             (None, Some(rate)) => Time::Rate(rate),
             (None, None) => return Err("the columns have no time=, and there is no --rate".into()),
         };
@@ -159,8 +207,20 @@ impl ColumnMap {
                 Ok(JointColumns { name: name.into(), position, velocity, effort: None })
             };
             let joints = BASE.into_iter().zip(BASE_VELOCITIES).map(coordinate);
-            let joints = joints.collect::<std::result::Result<_, String>>()?;
-            let map = Self { time, log, space: Space::PlanarBase, joints };
+            let mut joints = joints.collect::<std::result::Result<Vec<_>, String>>()?;
+            let yaw = asked.0.iter().find(|(name, columns)| name == "yaw" && columns.len() > 1);
+            let parts =
+                yaw.map(|(_, columns)| columns.iter().map(find).collect::<std::result::Result<Vec<_>, _>>());
+            let orientation = match parts.transpose()?.as_deref() {
+                None => None,
+                Some([z, w]) => Some([None, None, Some(*z), Some(*w)]),
+                Some([x, y, z, w]) => Some([Some(*x), Some(*y), Some(*z), Some(*w)]),
+                Some(_) => return Err("an orientation is yaw=angle, yaw=qz:qw or yaw=qx:qy:qz:qw".into()),
+            };
+            if orientation.is_some() {
+                joints[2].position = None;
+            }
+            let map = Self { time, log, space: Space::PlanarBase, joints, orientation };
             let complete = "the columns of a base need yaw= and either x= and y= or vx=";
             return map.is_whole_base().then_some(map).ok_or(complete.into());
         }
@@ -173,14 +233,15 @@ impl ColumnMap {
         let joints: Vec<_> = joints.collect::<std::result::Result<_, String>>()?;
         match joints.is_empty() {
             true => Err("the columns name no joint".into()),
-            false => Ok(Self { time, log, space: Space::Joints, joints }),
+            false => Ok(Self { time, log, space: Space::Joints, joints, orientation: None }),
         }
     }
 
     /// Whether the pose of a base can be had from the columns.
     fn is_whole_base(&self) -> bool {
         let has_place = self.joints[0].position.is_some() && self.joints[1].position.is_some();
-        self.joints[2].position.is_some() && (has_place || self.joints[0].velocity.is_some())
+        let has_yaw = self.joints[2].position.is_some() || self.orientation.is_some();
+        has_yaw && (has_place || self.joints[0].velocity.is_some())
     }
 
     /// Keeps the joints of `names` in their order.
@@ -250,7 +311,30 @@ fn detect_time(header: &[&str]) -> Option<Time> {
             .flat_map(|stem| UNITS.map(|(unit, seconds)| (format!("{stem}_{unit}"), seconds)));
         names.into_iter().find_map(|(name, seconds)| Some(Time::Column(find(&name)?, seconds)))
     };
-    in_seconds.or_else(other).or_else(|| Some(Time::Column(find(LOG_NAMES[0])?, 1.0)))
+    let stamp = || {
+        let at = |name: &str, index: usize| {
+            let column = header.get(index).and_then(|column| column.strip_suffix(name))?;
+            (column.is_empty() || column.ends_with(['.', '_', '/'])).then_some(index)
+        };
+        let pair = |index: usize| {
+            STAMP_NAMES
+                .iter()
+                .find_map(|(seconds, rest)| Some(Time::Stamp(at(seconds, index)?, at(rest, index + 1)?)))
+        };
+        (0..header.len()).find_map(pair)
+    };
+    in_seconds.or_else(other).or_else(stamp).or_else(|| Some(Time::Column(find(LOG_NAMES[0])?, 1.0)))
+}
+
+/// A name without capitals, and without a unit in brackets that is the usual one; one of a time stands behind it.
+fn plain(column: &str) -> String {
+    let name = column.trim().trim_start_matches(['_', '%']).to_lowercase();
+    let parts = name.strip_suffix([')', ']']).and_then(|rest| rest.rsplit_once(['(', '[']));
+    match parts.map(|(name, unit)| (name.trim(), unit.trim())) {
+        Some((name, "s" | "sec" | "rad" | "m" | "rad/s" | "m/s" | "nm" | "n")) => name.to_owned(),
+        Some((name, unit @ ("ms" | "us" | "ns"))) => format!("{name}_{unit}"),
+        _ => name,
+    }
 }
 
 /// A column by its name, or by its number from 1.
