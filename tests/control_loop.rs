@@ -4,7 +4,7 @@
 mod common;
 
 use common::{ABSURD, JOINTS, arm, command, config, overflowing_weights, state_at, weights};
-use learned_control::command::Command;
+use learned_control::command::{Command, Mode};
 use learned_control::control_loop::{
     Assistance, ControlLoop, ControllerConfig, Fault, ReferenceConfig, Verdict,
 };
@@ -230,6 +230,30 @@ fn a_trajectory_that_the_robot_cannot_follow_is_given_up_where_it_stands() {
     drop(control.tick(stamp(tick + 1), Some(&held(tick + 1)), &mut out));
     assert_eq!((control.verdict().fault(), control.progress()), (None, None));
     assert_eq!(control.reference().position, held(0).position);
+}
+
+#[test]
+fn some_joints_of_a_description_are_controlled_and_the_others_are_load() {
+    let all = arm().0.joints;
+    let named = |joints: &[String]| {
+        let gains = config().gains.into_iter().filter(|(joint, _)| joints.contains(joint)).collect();
+        let joints = joints.to_vec();
+        let rotor_inertia = config().rotor_inertia[..joints.len()].to_vec();
+        let reference = ReferenceConfig::Hold;
+        let config = ControllerConfig { joints, gains, rotor_inertia, reference, ..config() };
+        ControlLoop::load(config, common::URDF)
+    };
+    let mut some = named(&all[..5]).unwrap();
+    assert_eq!(some.robot().joints, all[..5]);
+    let mut out = Command::zeros(Mode::Effort, 5);
+    let mut state = State::zeros(5);
+    state.position.copy_from_slice(&state_at(stamp(0), 0.0).position[..5]);
+    drop(some.tick(stamp(0), Some(&State { stamp: stamp(0), ..state.clone() }), &mut out));
+    let whole = [&state.position[..], &[0.0; 2]].concat();
+    let pairs = out.values.iter().zip(gravity(&whole));
+    pairs.for_each(|(some, whole)| assert!((some - whole).abs() < 1e-9, "{:?}", out.values));
+    let error = named(&["finger".into()]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("finger") && error.contains(&all[0]), "{error}");
 }
 
 #[test]

@@ -78,7 +78,8 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
         learned_control::trajectory::Horizon { steps: 50, dt: std::time::Duration::from_millis(10) };
     let mut prediction = Trajectory::new(horizon, robot.degrees_of_freedom());
     let mut states: Vec<State> = (0..4000).map(|tick| state_at(Stamp(tick * 2_000_000), 0.0)).collect();
-    states[800].position.fill(ABSURD);
+    // for long enough to be believed
+    states[800..1000].iter_mut().for_each(|state| state.position.fill(ABSURD));
     states[3000].position[0] = f64::NAN;
     states[3002].velocity[1] = 1e308;
     let mut out = command();
@@ -106,7 +107,7 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
             // What is no longer needed is freed elsewhere.
             retired.extend(control.tick(now, state, &mut out));
             control.network().prepare();
-            if tick == 800 {
+            if tick == 950 {
                 control.hold(); // there, where the third model overflows
             }
             let verdict = control.verdict();

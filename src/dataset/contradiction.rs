@@ -117,8 +117,47 @@ struct Sums {
     said: f64,
 }
 
+/// Notes the twist of a base that is in the frame of its poses: it misses the motion in the base's own frame by more than twice of
+/// what it does in that one.
+fn note_frame(states: &[State], summary: &mut Summary) {
+    let longest = f64::from(GAP_STEPS) * summary.interval;
+    let over = COMPARED_OVER.max(COMPARED_SAMPLES * summary.interval) * (1.0 - 1e-6);
+    let (mut missed, mut way, mut comparisons) = ([0.0; 2], 0.0, 0usize);
+    let mut from = 0;
+    for to in 1..states.len() {
+        if states[to].stamp.since(states[to - 1].stamp) > longest {
+            from = to;
+        }
+        let time = states[to].stamp.since(states[from].stamp);
+        if time < over {
+            continue;
+        }
+        let (before, after) = (&states[from], &states[to]);
+        let middle = &states[from + (to - from) / 2].velocity;
+        let own = twist_between(&before.position, &after.position, time);
+        let outer = [0, 1].map(|axis| (after.position[axis] - before.position[axis]) / time);
+        for (missed, moved) in missed.iter_mut().zip([[own[0], own[1]], outer]) {
+            *missed += (0..2).map(|axis| (moved[axis] - middle[axis]).powi(2)).sum::<f64>();
+        }
+        way += outer[0].hypot(outer[1]) * time;
+        comparisons += 1;
+        from = to;
+    }
+    let [own, outer] = missed;
+    if comparisons >= COMPARISONS && way > MOVED && outer < own / (FACTOR * FACTOR) {
+        summary.notes.push(
+            "warning: the twist goes with the frame of the poses, not with that of the base (child_frame_id), where a driver has to \
+             give it"
+                .into(),
+        );
+    }
+}
+
 /// Notes velocities that go with the positions, but by another factor than one: they are in another unit.
 pub fn note(space: Space, names: &[String], states: &[State], summary: &mut Summary) {
+    if space == Space::PlanarBase {
+        note_frame(states, summary);
+    }
     let longest = f64::from(GAP_STEPS) * summary.interval;
     let over = COMPARED_OVER.max(COMPARED_SAMPLES * summary.interval) * (1.0 - 1e-6);
     let coordinates = names.len();
@@ -172,6 +211,25 @@ pub fn note(space: Space, names: &[String], states: &[State], summary: &mut Summ
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[test]
+    fn a_twist_in_the_frame_of_the_poses_is_told() {
+        // once round a circle of radius 0.5 m
+        for (in_the_base, turn) in [(true, 0.4), (false, 0.4), (true, 0.0), (false, 0.0)] {
+            let base = recording(Space::PlanarBase, &["x", "y", "yaw"], |time| {
+                let yaw = turn * time;
+                let (sin, cos) = f64::sin_cos(yaw);
+                let position = match turn {
+                    0.0 => vec![0.2 * time, 0.0, 0.0],
+                    turn => vec![0.2 / turn * sin, 0.2 / turn * (1.0 - cos), yaw],
+                };
+                let twist = if in_the_base { [0.2, 0.0] } else { [0.2 * cos, 0.2 * sin] };
+                (position, vec![twist[0], twist[1], turn])
+            });
+            let is_told = base.summary.to_string().contains("goes with the frame of the poses");
+            assert_eq!(is_told, !in_the_base && turn != 0.0, "{}", base.summary);
+        }
+    }
+
     use crate::dataset::cleaning::assemble;
     use crate::dataset::{Recording, Row};
     use crate::state::Stamp;

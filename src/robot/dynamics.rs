@@ -104,9 +104,9 @@ impl Dynamics {
     pub fn set_rotor_inertia(&mut self, inertia: &[f64]) -> Result<()> {
         if inertia.len() != self.bodies.len() {
             return Err(Error::mismatch(
-                "rotor inertia",
-                inertia.len(),
-                format!("{} joints", self.bodies.len()),
+                "rotor_inertia",
+                format!("{} numbers", inertia.len()),
+                format!("{}, one for each joint that is controlled, in their order", self.bodies.len()),
             ));
         }
         self.rotor_inertia.copy_from_slice(inertia);

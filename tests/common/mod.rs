@@ -27,7 +27,7 @@ pub fn data_folder() -> Option<PathBuf> {
 }
 
 pub const JOINTS: usize = 7;
-const URDF: &str = include_str!("../../urdf/arm.urdf");
+pub const URDF: &str = include_str!("../../urdf/arm.urdf");
 pub const CENTRE: [f64; JOINTS] = [0.0, 0.4, 0.0, -1.4, 0.0, 1.0, 0.0];
 
 pub fn arm() -> (Robot, Dynamics) {
