@@ -28,6 +28,16 @@ pub struct DataArgs {
     /// The same, as an option
     #[arg(long, num_args = 1.., value_name = "BAG")]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// Sampling time, s [default: the median interval of the first recording]
+    #[arg(long)]
+    pub dt: Option<f64>,
+}
+
+/// What to read of a recording.
+#[derive(Args, Debug)]
+pub struct ReadingArgs {
     /// Topic with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped in a bag [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
@@ -41,9 +51,6 @@ pub struct DataArgs {
     /// Rows a second of a table that has no column of time, Hz
     #[arg(long, value_name = "HZ")]
     rate: Option<f64>,
-    /// Sampling time, s [default: the median interval of the first recording]
-    #[arg(long)]
-    pub dt: Option<f64>,
     #[command(flatten)]
     pub commands: CommandArgs,
 }
@@ -90,25 +97,26 @@ impl CommandArgs {
     }
 }
 
+impl ReadingArgs {
+    fn selection(&self, joints: Option<Vec<String>>, commands: &CommandArgs) -> Selection {
+        let commands = commands.selection();
+        let (topic, columns) = (self.topic.clone(), self.columns.clone());
+        Selection { topic, joints, columns, rate: self.rate, commands }
+    }
+}
+
 impl DataArgs {
     fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.recordings.iter().chain(&self.data)
     }
 
     fn read(&self) -> Result<Vec<Recording>> {
-        self.read_joints(self.joints.clone(), &self.commands)
+        self.read_joints(self.reading.joints.clone(), &self.reading.commands)
     }
 
     /// Reads these joints, or all of them.
     fn read_joints(&self, joints: Option<Vec<String>>, commands: &CommandArgs) -> Result<Vec<Recording>> {
-        let commands = commands.selection();
-        let mut selection = Selection {
-            topic: self.topic.clone(),
-            joints,
-            columns: self.columns.clone(),
-            rate: self.rate,
-            commands,
-        };
+        let mut selection = self.reading.selection(joints, commands);
         let mut recordings: Vec<Recording> = Vec::new();
         for path in self.paths() {
             let mut recording = Recording::read(path, &selection)?;

@@ -103,6 +103,11 @@ pub(crate) struct Row {
     pub command: Vec<f64>,
 }
 
+/// Whether `path` is named as a table or a bag, or is a folder.
+pub fn is_recording(path: &Path) -> bool {
+    csv::is_table(path) || rosbag::is_storage(path) || path.is_dir()
+}
+
 impl Recording {
     /// Reads a `.csv`, a `.csv.gz`, a `.db3`, a `.mcap` (these also with `.zstd`) or the folder of a rosbag2
     /// recording.

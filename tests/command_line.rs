@@ -157,6 +157,11 @@ fn a_model_is_trained_inspected_and_replayed() {
         json!(sha256_of_file(&folder.join("models/predictor.safetensors")).unwrap())
     );
     assert!(call(folder, "inspect models/predictor.safetensors").unwrap().contains("motion.csv"));
+    let read: Value = serde_json::from_str(&call(folder, "inspect motion.csv --json").unwrap()).unwrap();
+    assert_eq!((&read["summary"]["kept"], read["joints"].as_array().unwrap().len()), (&json!(2000), JOINTS));
+    assert_eq!(read["joints"][0]["name"], card["joints"][0]);
+    let text = call(folder, "inspect motion.csv --joints joint2").unwrap();
+    assert!(text.contains("kept 2000") && text.contains("joint2") && !text.contains("joint1"), "{text}");
 
     let replay = "replay motion.csv --model models/predictor.safetensors --model controller.safetensors --config arm.yaml --urdf arm.urdf";
     let tables = ["one", "two"].map(|name| {
@@ -247,7 +252,7 @@ fn what_cannot_be_done_is_said() {
     std::fs::write(folder.join("told.yaml"), "predictor: {ros__parameters: {command_topic: /cmd}}\n")
         .unwrap();
     let cases = [
-        ("inspect motion.csv", "model motion.csv: its"),
+        ("inspect arm.yaml", "model arm.yaml: its"),
         ("replay motion.csv --out x", "nothing to replay: give --config"),
         ("replay motion.csv --config arm.yaml --out x.csv", "give --urdf"),
         (

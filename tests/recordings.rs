@@ -46,6 +46,7 @@ fn every_recording_of_motion_is_read_and_every_other_refused_with_a_reason() {
         ("bags_evo/nav2_turtlebot_odom.csv.gz", Space::PlanarBase, 3, 2639),
         ("bags_unisa/panda.csv.gz", Space::Joints, 7, 727),
         ("bags_unisa/panda_exciting_trajectory.db3", Space::Joints, 7, 727),
+        ("bags_vicon_mcap/pitch45bag_vicon.csv.gz", Space::PlanarBase, 3, 5191),
         ("kuka_kr300/traj_A.csv.gz", Space::Joints, 6, 2501),
         ("kuka_kr300/traj_B.csv.gz", Space::Joints, 6, 2501),
         ("tiago_arm_100hz/tiago.csv.gz", Space::Joints, 8, 8022),

@@ -18,7 +18,7 @@ enum Command {
     Evaluate(learned_control::cli::evaluate::EvaluateArgs),
     /// Find the time from a command to its effect in recordings with efforts
     IdentifyDelay(learned_control::cli::identify_delay::IdentifyDelayArgs),
-    /// Print what a model file says of itself and what is in it
+    /// Print what a model file says of itself and what is in it, or what is read of a recording
     Inspect(learned_control::cli::inspect::InspectArgs),
     /// Run controller and predictor on a recording and write what they would have sent
     Replay(learned_control::cli::replay::ReplayArgs),

@@ -1,7 +1,11 @@
-//! `learned_control inspect`: what a model file says of itself and what is in it.
+//! `learned_control inspect`: what a model file says of itself and what is in it, or what is read of a recording.
 
+mod recording;
+
+use super::ReadingArgs;
 use crate::base::TwistModel;
 use crate::controller::ResidualModel;
+use crate::dataset::{Recording, is_recording};
 use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::nn::checkpoint::{self, Card, ModelKind, Tensors};
@@ -9,15 +13,18 @@ use crate::predictor::{LstmPredictor, PredictorConfig, PredictorModel};
 use crate::report::Table;
 use crate::robot::Robot;
 use clap::Args;
+use recording::RecordingInspection;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Model file
+    /// Model file, or a recording: .csv, .tsv, .txt, also with .gz, .db3, .mcap or a bag's folder
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,9 +53,17 @@ struct TensorSummary {
 }
 
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let inspection = Inspection::read(&args.file)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+    if is_recording(&args.file) {
+        let ReadingArgs { joints, commands, .. } = &args.reading;
+        let recording = Recording::read(&args.file, &args.reading.selection(joints.clone(), commands))?;
+        return print(&RecordingInspection::of(&recording), args.json);
+    }
+    print(&Inspection::read(&args.file)?, args.json)
+}
+
+fn print(inspection: &(impl Serialize + fmt::Display), as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(inspection)?);
     } else {
         print!("{inspection}");
     }

@@ -95,8 +95,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         parameters = Some(PredictorParameters::of_file(path)?.0);
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
-    let joints = args.data.joints.clone().or(named.filter(|names| !names.is_empty()));
-    let told = &args.data.commands;
+    let joints = args.data.reading.joints.clone().or(named.filter(|names| !names.is_empty()));
+    let told = &args.data.reading.commands;
     let commands = parameters.as_ref().map_or_else(|| told.clone(), |parameters| told.or_of(parameters));
     let recordings = args.data.read_joints(joints, &commands)?;
     for recording in &recordings {

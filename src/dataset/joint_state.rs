@@ -19,7 +19,12 @@ struct Measured {
     effort: Vec<f64>,
 }
 
-/// The joints and their rows: those asked for, or the set that most messages have, in the order of its first.
+/// Of this part of the messages that the most frequent joints have, other joints count as the robot's too.
+const OFTEN: f64 = 0.1;
+/// The same for joints together with some of those.
+const OFTEN_TOGETHER: f64 = 0.5;
+
+/// The joints and their rows: those asked for, or those of [`main_joints`].
 pub(super) fn read(
     bag: &Bag,
     topic: &Topic,
@@ -35,7 +40,8 @@ pub(super) fn read(
     })?;
     let mut names = vec![Vec::new(); lists.len()];
     lists.into_iter().for_each(|(list, index)| names[index] = list);
-    let joints = selection.joints.clone().unwrap_or_else(|| most_frequent(&names, &measured));
+    let uses = uses(&names, &measured);
+    let joints = selection.joints.clone().unwrap_or_else(|| main_joints(&uses));
     if joints.is_empty() || names.iter().all(Vec::is_empty) {
         let others: String = summary.notes.iter().map(|note| format!("; {note}")).collect();
         return Err(data(bag.path(), format!("the messages of {} name no joints{others}", topic.name)));
@@ -45,13 +51,20 @@ pub(super) fn read(
     if complete.is_none() {
         let found: BTreeSet<&str> = names.iter().flatten().map(String::as_str).collect();
         let found: Vec<&str> = found.into_iter().collect();
+        let spread = match joints.iter().all(|joint| found.contains(&&**joint)) {
+            true => ", not together; joint_state_publisher with a source_list makes one message of them",
+            false => "",
+        };
         let problem = format!(
-            "no message of {} has all of {}; there are {}",
+            "no message of {} has all of {}; there are {}{spread}",
             topic.name,
             joints.join(", "),
             found.join(", ")
         );
         return Err(data(bag.path(), problem));
+    }
+    if selection.joints.is_none() {
+        note_left_out(topic, &joints, &uses, summary);
     }
     let mut rows = Vec::with_capacity(measured.len());
     for message in measured {
@@ -73,18 +86,46 @@ pub(super) fn read(
     Ok((joints, rows))
 }
 
-/// The joints of the set that most messages have, the larger one of two; in the order of the first of them.
-fn most_frequent(names: &[Vec<String>], measured: &[Measured]) -> Vec<String> {
-    let mut counts: BTreeMap<BTreeSet<&str>, (usize, usize)> = BTreeMap::new();
-    let mut uses = vec![0; names.len()];
-    measured.iter().for_each(|message| uses[message.names] += 1);
-    for (index, list) in names.iter().enumerate() {
-        let set = list.iter().map(String::as_str).collect();
-        counts.entry(set).or_insert((0, index)).0 += uses[index];
+/// How many messages have each set of joints, and in which order the first of them has it.
+type Uses<'a> = BTreeMap<BTreeSet<&'a str>, (usize, &'a [String])>;
+
+fn uses<'a>(names: &'a [Vec<String>], measured: &[Measured]) -> Uses<'a> {
+    let mut counts = vec![0; names.len()];
+    measured.iter().for_each(|message| counts[message.names] += 1);
+    let mut uses = Uses::new();
+    for (list, count) in names.iter().zip(counts) {
+        uses.entry(list.iter().map(String::as_str).collect()).or_insert((0, list)).0 += count;
     }
-    let most =
-        counts.iter().max_by_key(|(set, (count, index))| (*count, set.len(), std::cmp::Reverse(*index)));
-    most.map(|(_, (_, first))| names[*first].clone()).unwrap_or_default()
+    uses
+}
+
+/// The largest set of joints that messages often have, as of an arm beside its gripper; the more frequent one of two.
+fn main_joints(uses: &Uses) -> Vec<String> {
+    let by_frequency = uses.iter().rev().max_by_key(|(set, (count, _))| (*count, set.len()));
+    let Some((frequent, (most, _))) = by_frequency else { return Vec::new() };
+    let is_often = |set: &BTreeSet<&str>, count: usize| {
+        let part = if set.is_disjoint(frequent) { OFTEN } else { OFTEN_TOGETHER };
+        count as f64 > part * *most as f64
+    };
+    let often = uses.iter().filter(|(set, (count, _))| *set == frequent || is_often(set, *count));
+    let main = often.rev().max_by_key(|(set, (count, _))| (set.len(), *count));
+    main.map(|(_, (_, list))| list.to_vec()).unwrap_or_default()
+}
+
+/// Notes the joints of other messages than those that have `joints`.
+fn note_left_out(topic: &Topic, joints: &[String], uses: &Uses, summary: &mut Summary) {
+    let others: Vec<String> = uses
+        .values()
+        .filter(|(_, list)| list.iter().any(|joint| !joints.contains(joint)))
+        .map(|(count, list)| format!("{} ({count} messages)", list.join(", ")))
+        .collect();
+    if !others.is_empty() {
+        summary.notes.push(format!(
+            "warning: other messages of {} have {}; choose with --joints",
+            topic.name,
+            others.join("; ")
+        ));
+    }
 }
 
 fn indices_of(joints: &[String], names: &[String]) -> Option<Vec<usize>> {
@@ -188,6 +229,23 @@ mod tests {
         let (_folder, path) = bag(&[gripper(1), arm(2), arm(3), gripper(4), arm(5)]);
         let recording = Recording::read(&path, &Selection::default()).unwrap();
         assert_eq!((recording.joints.len(), recording.summary.kept, recording.summary.incomplete), (2, 3, 2));
+        let told = "other messages of /joint_states have finger (2 messages); choose with --joints";
+        assert!(recording.summary.to_string().contains(told), "{}", recording.summary);
+
+        // also beside a gripper that is measured more often, but not by a single larger message
+        let often: Vec<(i64, Vec<u8>)> = (4..20).map(|step| gripper(step)).collect();
+        let whole = (20, bytes(20, &["a", "b", "finger"], &[1.0, 2.0, 0.0], &[]));
+        let (_folder, path) = bag(&[&[arm(1), arm(2), arm(3)], &often[..], &[whole]].concat());
+        let recording = Recording::read(&path, &Selection::default()).unwrap();
+        assert_eq!((&recording.joints[..], recording.summary.kept), (&["a".into(), "b".into()][..], 4));
+        let asked = ["a", "x", "finger"].map(String::from);
+        let selection = |joints: &[String]| Selection { joints: Some(joints.into()), ..Default::default() };
+        let error = Recording::read(&path, &selection(&asked)).map(drop).unwrap_err().to_string();
+        assert!(error.contains("has all of a, x, finger; there are a, b, finger"), "{error}");
+        let (_folder, path) = bag(&[arm(1), gripper(2), arm(3)]);
+        let asked = ["a", "finger"].map(String::from);
+        let error = Recording::read(&path, &selection(&asked)).map(drop).unwrap_err().to_string();
+        assert!(error.contains("there are a, b, finger, not together"), "{error}");
     }
 
     #[test]
