@@ -21,8 +21,9 @@ use std::path::Path;
 /// A line that is longer than this is no row of a table, bytes.
 const LONGEST_LINE: usize = 1 << 20;
 
-/// A table whose rows are so far apart, s, may be one whose time is in another unit.
+/// A table whose rows are so far apart, s, may be one whose time is in another unit, and is taken to be if nobody says otherwise.
 const LONG_INTERVAL: f64 = 1.0;
+const TOO_LONG_INTERVAL: f64 = 5.0;
 
 /// A time that is later than this is not in seconds, s: that of a [`Stamp`] ends there, in the year 2262.
 const LATEST: f64 = 9.22e9;
@@ -117,18 +118,23 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
     }
     let (mut recording, beside) = assemble(path, columns.joint_names(), columns.space, rows, summary)?;
     let interval = recording.summary.interval;
-    if let Time::Column(column, 1.0) = columns.time
-        && interval >= LONG_INTERVAL
-    {
+    if let (Time::Column(column, 1.0), LONG_INTERVAL..) = (columns.time, interval) {
         let (unit, name) = match interval {
             1e6.. => ("ns", "nanoseconds"),
             1e3.. => ("us", "microseconds"),
             _ => ("ms", "milliseconds"),
         };
-        recording.summary.notes.push(format!(
-            "warning: rows are {interval} s apart; if the time is in {name}: --columns time={}:{unit}",
-            header[column]
-        ));
+        let column = header[column];
+        let is_said = selection.columns.as_ref().is_some_and(Columns::say_unit_of_time);
+        let told =
+            format!("rows are {interval} s apart; if the time is in {name}: --columns time={column}:{unit}");
+        match interval {
+            TOO_LONG_INTERVAL.. if !is_said => {
+                return Err(data(path, format!("its {told}, if in seconds: time={column}:s")));
+            }
+            _ if is_said => {}
+            _ => recording.summary.notes.push(format!("warning: {told}")),
+        }
     }
     if let (Some(asked), Some(columns)) = (&selection.commands, commands) {
         commands::of_rows(asked, columns.quantities, beside.commands, &mut recording)?;
@@ -426,14 +432,38 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_may_be_in_milliseconds_is_warned_of() {
-        let text: String = (0..100).map(|step| format!("{},{}\n", 10 * step, step)).collect();
-        let text = format!("time,a_pos\n{text}");
-        let summary = read_text(&text, None).unwrap().summary;
-        let said = "warning: rows are 10 s apart; if the time is in milliseconds: --columns time=time:ms";
+    fn a_time_that_may_be_in_milliseconds_is_not_taken_for_seconds() {
+        let rows = |interval: i32| -> String {
+            let rows = (0..100).map(|step| format!("{},{}\n", interval * step, step));
+            format!("time,a_pos\n{}", rows.collect::<String>())
+        };
+        let said = "rows are 10 s apart; if the time is in milliseconds: --columns time=time:ms, if in seconds: time=time:s";
+        let error = read_text(&rows(10), None).map(drop).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        let said = "warning: rows are 2 s apart; if the time is in milliseconds: --columns time=time:ms";
+        let summary = read_text(&rows(2), None).unwrap().summary;
         assert!(summary.to_string().contains(said), "{summary}");
-        let summary = read_columns(&text, "time=time:ms").unwrap().summary;
-        assert!(summary.interval == 0.01 && !summary.to_string().contains("warning"), "{summary}");
+        for (unit, interval) in [("ms", 0.01), ("s", 10.0)] {
+            let summary = read_columns(&rows(10), &format!("time=time:{unit},a=a_pos")).unwrap().summary;
+            assert_eq!(summary.interval, interval);
+            assert!(!summary.to_string().contains("warning"), "{summary}");
+        }
+    }
+
+    #[test]
+    fn stamps_that_are_not_of_the_measurements_are_warned_of() {
+        let summary = |time: &dyn Fn(i32) -> f64| {
+            let rows = (0..1000).map(|step| format!("{},{step}\n", time(step)));
+            read_text(&format!("time,a_pos\n{}", rows.collect::<String>()), None).unwrap().summary
+        };
+        let even = summary(&|step| 0.02 * f64::from(step));
+        assert!(!even.to_string().contains("warning"), "{even}");
+        let coarse = summary(&|step| 0.1 * f64::from(step / 5));
+        assert!(coarse.to_string().contains("warning: 796 have the stamp of the one before"), "{coarse}");
+        assert!(coarse.to_string().contains("--rate 50, in place of the time"), "{coarse}");
+        let bursts = summary(&|step| 0.1 * f64::from(step / 5) + 1e-4 * f64::from(step % 5));
+        assert!((bursts.interval - 0.02).abs() < 0.002 && bursts.gaps == 0, "{bursts}");
+        assert!(bursts.to_string().contains("warning: they come in bursts"), "{bursts}");
     }
 
     #[test]

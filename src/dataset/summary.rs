@@ -13,6 +13,11 @@ const CLOCK_SET_BACK: Duration = Duration::from_secs(1);
 /// The clocks of the header and of the logging are said to differ if they do by more than this, s.
 const CLOCKS_DIFFER: f64 = 1.0;
 
+/// Measurements come in bursts if their mean interval, without the longest ones, is so many times the median.
+const BURST: f64 = 5.0;
+/// Of so many intervals one may be a pause.
+const ONE_PAUSE_IN: usize = 20;
+
 /// So many gaps of at most so many intervals are better bridged by a larger sampling time than left to cut up the motion.
 const MANY_GAPS: usize = 10;
 const SHORT_GAP: f64 = 20.0;
@@ -36,6 +41,8 @@ pub struct Summary {
     pub zero_stamps: usize,
     /// Dropped: the stamp of the one before.
     pub duplicates: usize,
+    /// Those of them that have other positions than the one before.
+    pub stalled_stamps: usize,
     /// Dropped: earlier than the one before.
     pub out_of_order: usize,
     /// Kept: more than a second earlier than the one before, taken as the start of another motion.
@@ -60,8 +67,10 @@ pub struct Summary {
     pub clock_offset: f64,
     /// From the first to the last, without steps back, s.
     pub duration: f64,
-    /// Median time between measurements, s.
+    /// Median time between measurements, s; the mean of those that come in bursts.
     pub interval: f64,
+    /// The median of those that come in bursts, s; 0 of others.
+    pub burst: f64,
     /// What was made of the recording beyond what is in it, in words.
     pub notes: Vec<String>,
     /// What of the file could not be read.
@@ -78,7 +87,10 @@ impl Summary {
             &mut self.not_finite
         } else {
             match last {
-                Some(last) if state.stamp == last.stamp => &mut self.duplicates,
+                Some(last) if state.stamp == last.stamp => {
+                    self.stalled_stamps += usize::from(state.position != last.position);
+                    &mut self.duplicates
+                }
                 Some(last) if state.stamp < last.stamp && state.stamp + CLOCK_SET_BACK >= last.stamp => {
                     &mut self.out_of_order
                 }
@@ -108,6 +120,14 @@ impl Summary {
         self.duration = intervals.iter().sum();
         intervals.sort_by(f64::total_cmp);
         self.interval = intervals.get(intervals.len() / 2).copied().unwrap_or(0.0);
+        let pauses = MANY_GAPS.max(intervals.len() / ONE_PAUSE_IN);
+        // pauses are left out of the mean
+        let usual = intervals.get(intervals.len().saturating_sub(pauses)).copied().unwrap_or(0.0);
+        let usual = &intervals[..intervals.partition_point(|time| *time <= f64::from(GAP_STEPS) * usual)];
+        let mean = usual.iter().sum::<f64>() / usual.len().max(1) as f64;
+        if mean > BURST * self.interval {
+            (self.burst, self.interval) = (self.interval, mean);
+        }
         let is_gap = |time: &&f64| **time > f64::from(GAP_STEPS) * self.interval;
         self.gaps = intervals.iter().rev().take_while(is_gap).count();
         self.longest_gap = if self.gaps > 0 { intervals.last().copied().unwrap_or(0.0) } else { 0.0 };
@@ -120,6 +140,39 @@ impl Summary {
         rounded.parse().ok().filter(|_| is_cut_up)
     }
 
+    /// What the stamps have against being times of measurements.
+    fn stamps_told(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let is_table = self.topic.is_empty();
+        if 2 * self.stalled_stamps > self.read {
+            let advice = match is_table {
+                true if self.duration > 0.0 => {
+                    format!("--rate {:.0}, in place of the time, takes all", self.read as f64 / self.duration)
+                }
+                true => "--rate, in place of the time, takes all".into(),
+                false => "the nodes leave them out too".into(),
+            };
+            lines.push(format!(
+                "warning: {} have the stamp of the one before and other positions: it is too coarse; {advice}",
+                self.stalled_stamps
+            ));
+        }
+        if self.burst > 0.0 {
+            let advice = match is_table {
+                true => {
+                    format!("; --rate {:.0}, in place of the time, spaces them evenly", 1.0 / self.interval)
+                }
+                false => String::new(),
+            };
+            lines.push(format!(
+                "warning: they come in bursts, half of them within {:.2e} s of the one before, though on average every {:.4} s: the \
+                 stamps are not of the measurement{advice}",
+                self.burst, self.interval
+            ));
+        }
+        lines
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.gaps > 0 {
@@ -130,6 +183,7 @@ impl Summary {
                 self.gaps, self.longest_gap
             ));
         }
+        lines.extend(self.stamps_told());
         if self.log_time {
             lines.push("most header stamps are zero; the time of logging was used".into());
         } else if self.clock_offset.abs() > CLOCKS_DIFFER {

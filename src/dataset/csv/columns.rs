@@ -12,6 +12,13 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns(Vec<(String, Vec<String>)>);
 
+impl Columns {
+    /// Whether something is said of the time beside its column.
+    pub(super) fn say_unit_of_time(&self) -> bool {
+        self.0.iter().any(|(name, columns)| name == "time" && columns.len() > 1)
+    }
+}
+
 impl FromStr for Columns {
     type Err = String;
 
