@@ -3,6 +3,7 @@
 use super::{EvaluationConfig, Test, split};
 use crate::dataset::{Episode, Recording, gaps_told, larger_dt, larger_dt_told};
 use crate::error::{Error, Result};
+use crate::predictor::ridge::{MIN_INSTANTS, WINDOW};
 use crate::state::Space;
 use crate::training::longest_horizon;
 
@@ -75,10 +76,14 @@ fn in_steps(time: f64, dt: f64) -> usize {
     ((time / dt - tolerance).ceil() as usize).max(1)
 }
 
-/// The most steps ahead that can be trained and be tested.
+/// The most steps ahead that can be trained, that a ridge regression can be fitted to and that can be tested.
 fn longest(config: &EvaluationConfig, training: &[Episode], testing: &[Test]) -> usize {
     let tested = testing.iter().map(|test| test.states.len().saturating_sub(test.from + 1)).max();
-    longest_horizon(config.training.validation, training).min(tested.unwrap_or(0))
+    let most = longest_horizon(config.training.validation, training).min(tested.unwrap_or(0));
+    let instants = |steps: &usize| -> usize {
+        training.iter().map(|episode| episode.states.len().saturating_sub(WINDOW - 1 + steps)).sum()
+    };
+    (1..=most).rev().find(|steps| instants(steps) >= MIN_INSTANTS).unwrap_or(0)
 }
 
 impl Room<'_> {
@@ -99,7 +104,10 @@ impl Room<'_> {
 
     fn refuse(&self, steps: &[usize], most: usize) -> Error {
         let expected = match most {
-            0 => "a recording that is long enough".to_owned(),
+            0 => {
+                let shortest = steps.iter().copied().min().unwrap_or(1);
+                format!("a recording with a stretch of {:.1} s without a gap at least", self.needed(shortest))
+            }
             most => {
                 format!("--horizons of up to {:.2} s", (most as f64 * self.dt * 100.0 + 1e-6).floor() / 100.0)
             }
@@ -107,6 +115,16 @@ impl Room<'_> {
         let larger = larger_dt_told(self.larger_dt(steps));
         let expected = format!("{expected}, for {}{larger}", self.lengths());
         Error::mismatch("time ahead", self.seconds(steps), expected)
+    }
+
+    /// How long one stretch has to be for a time so many steps ahead, if there is no other, s.
+    fn needed(&self, steps: usize) -> f64 {
+        let (share, validation) = (self.config.training_share, self.config.training.validation);
+        let trained = (steps + 1) as f64 / (validation * share);
+        let fitted = (steps + WINDOW - 1 + MIN_INSTANTS) as f64 / share;
+        let tested = (steps + WINDOW) as f64 / (1.0 - share);
+        // to the next tenth of a second
+        ((trained.max(fitted).max(tested) + 1.0) * self.dt * 10.0).ceil() / 10.0
     }
 
     /// What there is between the gaps.

@@ -64,7 +64,12 @@ fn a_short_recording_is_evaluated_at_the_usual_times_that_it_is_long_enough_for(
     let error = refused(swinging(3.0, 0.0, 0.0), &[0.1, 0.5]);
     let expected = "time ahead: found 0.5 s, expected --horizons of up to 0.31 s, for the longest";
     assert!(error.starts_with(expected), "{error}");
-    assert!(refused(swinging(0.3, 0.0, 0.0), &[]).contains("found 0.05 s, 0.1 s, 0.25 s, 0.5 s, expected"));
+    for seconds in [0.3, 0.8] {
+        let error = refused(swinging(seconds, 0.0, 0.0), &[]);
+        assert!(error.contains("found 0.05 s, 0.1 s, 0.25 s, 0.5 s, expected a recording"), "{error}");
+        assert!(error.contains("with a stretch of 1.0 s without a gap at least"), "{error}");
+    }
+    prediction_report(&[swinging(1.0, 0.0, 0.0)], &quick(&[])).unwrap();
     let error = refused(swinging(60.0, 1.0, 0.1), &[0.5]);
     assert!(error.ends_with("(59 gaps); --dt 0.03 would do, for it bridges gaps"), "{error}");
 }
