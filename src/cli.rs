@@ -38,7 +38,8 @@ pub struct DataArgs {
 /// What to read of a recording.
 #[derive(Args, Debug)]
 pub struct ReadingArgs {
-    /// Topic with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped in a bag [default: one with JointState, else Odometry]
+    /// Topic with JointState, Odometry, PoseStamped, PoseWithCovarianceStamped or transforms (/tf or /tf:odom:base_link) in a bag
+    /// [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
     /// Joints and their order [default: those of the first message or of the columns]

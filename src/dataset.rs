@@ -15,6 +15,7 @@ pub mod mcap_writer;
 pub mod messages;
 pub mod rosbag;
 mod summary;
+mod transform;
 
 pub use commands::{CommandSelection, CommandSource, Commands};
 pub use summary::Summary;
@@ -32,8 +33,9 @@ pub const BASE: [&str; 3] = ["x", "y", "yaw"];
 /// What to read of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The topic in a bag, with JointState, Odometry, PoseStamped or PoseWithCovarianceStamped. If none is given: one with JointState, else one
-    /// with Odometry; among several the one with most messages.
+    /// The topic in a bag, with JointState, Odometry, PoseStamped, PoseWithCovarianceStamped, TransformStamped or TFMessage, of which
+    /// `/tf:odom:base_link` says what in what. If none is given: one with JointState, else one with Odometry; among several the one
+    /// with most messages.
     pub topic: Option<String>,
     /// Joints and their order; if none are given, those of the first message or of the columns.
     pub joints: Option<Vec<String>>,

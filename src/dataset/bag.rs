@@ -1,19 +1,20 @@
-//! The motion on a topic of a bag: of joints from JointState, of a base from Odometry, PoseStamped or
-//! PoseWithCovarianceStamped.
+//! The motion on a topic of a bag: of joints from JointState, of a base from Odometry, PoseStamped,
+//! PoseWithCovarianceStamped or transforms.
 
 use super::cleaning::assemble;
 use super::messages::{
-    Header, JointState, Message, Odometry, Pose, PoseStamped, PoseWithCovarianceStamped, decode,
+    Header, JointState, Message, Odometry, Pose, PoseStamped, PoseWithCovarianceStamped, TFMessage,
+    TransformStamped, decode,
 };
 use super::rosbag::{Bag, Topic};
-use super::{BASE, Recording, Row, Selection, Summary, commands, data, joint_state};
+use super::{BASE, Recording, Row, Selection, Summary, commands, data, joint_state, transform};
 use crate::error::Result;
 use crate::state::{Space, Stamp};
 use std::path::Path;
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     let bag = Bag::open(path)?;
-    let types = [JointState::TYPE_NAME, Odometry::TYPE_NAME, POSES[0], POSES[1]];
+    let types = [JointState::TYPE_NAME, Odometry::TYPE_NAME, POSES[0], POSES[1], POSES[2], POSES[3]];
     let topic = choose_topic(&bag, selection, &types)?;
     let mut summary = Summary {
         topic: topic.name.to_string(),
@@ -27,16 +28,9 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
             let (names, rows) = joint_state::read(&bag, topic, selection, &mut summary)?;
             (names, Space::Joints, rows)
         }
-        Odometry::TYPE_NAME => {
-            (base_names(path, selection)?, Space::PlanarBase, read_odometry(&bag, topic, &mut summary)?)
-        }
-        PoseStamped::TYPE_NAME => {
-            let of = |PoseStamped { header, pose }| (header, pose);
-            (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary, of)?)
-        }
         _ => {
-            let of = |PoseWithCovarianceStamped { header, pose }| (header, pose.pose);
-            (base_names(path, selection)?, Space::PlanarBase, read_poses(&bag, topic, &mut summary, of)?)
+            let rows = read_base(&bag, topic, selection, &mut summary)?;
+            (base_names(path, selection)?, Space::PlanarBase, rows)
         }
     };
     let (mut recording, beside) = assemble(path, names, space, rows, summary)?;
@@ -46,8 +40,32 @@ pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     Ok(recording)
 }
 
-/// Of these a topic is read only if it is named: most are goals or single estimates, not the motion.
-const POSES: [&str; 2] = [PoseStamped::TYPE_NAME, PoseWithCovarianceStamped::TYPE_NAME];
+fn read_base(bag: &Bag, topic: &Topic, selection: &Selection, summary: &mut Summary) -> Result<Vec<Row>> {
+    let asked = selection.topic.as_deref();
+    match &*topic.type_name {
+        Odometry::TYPE_NAME => read_odometry(bag, topic, summary),
+        PoseStamped::TYPE_NAME => {
+            read_poses(bag, topic, summary, |PoseStamped { header, pose }| (header, pose))
+        }
+        PoseWithCovarianceStamped::TYPE_NAME => {
+            read_poses(bag, topic, summary, |message: PoseWithCovarianceStamped| {
+                (message.header, message.pose.pose)
+            })
+        }
+        TransformStamped::TYPE_NAME => {
+            transform::read(bag, topic, asked, summary, |transform: TransformStamped| vec![transform])
+        }
+        _ => transform::read(bag, topic, asked, summary, |message: TFMessage| message.transforms),
+    }
+}
+
+/// Of these a topic is read only if it is named: most are goals, single estimates or of other frames, not the motion.
+const POSES: [&str; 4] = [
+    PoseStamped::TYPE_NAME,
+    PoseWithCovarianceStamped::TYPE_NAME,
+    TransformStamped::TYPE_NAME,
+    TFMessage::TYPE_NAME,
+];
 
 /// The topic that was asked for, of one of these types; else one of the first type that there is, poses only if they are
 /// asked for; among several the one with most messages.
@@ -57,7 +75,8 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
         Some(place) => types.len() - place,
         None => 0,
     };
-    let is_asked = |topic: &&Topic| selection.topic.as_deref().is_none_or(|name| name == &*topic.name);
+    let asked = selection.topic.as_deref().map(|name| transform::name_and_frames(name).0);
+    let is_asked = |topic: &&Topic| asked.is_none_or(|name| name == &*topic.name);
     let suitable = bag.topics().iter().filter(is_asked).filter(|topic| rank(topic) > 0);
     // the first of several alike
     let worth = |topic: &&Topic| {
@@ -67,10 +86,10 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
         return Ok(topic);
     }
     let found = bag.topics().iter().map(|topic| format!("{} ({})", topic.name, topic.type_name));
-    let poses = bag
-        .topics()
-        .iter()
-        .find(|topic| types.contains(&&*topic.type_name) && POSES.contains(&&*topic.type_name));
+    let is_pose = |topic: &&Topic| {
+        topic.messages > 1 && types.contains(&&*topic.type_name) && POSES.contains(&&*topic.type_name)
+    };
+    let poses = bag.topics().iter().find(is_pose);
     let advice =
         poses.map_or(String::new(), |topic| format!("; for a base by its poses: --topic {}", topic.name));
     let named =
@@ -101,8 +120,11 @@ fn is_usual(name: &str) -> bool {
 
 /// Which topics could have been read in place of `taken`, in words; a warning where that was a choice among equals.
 fn others(bag: &Bag, taken: &Topic, types: &[&str]) -> Vec<String> {
-    let is_other =
-        |topic: &&Topic| topic.name != taken.name && topic.messages > 0 && types.contains(&&*topic.type_name);
+    let is_other = |topic: &&Topic| {
+        // nearly every bag has transforms
+        let is_motion = types.contains(&&*topic.type_name) && *topic.type_name != *TFMessage::TYPE_NAME;
+        topic.name != taken.name && topic.messages > 0 && is_motion
+    };
     let (alike, different): (Vec<&Topic>, Vec<&Topic>) =
         bag.topics().iter().filter(is_other).partition(|topic| topic.type_name == taken.type_name);
     let list = |topics: &[&Topic], with_type: bool| {
@@ -172,7 +194,7 @@ fn base_names(path: &Path, selection: &Selection) -> Result<Vec<String>> {
     }
 }
 
-fn planar(pose: &Pose) -> Vec<f64> {
+pub(super) fn planar(pose: &Pose) -> Vec<f64> {
     vec![pose.position.x, pose.position.y, pose.orientation.yaw()]
 }
 
@@ -328,6 +350,35 @@ mod tests {
         );
         let error = Recording::read(&path, &Selection::default()).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("for a base by its poses: --topic /amcl_pose"), "{error}");
+    }
+
+    #[test]
+    fn transforms_are_a_base_if_they_are_asked_for() {
+        let bag = "bags_evo/nav2_turtlebot.mcap";
+        let Some(transforms) = read_topic_of(bag, Some("/tf")) else { return };
+        let odometry = read_topic_of(bag, None).unwrap();
+        assert_eq!(transforms.states.len(), odometry.states.len());
+        for (transform, odometry) in transforms.states.iter().zip(&odometry.states) {
+            assert_eq!((transform.stamp, &transform.position), (odometry.stamp, &odometry.position));
+        }
+        let text = transforms.summary.to_string();
+        assert!(text.contains("base_link in odom, of /tf:base_link:left_wheel (1862 transforms)"), "{text}");
+        let wheel = read_topic_of(bag, Some("/tf:base_link:left_wheel")).unwrap();
+        assert_eq!(wheel.summary.kept, 1862);
+        for (asked, said) in [
+            ("/tf:odom:base", "say which transform of /tf is meant: --topic /tf:base_link:left_wheel"),
+            ("/tf:odom", "say which transform of /tf is meant"),
+            ("/tf_static", "say which transform of /tf_static is meant"),
+            ("/none:odom:base", "it has no topic /none:odom:base with"),
+        ] {
+            let selection = Selection { topic: Some(asked.into()), ..Default::default() };
+            let read = Recording::read(&data_folder().unwrap().join(bag), &selection);
+            let error = read.map(drop).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let stamped =
+            read_topic_of("bags_alltypes/test_bag_sqlite3", Some("/test/geometry_msgs/transform_stamped"));
+        assert_eq!(stamped.unwrap().states[1].position, [1.0, 2.0, 0.0]);
     }
 
     #[test]

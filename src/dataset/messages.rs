@@ -319,6 +319,10 @@ impl Message for Float64MultiArray {
     const TYPE_NAME: &'static str = "std_msgs/msg/Float64MultiArray";
 }
 
+impl Message for TransformStamped {
+    const TYPE_NAME: &'static str = "geometry_msgs/msg/TransformStamped";
+}
+
 impl Message for TFMessage {
     const TYPE_NAME: &'static str = "tf2_msgs/msg/TFMessage";
 }
