@@ -14,6 +14,10 @@ use crate::state::{Space, Stamp};
 use ::csv::ByteRecord;
 use columns::CommandColumns;
 use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -24,6 +28,9 @@ const LONGEST_LINE: usize = 1 << 20;
 /// A table whose rows are so far apart, s, may be one whose time is in another unit, and is taken to be if nobody says otherwise.
 const LONG_INTERVAL: f64 = 1.0;
 const TOO_LONG_INTERVAL: f64 = 5.0;
+
+/// A table is read backwards if its time falls so many times as often as it rises.
+const MOST: usize = 10;
 
 /// A time that is later than this is not in seconds, s: that of a [`Stamp`] ends there, in the year 2262.
 const LATEST: f64 = 9.22e9;
@@ -48,14 +55,21 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         return Err(Error::mismatch("--rate [Hz]", rate, "above zero"));
     }
     let (layout, reader) = Layout::find(ShortLines { reader, line: 0 });
+    if layout.is_utf_16 {
+        return Err(data(path, "it is in UTF-16; make it UTF-8: iconv -f UTF-16 -t UTF-8"));
+    }
     let mut table = ::csv::ReaderBuilder::new()
         .trim(::csv::Trim::All)
-        .comment(Some(b'#'))
+        .comment(Some(layout.comment))
         .flexible(true)
         .delimiter(layout.delimiter())
         .has_headers(layout.has_header)
         .from_reader(reader);
-    let first = table.headers().map_err(|error| data(path, error.to_string()))?.clone();
+    let first = table.byte_headers().map_err(|error| data(path, error.to_string()))?;
+    let first: Vec<String> = first.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    if first.is_empty() {
+        return Err(data(path, "the table is empty"));
+    }
     let numbers: Vec<String> = (1..=first.len()).map(|number| number.to_string()).collect();
     let header: Vec<&str> = match layout.has_header {
         true => first.iter().map(|column| column.trim_start_matches('\u{feff}')).collect(),
@@ -108,13 +122,19 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
                 let (cell, name) = (record.get(column).unwrap_or_default(), header[column]);
                 let cell = String::from_utf8_lossy(cell);
                 let detail = format!(
-                    "row {}: '{cell}' in column '{name}' is no time in seconds; of another unit: --columns time={name}:ms (us, \
+                    "row {}: '{cell}' in column '{name}' is no time in seconds nor a date with a time; of another unit: --columns time={name}:ms (us, \
                      ns)",
                     summary.read
                 );
                 summary.losses.add("row without a time", detail);
             }
         }
+    }
+    let steps = || rows.windows(2).map(|pair| pair[1].header.cmp(&pair[0].header));
+    let count = |wanted: Ordering| steps().filter(|step| *step == wanted).count();
+    if count(Ordering::Less) > MOST * count(Ordering::Greater) && rows.len() > MOST {
+        rows.reverse();
+        summary.notes.push("the times fall; read from the last row to the first".into());
     }
     let (mut recording, beside) = assemble(path, columns.joint_names(), columns.space, rows, summary)?;
     let interval = recording.summary.interval;
@@ -168,7 +188,9 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
     let in_range = |time: f64| Some(time).filter(|time| time.abs() <= LATEST).map(Stamp::from_seconds);
     let stamp = |index: usize| in_range(cell(index));
     let header = match columns.time {
-        Time::Column(index, unit) => in_range(cell(index) * unit),
+        Time::Column(index, unit) => {
+            in_range(cell(index) * unit).or_else(|| date_and_time(cells.record.get(index)?))
+        }
         Time::Stamp(seconds, rest) => in_range(cell(seconds))
             .zip(Some(cell(rest)))
             .filter(|(_, rest)| rest.is_finite())
@@ -201,6 +223,14 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
             commands.columns.iter().map(|column| column.map_or(0.0, cell)).collect()
         }),
     })
+}
+
+/// A time that is written as in ISO 8601, `2026-05-01 12:00:00.25`, also with `T` between and with an offset; without one UTC.
+fn date_and_time(cell: &[u8]) -> Option<Stamp> {
+    let text = std::str::from_utf8(cell).ok()?;
+    let of_day = || TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
+    let time: Timestamp = text.parse().ok().or_else(of_day)?;
+    i64::try_from(time.as_nanosecond()).ok().map(Stamp)
 }
 
 /// Ends with an error at a line that is too long, so that a small packed file cannot fill the memory.
@@ -260,7 +290,7 @@ mod tests {
         assert!(refused("t_s,a_pos\n0,1\n", Some(&["c"])).contains("no joint 'c' among a"));
         assert!(refused("t_s,a_pos\n0,1,2\n", None).contains("row 1 has 3 cells, the header 2"));
         assert!(refused("t_s,x,y,yaw\n0,1,2,3\n", Some(&["a"])).contains("there is a base in it"));
-        assert!(refused("", None).contains("no column of time"));
+        assert!(refused("", None).contains("the table is empty"));
     }
 
     #[test]
@@ -448,6 +478,49 @@ mod tests {
             assert_eq!(summary.interval, interval);
             assert!(!summary.to_string().contains("warning"), "{summary}");
         }
+    }
+
+    #[test]
+    fn dates_with_a_time_are_read_to_the_nanosecond() {
+        let stamps = |times: [&str; 2]| {
+            let text = format!("timestamp,a_pos\n{},1\n{},2\n", times[0], times[1]);
+            let states = read_text(&text, None).unwrap().states;
+            (states[0].stamp, states[1].stamp.0 - states[0].stamp.0)
+        };
+        let first = Stamp(1_777_636_800_000_000_000);
+        assert_eq!(stamps(["2026-05-01 12:00:00", "2026-05-01 12:00:00.020000001"]), (first, 20_000_001));
+        assert_eq!(stamps(["2026-05-01T12:00:00Z", "2026-05-01T12:00:01.5Z"]), (first, 1_500_000_000));
+        assert_eq!(
+            stamps(["2026-05-01 14:00:00+02:00", "2026-05-01 14:00:01+02:00"]),
+            (first, 1_000_000_000)
+        );
+        let error = read_text("timestamp,a_pos\n1. May,1\n2. May,2\n", None).map(drop).unwrap_err();
+        assert!(
+            error.to_string().contains("'1. May' in column 'timestamp' is no time in seconds nor a date")
+        );
+    }
+
+    #[test]
+    fn what_other_tools_write_around_a_table_is_no_obstacle() {
+        let table = "t,a_pos\n0,1\n0.5,2\n1,3\n";
+        let plain = read_text(table, None).unwrap().states;
+        for comment in ["% a, b\n%\n", "// written by\n", "# x\n"] {
+            let read = read_text(&format!("{comment}{table}"), None).unwrap();
+            assert_eq!((read.states, read.summary.read), (plain.clone(), 3));
+        }
+        let falling: String = (0..100).rev().map(|step| format!("0.{step:02},{step}\n")).collect();
+        let read = read_text(&format!("t,a_pos\n{falling}"), None).unwrap();
+        assert_eq!((read.states[0].position[0], read.states[99].position[0]), (0.0, 99.0));
+        assert!(read.summary.to_string().contains("from the last row to the first"), "{}", read.summary);
+        let refused = |bytes: &[u8]| {
+            read_table(Path::new("x.csv"), bytes, &Selection::default()).map(drop).unwrap_err().to_string()
+        };
+        let wide: Vec<u8> = format!("\u{feff}{table}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(refused(&wide).contains("UTF-16"));
+        // of letters that are not in UTF-8 only the names matter
+        let text = b"t,a_pos,angle [\xb0]\n0,1,2\n0.5,2,2\n";
+        let read = read_table(Path::new("x.csv"), &text[..], &Selection::default()).unwrap();
+        assert_eq!(read.joints, ["a"]);
     }
 
     #[test]

@@ -18,7 +18,14 @@ pub struct Layout {
     separator: Separator,
     /// Whether the first row names the columns; it does not if all its cells are numbers.
     pub has_header: bool,
+    /// What lines that are no rows begin with.
+    pub comment: u8,
+    /// Whether it is text of two bytes a letter, by its byte order mark.
+    pub is_utf_16: bool,
 }
+
+/// Lines that begin with one of these are no rows, as other tools write them above a table.
+const COMMENTS: [&[u8]; 3] = [b"#", b"%", b"//"];
 
 impl Layout {
     /// Looks at the first row; gives the whole table, whose cells are set apart by [`Self::delimiter`].
@@ -36,23 +43,31 @@ impl Layout {
             }
         }
         let row = first_row(&head).unwrap_or_else(|| last_line(&head));
-        let layout = Self::of_row(&String::from_utf8_lossy(row));
+        let layout = Self {
+            comment: comment(&head).unwrap_or(b'#'),
+            is_utf_16: [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| head.starts_with(*mark)),
+            ..Self::of_row(&String::from_utf8_lossy(row))
+        };
         let is_blanks = layout.separator == Separator::Blanks;
         let whole = Resumed { head: Cursor::new(head), failed, rest: reader };
         (layout, Squeezed { reader: whole, is_blanks, is_pending: false, is_begun: false })
     }
 
+    fn new(separator: Separator) -> Self {
+        Self { separator, has_header: true, comment: b'#', is_utf_16: false }
+    }
+
     fn of_row(row: &str) -> Self {
         let row = row.trim_start_matches('\u{feff}').trim();
         let separator = Self::separator(row);
-        let layout = Self { separator, has_header: true };
+        let layout = Self::new(separator);
         Self { has_header: !layout.are_numbers(row), ..layout }
     }
 
     fn separator(row: &str) -> Separator {
         let count = |separator: char| row.matches(separator).count();
         let is_it = |separator: &char| {
-            let of = Self { separator: Separator::Byte(*separator as u8), has_header: false };
+            let of = Self::new(Separator::Byte(*separator as u8));
             count(*separator) > 0 && (count(*separator) >= count(',') || of.are_numbers(row))
         };
         match [';', '\t'].iter().find(|separator| is_it(separator)) {
@@ -102,7 +117,14 @@ fn last_line(head: &[u8]) -> &[u8] {
 }
 
 fn is_row(line: &[u8]) -> bool {
-    !line.starts_with(b"#") && line.iter().any(|byte| !byte.is_ascii_whitespace())
+    let is_comment = COMMENTS.iter().any(|comment| line.starts_with(comment));
+    !is_comment && line.iter().any(|byte| !byte.is_ascii_whitespace())
+}
+
+/// What the first comment begins with.
+fn comment(head: &[u8]) -> Option<u8> {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    lines.find_map(|line| COMMENTS.iter().find(|comment| line.starts_with(comment)).map(|comment| comment[0]))
 }
 
 /// What was read ahead, then how that ended or the rest.
