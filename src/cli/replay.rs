@@ -6,6 +6,7 @@ use crate::config;
 use crate::control_loop::ControllerConfig;
 use crate::dataset::csv;
 use crate::error::Error;
+use crate::measurement::Rejection;
 use crate::nn::checkpoint::{self, Card, ModelKind};
 use crate::predictor::PredictorParameters;
 use crate::replay::{CommandTable, Output, PredictionTable, RecordingWriter, Replay, Source, Stamps};
@@ -76,7 +77,12 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     let counts = &replay.counts;
     if let Some(reason) = counts.reason.as_ref().filter(|_| counts.states == 0) {
         let joints = replay.robot().joints.join(", ");
-        bail!("{}: no message could be used for the joints {joints}: {reason}", args.recording.display());
+        let is_stamp = *reason == Rejection::NoStamp.to_string();
+        let advice = if is_stamp { "; --log-time takes the time of logging" } else { "" };
+        bail!(
+            "{}: no message could be used for the joints {joints}: {reason}{advice}",
+            args.recording.display()
+        );
     }
     writer.finish()?;
     println!("{}: {counts}", args.out.display());

@@ -4,7 +4,7 @@
 use super::Progress;
 use super::optimizer::ScheduledAdamW;
 use super::regression::RegressionConfig;
-use super::saved::{Saved, check_settings};
+use super::saved::{Saved, check_data, check_settings};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::Tensors;
 use crate::nn::mlp::{Mlp, MlpConfig};
@@ -136,9 +136,7 @@ impl Descent {
         let (saved, notes): (Saved, Notes) = Saved::read(bytes)?;
         let (found, expected) = (&notes.identity, &self.identity);
         check_settings(&found.settings, &expected.settings)?;
-        if found.data != expected.data {
-            return Err(Error::mismatch("data of the saved training (SHA-256)", &found.data, &expected.data));
-        }
+        check_data(&found.data, &expected.data)?;
         saved.restore_network(&self.variables, &mut self.optimizer, &mut self.best, notes.optimizer_steps)?;
         self.progress = saved.progress()?;
         self.best_validation =

@@ -1,7 +1,7 @@
 //! An interrupted training of the predictor: weights, moments of the optimizer, random numbers, the streams under way and
 //! what was reached.
 
-use super::saved::{Saved, check_settings};
+use super::saved::{Saved, check_data, check_settings};
 use super::{Report, Run, Standing, TrainingConfig};
 use crate::dataset::Episode;
 use crate::error::{Error, Result};
@@ -85,9 +85,7 @@ pub fn restore(
 ) -> Result<()> {
     let (saved, notes): (Saved, Notes) = Saved::read(saved)?;
     check_settings(&notes.config, run.config)?;
-    if notes.data != data {
-        return Err(Error::mismatch("data of the saved training (SHA-256)", notes.data, data));
-    }
+    check_data(&notes.data, data)?;
     saved.restore_network(&run.variables, &mut run.optimizer, best, notes.optimizer_steps)?;
     report.progress = saved.progress()?;
     let reached = report.progress.iter().find(|progress| progress.step == notes.best_step);

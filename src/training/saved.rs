@@ -23,6 +23,19 @@ pub fn refused(problem: impl ToString) -> Error {
     Error::Model { origin: ORIGIN.into(), problem: problem.to_string() }
 }
 
+/// What to do about a training that is not the one that was saved.
+const ADVICE: &str = "; give the arguments and recordings that it was begun with, or begin anew";
+
+/// Refuses a training that was saved with other data, by their SHA-256.
+pub fn check_data(saved: &str, given: &str) -> Result<()> {
+    match saved == given {
+        true => Ok(()),
+        false => {
+            Err(Error::mismatch("data of the saved training (SHA-256)", saved, format!("{given}{ADVICE}")))
+        }
+    }
+}
+
 /// Refuses a training that was saved with other settings, and names those that differ.
 pub fn check_settings(saved: &impl Serialize, asked: &impl Serialize) -> Result<()> {
     let [saved, asked] = [serde_json::to_value(saved), serde_json::to_value(asked)];
@@ -34,7 +47,8 @@ pub fn check_settings(saved: &impl Serialize, asked: &impl Serialize) -> Result<
     match found.is_empty() {
         true => Ok(()),
         false => {
-            Err(Error::mismatch("settings of the saved training", found.join(", "), expected.join(", ")))
+            let expected = format!("{}{ADVICE}", expected.join(", "));
+            Err(Error::mismatch("settings of the saved training", found.join(", "), expected))
         }
     }
 }

@@ -83,7 +83,9 @@ fn a_resumed_training_gives_the_same_bits() {
         resume_predictor(config, &names(2), episodes, Some(saved), go_on).unwrap_err().to_string()
     };
     let error = refused(&small(230), &episode, &saved);
-    assert_eq!(error, "settings of the saved training: found steps 220, expected steps 230");
+    assert!(
+        error.starts_with("settings of the saved training: found steps 220, expected steps 230; give the")
+    );
     let other = [multi_sine(2, 21.0, 0.02)];
     assert!(refused(&small(220), &other, &saved).contains("data of the saved training"));
     for length in (0..saved.len()).step_by(997) {
