@@ -4,7 +4,7 @@
 use super::saved::{Saved, check_data, check_settings};
 use super::{Report, Run, Standing, TrainingConfig};
 use crate::dataset::Episode;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::hexadecimal;
 use crate::nn::checkpoint::Tensors;
 use crate::nn::lstm::LstmState;
