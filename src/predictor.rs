@@ -64,6 +64,18 @@ pub enum Observation {
     Refused,
 }
 
+impl Observation {
+    /// Whether the network has seen all up to this measurement, as of the nearest to each of its samples: the best of those
+    /// that come closer than dt to predict from.
+    pub fn is_sample(self) -> bool {
+        match self {
+            Self::Started | Self::RestartedAfterGap | Self::RestartedBackInTime => true,
+            Self::Continued { steps } => steps > 0,
+            Self::Duplicate | Self::Refused => false,
+        }
+    }
+}
+
 /// Whether `state` can be taken in by a predictor of so many joints.
 fn is_valid(state: &State, joints: usize) -> bool {
     let finite = |values: &[f64]| values.len() == joints && values.iter().all(|value| value.is_finite());

@@ -358,8 +358,8 @@ impl Replay {
         }
         let mut is_predicted = false;
         if let Some(foresight) = &mut self.predictor {
-            foresight.observe(state, &mut self.counts);
-            is_predicted = foresight.predict(stamp);
+            let is_sample = foresight.observe(state, &mut self.counts);
+            is_predicted = is_sample && foresight.predict(stamp);
             self.counts.predictions += usize::from(is_predicted);
             self.counts.told += usize::from(is_predicted && foresight.predictor.is_told());
             if let (true, Some(controller)) = (is_predicted, &mut self.controller) {
@@ -392,10 +392,12 @@ impl Foresight {
         })
     }
 
-    fn observe(&mut self, state: &State, counts: &mut Counts) {
-        self.predictor.observe(state);
+    /// Says whether to predict from it, as the nodes do.
+    fn observe(&mut self, state: &State, counts: &mut Counts) -> bool {
+        let is_sample = self.predictor.observe(state).is_sample();
         let outside = self.card.as_ref().and_then(|card| card.first_outside(state));
         counts.outside_training += usize::from(outside.is_some());
+        is_sample
     }
 
     /// Predicts at the configured rate, counted by the stamps; says whether it did.

@@ -7,7 +7,14 @@ use std::time::Duration;
 /// A pause of more than this many dt is a gap: what lies in it is not interpolated.
 pub const GAP_STEPS: u32 = 5;
 
-/// Linear interpolation by measurement stamp onto a grid that starts at the first measurement.
+/// Measurements that come about as often as samples draw the grid to them by this share of their distance from it.
+const DRAWN: f64 = 0.05;
+/// What is about as often: from this part of dt to this many.
+const AS_OFTEN: (f64, f64) = (0.5, 1.5);
+
+/// Linear interpolation by measurement stamp onto a grid that starts at the first measurement and follows them: a sample is
+/// completed by the measurement that is nearest to it, though it may be the last before it, so that none is held back until
+/// the next.
 #[derive(Clone, Debug)]
 pub struct Resampler {
     dt: Duration,
@@ -52,12 +59,19 @@ impl Resampler {
                 self.started = true;
             }
             None => {
-                // at most GAP_STEPS times; the bound is for stamps at the end of time, where `next` saturates
-                while self.next <= state.stamp && steps <= GAP_STEPS as usize {
+                let interval = state.stamp.since(self.newest.stamp);
+                let dt = self.dt.as_secs_f64();
+                let nearest = state.stamp + Duration::from_secs_f64(0.5 * interval.min(dt));
+                // about GAP_STEPS times at most; the bound is for stamps at the end of time, where `next` saturates
+                while self.next <= nearest && steps <= GAP_STEPS as usize {
                     interpolate(&self.newest, state, self.next, &mut self.sample);
                     on_sample(&self.sample, false);
                     self.next = self.next + self.dt;
                     steps += 1;
+                }
+                if steps == 1 && (AS_OFTEN.0 * dt..AS_OFTEN.1 * dt).contains(&interval) {
+                    let off = state.stamp.0.saturating_sub(self.sample.stamp.0) as f64;
+                    self.next.0 = self.next.0.saturating_add((DRAWN * off) as i64);
                 }
             }
         }
@@ -82,17 +96,18 @@ impl Resampler {
     }
 }
 
-/// Fills `out` with the state at `stamp` on the straight line from `before` to `after`.
+/// Fills `out` with the state at `stamp` on the straight line from `before` to `after`, or half as far beyond it, with the
+/// velocity of `after`.
 pub fn interpolate(before: &State, after: &State, stamp: Stamp, out: &mut State) {
-    let share = (stamp.since(before.stamp) / after.stamp.since(before.stamp)).clamp(0.0, 1.0);
-    let mix = |out: &mut [f64], before: &[f64], after: &[f64]| {
+    let share = (stamp.since(before.stamp) / after.stamp.since(before.stamp)).clamp(0.0, 1.5);
+    let mix = |out: &mut [f64], before: &[f64], after: &[f64], share: f64| {
         for ((out, before), after) in out.iter_mut().zip(before).zip(after) {
             *out = if share == 1.0 { *after } else { before + share * (after - before) };
         }
     };
     out.stamp = stamp;
-    mix(&mut out.position, &before.position, &after.position);
-    mix(&mut out.velocity, &before.velocity, &after.velocity);
+    mix(&mut out.position, &before.position, &after.position, share);
+    mix(&mut out.velocity, &before.velocity, &after.velocity, share.min(1.0));
 }
 
 #[cfg(test)]
@@ -118,11 +133,49 @@ mod tests {
 
     #[test]
     fn irregular_stamps_become_regular() {
-        let (stamps, observations) = samples(&[3, 11, 25, 34, 34, 70]);
-        assert_eq!(stamps, [3, 13, 23, 33, 43, 53, 63]);
+        let (stamps, observations) = samples(&[3, 6, 25, 34, 34, 70]);
+        assert_eq!(stamps, [3, 13, 23, 33, 43, 53, 63, 73]);
         use Observation::{Continued, Duplicate, Started};
         let steps = |steps| Continued { steps };
-        assert_eq!(observations, [Started, steps(0), steps(2), steps(1), Duplicate, steps(3)]);
+        assert_eq!(observations, [Started, steps(0), steps(2), steps(1), Duplicate, steps(4)]);
+    }
+
+    /// Measurements at about the rate of the samples, of which some are a little early.
+    #[test]
+    fn each_measurement_completes_its_sample_and_none_waits_for_the_next() {
+        for (interval, jitter) in [(10.0, 0.0), (10.0, 1e-6), (10.0, 2.0), (10.03, 0.5), (9.97, 0.5)] {
+            let mut resampler = Resampler::new(Duration::from_millis(10), 1);
+            let mut off = Vec::new();
+            for step in 0..20_000 {
+                let early = jitter * f64::sin(3.0 * f64::from(step));
+                let time = 1e-3 * (interval * f64::from(step) - early);
+                let state = State {
+                    stamp: Stamp::from_seconds(10.0 + time),
+                    position: vec![time],
+                    velocity: vec![1.0],
+                };
+                let mut count = 0;
+                let observation = resampler.observe(&state, |sample, _| {
+                    count += 1;
+                    assert!((sample.position[0] - sample.stamp.seconds() + 10.0).abs() < 1e-6);
+                    off.push(1e3 * state.stamp.since(sample.stamp).abs());
+                });
+                assert!(
+                    observation.is_sample() && count == 1,
+                    "{interval} {jitter}: {step}, {observation:?}"
+                );
+            }
+            let largest = off.into_iter().fold(0.0, f64::max);
+            assert!(largest < 1.3 * jitter + 0.7, "{interval} {jitter}: {largest} ms");
+        }
+    }
+
+    #[test]
+    fn of_faster_measurements_the_nearest_is_taken() {
+        let (stamps, observations) = samples(&[0, 3, 6, 9, 12, 15, 18, 21]);
+        assert_eq!(stamps, [0, 10, 20]);
+        let taken: Vec<bool> = observations.into_iter().map(Observation::is_sample).collect();
+        assert_eq!(taken, [true, false, false, true, false, false, false, true]);
     }
 
     #[test]

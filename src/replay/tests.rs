@@ -181,7 +181,8 @@ fn a_base_is_predicted_from_its_odometry_as_it_was_recorded() {
     }
     let counts = &replay.counts;
     assert_eq!((counts.messages, counts.rejected, been.len()), (2639, 0, 2639));
-    assert!(ahead.len() > 2500, "{}", ahead.len());
+    // 96.7 s with one pause
+    assert!((1850..1940).contains(&ahead.len()), "{}", ahead.len());
     let mut errors = Vec::new();
     for (stamp, predicted) in &ahead {
         let then = been.partition_point(|(other, _)| other.since(*stamp) < 1.0);
@@ -193,7 +194,7 @@ fn a_base_is_predicted_from_its_odometry_as_it_was_recorded() {
     }
     errors.sort_by(f64::total_cmp);
     assert!(
-        errors.len() > 2000 && errors[errors.len() / 2] < 0.03,
+        errors.len() > 1500 && errors[errors.len() / 2] < 0.03,
         "{} {}",
         errors.len(),
         errors[errors.len() / 2]

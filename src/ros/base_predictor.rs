@@ -8,7 +8,6 @@ use crate::ros::convert::{fill_table, stamp_to_time};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{pose_to_message, read_odometry};
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
-use crate::state::Stamp;
 use crate::trajectory::{Horizon, Trajectory};
 use r2r::Publisher;
 use r2r::diagnostic_msgs::msg::DiagnosticStatus;
@@ -42,7 +41,9 @@ struct BasePredictorNode {
     path: Publisher<Path>,
     message: Path,
     stddev: Publisher<Float64MultiArray>,
-    predicted: Option<Stamp>,
+    /// Whether there has been a prediction, and whether the last is not yet published.
+    is_predicting: bool,
+    is_new: bool,
     rejected: u64,
     publish_due: Every,
     diagnostics_due: Every,
@@ -68,7 +69,8 @@ impl BasePredictorNode {
             path: shell.publisher("~/predicted_path", reliable_qos(1))?,
             message: Path::default(),
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
-            predicted: None,
+            is_predicting: false,
+            is_new: false,
             rejected: 0,
             publish_due: Every::new(shell.config().publish_rate),
             diagnostics_due: Every::new(1.0),
@@ -83,7 +85,7 @@ impl BasePredictorNode {
             self.publish()?;
             self.predictor.prepare();
             if self.diagnostics_due.is_due() {
-                let message = if self.predicted.is_some() { "predicting" } else { "waiting for odometry" };
+                let message = if self.is_predicting { "predicting" } else { "waiting for odometry" };
                 let mut values = vec![("rejected_odometry", self.rejected.to_string())];
                 if let Some(commands) = &self.commands {
                     values.extend(commands.diagnostics(&self.predictor));
@@ -99,7 +101,10 @@ impl BasePredictorNode {
         while let Some(message) = self.odometry.take() {
             match read_odometry(&mut self.reader, &message, self.shell.now()) {
                 Ok(state) => {
-                    self.predictor.observe(state);
+                    if self.predictor.observe(state).is_sample() {
+                        self.is_new = self.predictor.predict(&mut self.prediction);
+                        self.is_predicting |= self.is_new;
+                    }
                     self.commands
                         .iter_mut()
                         .for_each(|commands| commands.watch(&self.shell, &self.predictor, state.stamp));
@@ -121,13 +126,10 @@ impl BasePredictorNode {
     }
 
     fn publish(&mut self) -> Result<()> {
-        let Some(state) = self.reader.state().filter(|state| Some(state.stamp) != self.predicted) else {
-            return Ok(());
-        };
-        if !self.publish_due.is_due() || !self.predictor.predict(&mut self.prediction) {
+        if !self.is_new || !self.publish_due.is_due() {
             return Ok(());
         }
-        self.predicted = Some(state.stamp);
+        self.is_new = false;
         fill_path(&self.prediction, &mut self.message)?;
         self.path.publish(&self.message)?;
         let rows = self.prediction.stddev.iter().map(Vec::as_slice);

@@ -76,7 +76,9 @@ struct PredictorNode {
     trajectory_message: JointTrajectory,
     stddev: Publisher<Float64MultiArray>,
     realised_error: Publisher<Float64MultiArray>,
-    predicted: Option<Stamp>,
+    /// Whether there has been a prediction, and whether the last is not yet published.
+    is_predicting: bool,
+    is_new: bool,
     /// Of the model, if it is of a file.
     card: Option<Card>,
     /// Joints that were or moved as they never did in training, since the last report.
@@ -114,7 +116,8 @@ impl PredictorNode {
             trajectory_message: JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() },
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
             realised_error: shell.publisher("~/realised_error", reliable_qos(1))?,
-            predicted: None,
+            is_predicting: false,
+            is_new: false,
             card,
             outside: BTreeSet::new(),
             said_foreign: false,
@@ -159,6 +162,10 @@ impl PredictorNode {
                         .iter_mut()
                         .for_each(|commands| commands.watch(&self.shell, &self.predictor, state.stamp));
                     self.realised.observe(state);
+                    if observation.is_sample() && self.predictor.predict(&mut self.prediction) {
+                        self.realised.remember(state, &self.prediction);
+                        (self.is_predicting, self.is_new) = (true, true);
+                    }
                     self.outside.extend(self.card.as_ref().and_then(|card| card.first_outside(state)));
                     use Observation::{RestartedAfterGap, RestartedBackInTime};
                     self.restarts +=
@@ -190,15 +197,10 @@ impl PredictorNode {
         }
     }
 
-    /// Predicts from the newest measurement to keep the score, and publishes at the configured rate.
+    /// Publishes the newest prediction at the configured rate.
     fn publish(&mut self) -> Result<()> {
-        let Some(state) = self.reader.state() else { return Ok(()) };
-        if self.predicted == Some(state.stamp) || !self.predictor.predict(&mut self.prediction) {
-            return Ok(());
-        }
-        self.predicted = Some(state.stamp);
-        self.realised.remember(state, &self.prediction);
-        if self.publish_due.is_due() {
+        if self.is_new && self.publish_due.is_due() {
+            self.is_new = false;
             fill_prediction(&self.prediction, &mut self.trajectory_message);
             self.trajectory.publish(&self.trajectory_message)?;
             let rows = self.prediction.stddev.iter().map(Vec::as_slice);
@@ -228,7 +230,7 @@ impl PredictorNode {
             values.push(("rmse_at_horizon", format!("{prediction:.6}")));
             values.push(("rmse_of_constant_velocity", format!("{constant_velocity:.6}")));
         }
-        let message = if self.predicted.is_some() { "predicting" } else { "waiting for joint states" };
+        let message = if self.is_predicting { "predicting" } else { "waiting for joint states" };
         self.shell.diagnose("prediction", DiagnosticStatus::OK as u8, message, &values);
         Ok(())
     }

@@ -185,14 +185,21 @@ fn the_frozen_copy_is_candles() {
     }
 }
 
+/// Numbers up to `scale` that are the same each time.
+fn waves(scale: f32, shape: &[usize]) -> Tensor {
+    let count: usize = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|k| scale * (1.7 * k as f32).sin()).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
 #[test]
 fn a_long_run_of_the_frozen_copy_stays_with_candle() {
     let config = LstmConfig { inputs: 7, hidden: 33, layers: 2, outputs: 5 };
     let mut variables = config.initial_variables(3, DType::F32).unwrap();
-    let weight = Tensor::rand(-1f32, 1f32, (5, 33), &Device::Cpu).unwrap();
+    let weight = waves(1.0, &[5, 33]);
     variables.insert("head.weight".into(), Var::from_tensor(&weight).unwrap());
     let lstm = Lstm::over(config, &variables, DType::F32).unwrap();
-    let xs = Tensor::randn(0f32, 2f32, (1, 500, 7), &Device::Cpu).unwrap();
+    let xs = waves(3.0, &[1, 500, 7]);
     let (hidden, _) = lstm.forward(&xs, &lstm.zero_state(1).unwrap()).unwrap();
     let expected = lstm.read_out(&hidden).unwrap().squeeze(1).unwrap();
     let mut frozen = lstm.freeze(1).unwrap();
@@ -209,10 +216,10 @@ fn every_path_is_candles_network_at_odd_sizes() {
     for (inputs, hidden, layers, outputs) in [(1, 3, 1, 2), (21, 63, 2, 111), (7, 129, 3, 33)] {
         let config = LstmConfig { inputs, hidden, layers, outputs };
         let mut variables = config.initial_variables(5, DType::F32).unwrap();
-        let weight = Tensor::rand(-1f32, 1f32, (outputs, hidden), &Device::Cpu).unwrap();
+        let weight = waves(1.0, &[outputs, hidden]);
         variables.insert("head.weight".into(), Var::from_tensor(&weight).unwrap());
         let lstm = Lstm::over(config, &variables, DType::F32).unwrap();
-        let xs = Tensor::randn(0f32, 2f32, (1, 10, inputs), &Device::Cpu).unwrap();
+        let xs = waves(3.0, &[1, 10, inputs]);
         let (hidden, _) = lstm.forward(&xs, &lstm.zero_state(1).unwrap()).unwrap();
         let expected = lstm.read_out(&hidden).unwrap().squeeze(1).unwrap();
         let scale = flat(&expected).into_iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
@@ -222,7 +229,7 @@ fn every_path_is_candles_network_at_odd_sizes() {
             for (time, input) in xs.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().enumerate() {
                 frozen.step(0, input, &mut output);
                 let found = Tensor::new(output.as_slice(), &Device::Cpu).unwrap();
-                assert_close(&format!("{path:?}"), &found, &expected.get(time).unwrap(), 1e-6 * scale);
+                assert_close(&format!("{path:?}"), &found, &expected.get(time).unwrap(), 5e-6 * scale);
             }
         }
     }
