@@ -317,18 +317,12 @@ impl ControlLoop {
         self.motion.has_begun()
     }
 
-    /// Stops where the robot is and stays there until a trajectory comes. Where it is to be, if it is nearly there: so a robot that
-    /// sags, or a drive that lags, is not led away from it step by step.
+    /// Stops where the robot is, or where it is to be if it is nearly there, and stays there until a trajectory comes.
     pub fn hold(&mut self) {
         if self.last.is_none() {
             return self.motion.hold_from_the_start();
         }
-        let is_near = |(wanted, is): (&f64, &f64)| (wanted - is).abs() <= START_TOLERANCE;
-        let at_reference = self.reference.position.iter().zip(&self.last_state.position).all(is_near);
-        self.motion.hold_at(match at_reference {
-            true => &self.reference.position,
-            false => &self.last_state.position,
-        });
+        self.motion.hold_at(nearly(&self.reference.position, &self.last_state.position));
     }
 
     /// Computes the command for the newest `state` at time `now`. Gives back a network that is no longer needed, so
@@ -365,9 +359,14 @@ impl ControlLoop {
         }
     }
 
-    /// Whether commands can be sent yet: where the robot is must be known for certain before it is told a position.
+    /// Whether commands can be sent yet: where the robot is must be known before its weight is carried, and for certain before
+    /// it is told a position.
     pub fn can_command(&self) -> bool {
-        self.config.command_interface != Mode::Position || self.continuity.is_established()
+        match self.config.command_interface {
+            Mode::Effort => self.last.is_some(),
+            Mode::Velocity => true,
+            Mode::Position => self.continuity.is_established(),
+        }
     }
 
     /// The state, if it exists, is finite and fresh, and can be of the robot that was measured before.
@@ -387,6 +386,10 @@ impl ControlLoop {
         }
         if let Some((joint, jump)) = self.continuity.observe(&self.robot, state) {
             return Err(Fault::StateJumped { joint, jump });
+        }
+        if self.config.command_interface == Mode::Position && !self.continuity.is_established() {
+            self.commanded_position.copy_from_slice(&state.position);
+            return Err(Fault::StateUnconfirmed);
         }
         Ok(state)
     }
@@ -514,9 +517,12 @@ impl ControlLoop {
             self.motion.start(&self.robot, state);
             self.commanded_position.copy_from_slice(&state.position);
         } else if let Verdict::Holding(fault) = self.verdict {
-            self.motion.restart(&self.robot, state);
+            let rest = nearly(&self.reference.position, &state.position);
+            self.motion.restart(&self.robot, state, rest);
             // where a drive is that seemed to jump is less certain than what it was told
-            if !matches!(fault, Fault::StateJumped { .. }) {
+            if !matches!(fault, Fault::StateJumped { .. })
+                && !is_near(&self.commanded_position, &state.position)
+            {
                 self.commanded_position.copy_from_slice(&state.position);
             }
             self.sent.clear();
@@ -546,6 +552,10 @@ impl ControlLoop {
         self.motion.sample(self.governor.scaling(), &mut self.reference);
         let (joint, error) = self.error_above(tolerance, state)?;
         self.motion.hold_at(&state.position);
+        // what pushed against the obstacle
+        self.baseline.reset();
+        self.observer.iter_mut().for_each(DisturbanceObserver::reset);
+        self.baseline_error.reset();
         Some(Fault::PathLost { joint, error, tolerance })
     }
 
@@ -624,4 +634,15 @@ impl ControlLoop {
         self.sample.feedforward_effort.iter_mut().zip(errors).for_each(|(known, error)| *known += error);
         self.sample.feedback_effort.copy_from_slice(&self.baseline.feedback);
     }
+}
+
+/// Whether no joint is further from where it is wanted than what counts as no step.
+fn is_near(wanted: &[f64], measured: &[f64]) -> bool {
+    wanted.iter().zip(measured).all(|(wanted, measured)| (wanted - measured).abs() <= START_TOLERANCE)
+}
+
+/// Where a robot is wanted, if it is nearly there, else where it is: so one that sags, or a drive that lags, is not led away
+/// step by step.
+fn nearly<'a>(wanted: &'a [f64], measured: &'a [f64]) -> &'a [f64] {
+    if is_near(wanted, measured) { wanted } else { measured }
 }

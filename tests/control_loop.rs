@@ -574,8 +574,13 @@ proptest! {
         let mut control = control(ControllerConfig { learning: true, accept_weights: true, prediction: true, ..config() });
         let limits = control.robot().limits.clone();
         let mut out = command();
+        // in half of the cases the positions could be those of a robot, so that it is tracked
+        let (is_tame, mut tracked) = (random.random::<bool>(), 0);
         for tick in 0..ticks {
             let mut state = wild_state(&mut random, stamp(tick));
+            if is_tame {
+                state.position = state_at(stamp(tick), 0.0).position;
+            }
             match random.random_range(0..20) {
                 0 if control.wants_model() => control.accept_model(model(1.0)),
                 1 if control.wants_model() => control.accept_model(overflowing_model()),
@@ -589,7 +594,9 @@ proptest! {
             let present = random.random_range(0..10) > 0;
             drop(control.tick(stamp(tick), present.then_some(&state), &mut out));
             assert_safe(&out, &limits);
+            tracked += usize::from(!matches!(control.verdict(), Verdict::Holding(_)));
         }
+        prop_assert!(!is_tame || tracked > 0);
         control.safe_command(&mut out);
         assert_safe(&out, &limits);
     }

@@ -8,7 +8,7 @@ use common::{CENTRE, JOINTS, arm, state_at, weights};
 use learned_control::closed_loop::ClosedLoop;
 use learned_control::command::{Command, Mode};
 use learned_control::config::read_text;
-use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, Verdict};
+use learned_control::control_loop::{ControlLoop, ControllerConfig, Fault, ReferenceConfig, Verdict};
 use learned_control::controller::{Gains, HeadConfig, ObserverConfig, ResidualModel};
 use learned_control::error::Result;
 use learned_control::learner::LearnerConfig;
@@ -143,6 +143,59 @@ fn without_measurements_drives_stand_still() {
     }
 }
 
+/// Of a driver that sends zeros before it knows better.
+#[test]
+fn no_position_is_commanded_before_it_is_known_where_the_robot_is() {
+    let mut control = control(with_head(Mode::Position)).unwrap();
+    let mut out = Command::zeros(Mode::Position, JOINTS);
+    let zeros = State { stamp: at(-1, 0.0).stamp, ..State::zeros(JOINTS) };
+    control.tick(zeros.stamp, Some(&zeros), &mut out);
+    assert_eq!(control.verdict(), Verdict::Holding(Fault::StateUnconfirmed));
+    for tick in 0..200 {
+        let state = at(tick, 0.0);
+        control.tick(state.stamp, Some(&state), &mut out);
+        if !control.can_command() {
+            assert!(matches!(control.verdict(), Verdict::Holding(_)));
+            continue;
+        }
+        assert!((99..=101).contains(&tick), "{tick}");
+        for (commanded, position) in out.values.iter().zip(&state.position) {
+            assert!((commanded - position).abs() < 0.005, "{commanded} where it is at {position}");
+        }
+        return;
+    }
+    panic!("never commanded");
+}
+
+/// A drive that lags is not told to be elsewhere after each silence.
+#[test]
+fn a_silence_does_not_lead_a_drive_away_from_where_it_was_told_to_be() {
+    let config = ControllerConfig { reference: ReferenceConfig::Hold, ..with_head(Mode::Position) };
+    let mut control = control(config).unwrap();
+    let mut out = Command::zeros(Mode::Position, JOINTS);
+    let state = |stamp: Stamp, sag: f64| State {
+        stamp,
+        velocity: vec![0.0; JOINTS],
+        position: at(0, 0.0).position.iter().map(|position| position - sag).collect(),
+    };
+    let mut told: Option<Vec<f64>> = None;
+    for tick in 0..5000 {
+        // it sags under a load from the first second on; each second it is silent for a fifth of it
+        let measured = state(at(tick, 0.0).stamp, if tick < 500 { 0.0 } else { 0.03 });
+        let now = measured.stamp;
+        let silent = state(at(tick - tick % 500, 0.0).stamp, 0.03);
+        let is_silent = tick > 500 && tick % 500 < 100;
+        control.tick(now, Some(if is_silent { &silent } else { &measured }), &mut out);
+        if tick == 499 {
+            told = Some(out.values.clone());
+        }
+        for (told, value) in told.iter().flatten().zip(&out.values) {
+            // what is learned of the load may raise it
+            assert!((-0.01..0.05).contains(&(value - told)), "{tick}: {value}, at first {told}");
+        }
+    }
+}
+
 #[test]
 fn commands_stay_within_the_limits_whatever_is_measured() {
     let limits = arm().0.limits;
@@ -150,8 +203,10 @@ fn commands_stay_within_the_limits_whatever_is_measured() {
         let mut control = control(with_head(interface)).unwrap();
         let mut out = Command::zeros(interface, JOINTS);
         let mut last: Option<Vec<f64>> = None;
-        for tick in 0..3000 {
-            let wild = if tick % 700 > 300 { 3.0 * f64::from((tick % 7) as u8) - 9.0 } else { 0.0 };
+        let mut tracked_beyond = 0;
+        for tick in 0..3500 {
+            // elsewhere for long enough to be believed
+            let wild = if tick % 700 > 300 { 3.0 * f64::from((tick / 700) as u8) - 7.0 } else { 0.0 };
             let state = at(tick, wild);
             control.tick(state.stamp, Some(&state), &mut out);
             for (joint, value) in out.values.iter().enumerate() {
@@ -166,8 +221,10 @@ fn commands_stay_within_the_limits_whatever_is_measured() {
                     assert!(step <= 0.002 * speed + 1e-12, "joint {joint} is told to jump by {step}");
                 }
             }
+            tracked_beyond += usize::from(wild != 0.0 && !matches!(control.verdict(), Verdict::Holding(_)));
             last = Some(out.values.clone());
         }
+        assert!(tracked_beyond > 1000, "{interface}: {tracked_beyond}");
     }
 }
 

@@ -60,7 +60,8 @@ impl Continuity {
                     self.jump = (joint, self.way[joint].abs());
                     (self.agreed, self.doubted) = (state.stamp, true);
                 }
-                // a clock that was set back lets it begin anew
+                // a clock that was set back lets it begin anew, and so does silence, which agrees with nothing
+                None if elapsed > 0.5 * AGREED => self.agreed = state.stamp,
                 None => self.agreed = self.agreed.min(state.stamp),
             }
         }
@@ -113,6 +114,16 @@ mod tests {
             assert_eq!(continuity.observe(&robot, &state(tick, 0.9)), Some((1, 0.9)), "{tick}");
         }
         assert_eq!(continuity.observe(&robot, &state(101, 0.9)), None);
+        // silence is no agreement
+        continuity.observe(&robot, &state(102, 0.0));
+        assert_eq!(continuity.observe(&robot, &state(162, 0.0)), Some((1, 0.9)));
+        for tick in 163..262 {
+            assert!(continuity.observe(&robot, &state(tick, 0.0)).is_some(), "{tick}");
+        }
+        assert_eq!(continuity.observe(&robot, &state(262, 0.0)), None);
+        for tick in 263..400 {
+            continuity.observe(&robot, &state(tick, 0.9));
+        }
         // the clock of a simulation that starts again
         assert_eq!(continuity.observe(&robot, &state(0, 0.0)), Some((1, 0.9)));
         assert_eq!(continuity.observe(&robot, &state(50, 0.0)), Some((1, 0.9)));

@@ -49,6 +49,8 @@ pub struct Motion {
     /// The posture to rest in.
     hold: ReferencePoint,
     source: Source,
+    /// The last trajectory that was given up, so that a tick need not free it.
+    given_up: Option<SplineTrajectory>,
     /// Time since the source began [s].
     time: f64,
     /// Whether a tick has been made since.
@@ -77,7 +79,7 @@ impl Motion {
             }
         };
         let hold = ReferencePoint::zeros(robot.degrees_of_freedom());
-        Ok(Self { built_in, hold, source: Source::Hold, time: 0.0, begun: false })
+        Ok(Self { built_in, hold, source: Source::Hold, given_up: None, time: 0.0, begun: false })
     }
 
     /// Begins where the robot is and as it moves: the built-in motion if there is one, or else holding.
@@ -92,15 +94,15 @@ impl Motion {
     }
 
     /// Begins anew after a fault: the built-in motion from `state`; a trajectory is given up and the robot held,
-    /// because whoever sent it must decide what comes next.
-    pub fn restart(&mut self, robot: &Robot, state: &State) {
+    /// because whoever sent it must decide what comes next, and held at `rest`.
+    pub fn restart(&mut self, robot: &Robot, state: &State, rest: &[f64]) {
         match self.source {
             Source::BuiltIn => self.start(robot, state),
-            Source::Hold | Source::Trajectory(_) => self.hold_at(&state.position),
+            Source::Hold | Source::Trajectory(_) => self.hold_at(rest),
         }
     }
 
-    /// Rests at `position`; allocates nothing, for it is called in the tick.
+    /// Rests at `position`; allocates and frees nothing, for it is called in the tick.
     pub fn hold_at(&mut self, position: &[f64]) {
         self.hold.position.copy_from_slice(position);
         self.begin(Source::Hold);
@@ -112,11 +114,15 @@ impl Motion {
     }
 
     pub fn follow(&mut self, trajectory: SplineTrajectory) {
+        self.given_up = None;
         self.begin(Source::Trajectory(trajectory));
     }
 
     fn begin(&mut self, source: Source) {
-        (self.source, self.time, self.begun) = (source, 0.0, false);
+        if let Source::Trajectory(trajectory) = std::mem::replace(&mut self.source, source) {
+            self.given_up = Some(trajectory);
+        }
+        (self.time, self.begun) = (0.0, false);
     }
 
     /// How far a trajectory is that was sent, and how long it takes [s, of its own time].

@@ -23,6 +23,7 @@ pub enum Fault {
     JointStatesAhead { ahead: f64 },
     StateNotFinite { joint: usize },
     StateJumped { joint: usize, jump: f64 },
+    StateUnconfirmed,
     CommandNotFinite { joint: usize },
     ResidualNotFinite { joint: usize },
     LearnerLost { silence: f64 },
@@ -99,6 +100,9 @@ impl Fault {
                  joint_states, or was the robot or its simulation started again?",
                 name(joint)
             ),
+            Self::StateUnconfirmed => {
+                "joint states have not yet come for long enough to say where the robot is: no position is commanded before".into()
+            }
             Self::CommandNotFinite { joint } => {
                 format!("the command of joint '{}' came out not finite and was not sent", name(joint))
             }

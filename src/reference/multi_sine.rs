@@ -106,10 +106,10 @@ impl MultiSine {
     /// Lets the motion begin at `start` with `velocity` instead; allocates nothing.
     pub fn start_from(&mut self, robot: &Robot, start: &[f64], velocity: &[f64]) {
         self.start_velocity.copy_from_slice(velocity);
-        robot.difference(&self.centre, start, &mut self.start);
+        self.start.copy_from_slice(start);
         self.blend_time = self.shortest_blend_time;
         for joint in 0..self.start.len() {
-            self.start[joint] += self.centre[joint];
+            self.centre[joint] = robot.on_turn_near(joint, start[joint], self.centre[joint]);
             let needed = self.blend_time_of(robot, joint, self.greatest[joint]);
             self.blend_time = self.blend_time.max(needed);
         }
@@ -249,9 +249,9 @@ mod tests {
         let start = [0.0, 0.2, -3.1];
         let mut point = ReferencePoint::zeros(3);
         motion(1, start).sample(0.0, &mut point);
-        let mut difference = [0.0; 3];
-        robot().difference(&start, &point.position, &mut difference);
-        assert!(difference.iter().all(|d| d.abs() < 1e-12), "{difference:?}");
+        // on the turn on which it was measured, though the centre is on the other side of half a turn
+        let pairs = start.iter().zip(&point.position);
+        pairs.for_each(|(start, point)| assert!((start - point).abs() < 1e-12, "{point} {start}"));
         assert_eq!((point.velocity, point.acceleration), (vec![0.0; 3], vec![0.0; 3]));
     }
 
@@ -262,9 +262,9 @@ mod tests {
         motion.start_from(&robot(), &start, &velocity);
         let mut point = ReferencePoint::zeros(3);
         motion.sample(0.0, &mut point);
-        let mut difference = [0.0; 3];
-        robot().difference(&start, &point.position, &mut difference);
-        assert!(difference.iter().all(|d| d.abs() < 1e-12), "{difference:?}");
+        // on the turn on which it was measured, though the centre is on the other side of half a turn
+        let pairs = start.iter().zip(&point.position);
+        pairs.for_each(|(start, point)| assert!((start - point).abs() < 1e-12, "{point} {start}"));
         assert_eq!(point.velocity, velocity);
     }
 

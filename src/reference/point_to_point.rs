@@ -106,8 +106,13 @@ impl PointToPoint {
     /// Lets the motion begin at `start` with `velocity` instead; allocates nothing.
     pub fn start_from(&mut self, robot: &Robot, start: &[f64], velocity: &[f64]) {
         self.start_velocity.copy_from_slice(velocity);
-        robot.difference(&self.config.centre, start, &mut self.start);
-        self.start.iter_mut().zip(&self.config.centre).for_each(|(start, centre)| *start += centre);
+        self.start.copy_from_slice(start);
+        for (joint, start) in start.iter().enumerate() {
+            let centre = &mut self.config.centre[joint];
+            let turns = robot.on_turn_near(joint, *start, *centre) - *centre;
+            *centre += turns;
+            self.visits.iter_mut().for_each(|visit| visit.position[joint] += turns);
+        }
         let shortest = 5.0 * STOPPING_TIME;
         self.first_way = way(robot, &self.config, &self.start, &self.visits[0].position).max(shortest);
     }

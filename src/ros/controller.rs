@@ -180,6 +180,9 @@ impl ControllerNode {
         self.trajectories.give_up("the controller was ended")?;
         self.weights.close();
         self.shell.info(match self.command.mode {
+            _ if !self.control.can_command() => {
+                "stopped; no command was sent, for it was never known where the robot is"
+            }
             Mode::Effort => "stopped; the last command carries the robot's weight where it was",
             Mode::Velocity => "stopped; the last command is to stand still",
             Mode::Position => "stopped; the last command is to stay at the last position",

@@ -218,7 +218,7 @@ fn a_path_in_the_frame_of_a_map_is_driven_where_tf_says_that_the_map_is() {
     world.line("base_controller", 0, &["follows a path", "in map"]);
     // the odometry may be heard later than the result
     wait("the base at (1, 1) of the odometry", || {
-        let position = &world.take("/odom").last()?["pose"]["pose"]["position"];
+        let position = world.take("/odom").last()?["pose"]["pose"]["position"].clone();
         let is_there = |axis: &str| (position[axis].as_f64().unwrap() - 1.0).abs() < 0.1;
         (is_there("x") && is_there("y")).then_some(())
     });
