@@ -233,7 +233,7 @@ mod tests {
         assert!(recording.summary.to_string().contains(told), "{}", recording.summary);
 
         // also beside a gripper that is measured more often, but not by a single larger message
-        let often: Vec<(i64, Vec<u8>)> = (4..20).map(|step| gripper(step)).collect();
+        let often: Vec<(i64, Vec<u8>)> = (4..20).map(gripper).collect();
         let whole = (20, bytes(20, &["a", "b", "finger"], &[1.0, 2.0, 0.0], &[]));
         let (_folder, path) = bag(&[&[arm(1), arm(2), arm(3)], &often[..], &[whole]].concat());
         let recording = Recording::read(&path, &Selection::default()).unwrap();

@@ -108,8 +108,8 @@ impl MultiSine {
         self.start_velocity.copy_from_slice(velocity);
         self.start.copy_from_slice(start);
         self.blend_time = self.shortest_blend_time;
-        for joint in 0..self.start.len() {
-            self.centre[joint] = robot.on_turn_near(joint, start[joint], self.centre[joint]);
+        for (joint, start) in start.iter().enumerate() {
+            self.centre[joint] = robot.on_turn_near(joint, *start, self.centre[joint]);
             let needed = self.blend_time_of(robot, joint, self.greatest[joint]);
             self.blend_time = self.blend_time.max(needed);
         }

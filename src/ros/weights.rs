@@ -30,6 +30,8 @@ pub struct WeightExchange {
     librarian: Librarian<ResidualModel>,
     /// An earlier model, or none, and why: to be taken when the last one is faded in.
     earlier: Option<(Option<Box<ResidualModel>>, String)>,
+    /// Times that the librarian has been asked to go back and has not answered.
+    going_back: usize,
     /// No weights of a learner are taken before this.
     paused_until: Option<Stamp>,
 }
@@ -54,6 +56,7 @@ impl WeightExchange {
             info: shell.publisher(info, latched_qos())?,
             librarian: Librarian::spawn(shelf, check),
             earlier: None,
+            going_back: 0,
             paused_until: None,
         })
     }
@@ -67,8 +70,14 @@ impl WeightExchange {
         self.librarian.save();
     }
 
-    pub fn roll_back(&self, why: String) {
+    pub fn roll_back(&mut self, why: String) {
+        self.going_back += 1;
         self.librarian.roll_back(why);
+    }
+
+    /// Whether earlier weights are on their way: what the librarian has as those in use are they, and no others may become them.
+    fn is_going_back(&self) -> bool {
+        self.going_back > 0 || self.earlier.is_some()
     }
 
     pub fn free(&self, model: Box<ResidualModel>) {
@@ -94,20 +103,20 @@ impl WeightExchange {
         }
         if let Some(reason) = network.take_rollback() {
             shell.warn(&format!("weights are given back: {reason}"));
-            self.librarian.roll_back(reason.to_string());
+            self.roll_back(reason.to_string());
         }
         let paused =
             self.paused_until.is_some_and(|until| now < until && until.since(now) <= PAUSE.as_secs_f64());
         if let Some(message) = self.weights.newest() {
             network.hear_learner(now);
-            if network.wants_model() && !paused {
+            if network.wants_model() && !paused && !self.is_going_back() {
                 self.librarian.check(message.data);
             }
         }
         let [saving, rolling_back] = requests;
         while let Some(event) = self.librarian.event() {
             match event {
-                Event::Checked(Ok(model)) if network.wants_model() => {
+                Event::Checked(Ok(model)) if network.wants_model() && !self.is_going_back() => {
                     let origin = format!("{}/weights", self.learner);
                     self.info.publish(&describe_model(&model.card, &origin, "better than the last"))?;
                     network.accept(model);
@@ -122,6 +131,7 @@ impl WeightExchange {
                     saving.answer(success, &message);
                 }
                 Event::Earlier { model, origin, why } => {
+                    self.going_back = self.going_back.saturating_sub(1);
                     self.paused_until = Some(now + PAUSE);
                     let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                     self.info.publish(&describe_model(&model.card, &origin, &why))?;
@@ -129,6 +139,7 @@ impl WeightExchange {
                     rolling_back.answer(true, &message);
                 }
                 Event::NothingEarlier(why) if network.residual.card().is_some() => {
+                    self.going_back = self.going_back.saturating_sub(1);
                     self.paused_until = Some(now + PAUSE);
                     let message = format!("no earlier weights are kept, and none are in use now: {why}");
                     let none = json!({"origin": "no earlier weights are kept", "in_use": "none"});
@@ -137,6 +148,7 @@ impl WeightExchange {
                     rolling_back.answer(true, &message);
                 }
                 Event::NothingEarlier(_) => {
+                    self.going_back = self.going_back.saturating_sub(1);
                     let message = "no weights of a learner are in use, and no earlier weights are kept";
                     rolling_back.answer(false, message);
                 }

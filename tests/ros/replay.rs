@@ -329,7 +329,7 @@ fn a_replayed_base_is_what_the_live_predictor_says_bit_for_bit() {
     writer.finish().unwrap();
     std::fs::write(
         path("base.yaml"),
-        "base_predictor:\n  ros__parameters: {publish_rate: 1.0e+6, dt: 0.05, steps: 40}\n",
+        "base_predictor:\n  ros__parameters: {publish_rate: 1.0e+6, dt: 0.03, steps: 40}\n",
     )
     .unwrap();
     replay_base(&folder, "drive", "replayed");
