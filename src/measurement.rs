@@ -134,18 +134,28 @@ impl MeasuredVelocities {
 const TURN_WITHIN: f64 = 0.5;
 const TURN_LEFT: f64 = 1.0;
 
-/// Takes jumps by whole turns out of the positions of joints of which it is not known whether they have an end.
+/// Takes jumps by whole turns out of the positions of joints of which it is not known whether they have an end. What is measured
+/// within some turns never spans more than they do: steps of joints that do are no jumps (of degrees, of a gripper in per cent).
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     /// [joint], what has to be added to what is measured, rad.
     offset: Vec<f64>,
+    /// [joint], least and greatest of what is measured.
+    range: Vec<(f64, f64)>,
     /// [joint], how often it jumped.
     pub jumps: Vec<usize>,
 }
 
 impl Turns {
     pub fn new(joints: usize) -> Self {
-        Self { offset: vec![0.0; joints], jumps: vec![0; joints] }
+        let nothing = (f64::INFINITY, f64::NEG_INFINITY);
+        Self { offset: vec![0.0; joints], range: vec![nothing; joints], jumps: vec![0; joints] }
+    }
+
+    /// Takes note of what is `measured` of a joint, at any time.
+    pub fn see(&mut self, joint: usize, measured: f64) {
+        let (low, high) = &mut self.range[joint];
+        (*low, *high) = (low.min(measured), high.max(measured));
     }
 
     /// What was `measured` of a joint, without its jumps, so far as it is known where it had been and how long before, s.
@@ -154,11 +164,14 @@ impl Turns {
         let is_soon = |elapsed: f64| elapsed > 0.0 && elapsed <= TURN_WITHIN;
         let way = last.filter(|(_, elapsed)| is_soon(*elapsed)).map_or(0.0, |(last, _)| position - last);
         let turns = (way / TAU).round() * TAU;
-        if (way - turns).abs() <= TURN_LEFT { position - turns } else { position }
+        let (low, high) = self.range[joint];
+        let is_within = high.max(measured) - low.min(measured) <= turns.abs() + TURN_LEFT;
+        if (way - turns).abs() <= TURN_LEFT && is_within { position - turns } else { position }
     }
 
     /// What was `measured` is used as that `position`.
     pub fn learn(&mut self, joint: usize, measured: f64, position: f64) {
+        self.see(joint, measured);
         let offset = ((position - measured) / TAU).round() * TAU;
         self.jumps[joint] += usize::from(offset != self.offset[joint]);
         self.offset[joint] = offset;

@@ -50,6 +50,12 @@ pub(crate) fn assemble(
     let mut efforts = Vec::new();
     let mut made = MadeVelocities::new(space, names.len());
     let mut turns = Turns::new(names.len());
+    for row in &rows {
+        let finite = row.position.iter().enumerate().filter(|(_, measured)| measured.is_finite());
+        finite
+            .filter(|(joint, _)| *joint < names.len())
+            .for_each(|(joint, measured)| turns.see(joint, *measured));
+    }
     let mut unusable = Unusable(vec![true; names.len()]);
     let mut beside = Beside { logged: Vec::new(), commands: Vec::new() };
     let strays: Vec<bool> = (0..rows.len())

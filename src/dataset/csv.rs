@@ -524,6 +524,16 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_degrees_are_no_turns() {
+        let angle = |step: i32| 120.0 * f64::sin(0.06 * f64::from(step));
+        let rows = (0..500).map(|step| format!("{},{}\n", 0.04 * f64::from(step), angle(step)));
+        let read = read_text(&format!("t,a_pos\n{}", rows.collect::<String>()), None).unwrap();
+        assert!(!read.summary.to_string().contains("jump"), "{}", read.summary);
+        let pairs = (0..).zip(&read.states);
+        pairs.for_each(|(step, state)| assert!((state.position[0] - angle(step)).abs() < 1e-9, "{step}"));
+    }
+
+    #[test]
     fn stamps_that_are_not_of_the_measurements_are_warned_of() {
         let summary = |time: &dyn Fn(i32) -> f64| {
             let rows = (0..1000).map(|step| format!("{},{step}\n", time(step)));
