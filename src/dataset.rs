@@ -131,14 +131,14 @@ impl Recording {
         }
     }
 
-    /// Cuts at gaps of more than five `dt` [s] and resamples by linear interpolation, just as a running predictor
+    /// Cuts at gaps of more than five `dt` [s] and resamples by linear interpolation, as a running predictor
     /// does. Motions of fewer than two samples are left out.
     pub fn episodes(&self, dt: f64) -> Result<Vec<Episode>> {
         let step = Duration::try_from_secs_f64(dt).ok().filter(|step| !step.is_zero());
         let Some(step) = step else {
             return Err(Error::mismatch("dt [s]", dt, "above zero"));
         };
-        let mut resampler = Resampler::new(step, self.joints.len());
+        let mut resampler = Resampler::recorded(step, self.joints.len());
         let mut episodes: Vec<Episode> = Vec::new();
         for (index, state) in self.states.iter().enumerate() {
             let told = self.commands.as_ref().map(|commands| commands.told[index].clone());

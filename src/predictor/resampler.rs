@@ -7,14 +7,17 @@ use std::time::Duration;
 /// A pause of more than this many dt is a gap: what lies in it is not interpolated.
 pub const GAP_STEPS: u32 = 5;
 
+/// A measurement completes a sample that is later by so much of the time since the last one, or of dt: what comes later is not
+/// foretold from two measurements, whose noise that would make larger.
+const EARLY: f64 = 0.1;
 /// Measurements that come about as often as samples draw the grid to them by this share of their distance from it.
 const DRAWN: f64 = 0.05;
 /// What is about as often: from this part of dt to this many.
 const AS_OFTEN: (f64, f64) = (0.5, 1.5);
 
-/// Linear interpolation by measurement stamp onto a grid that starts at the first measurement and follows them: a sample is
-/// completed by the measurement that is nearest to it, though it may be the last before it, so that none is held back until
-/// the next.
+/// Linear interpolation by measurement stamp onto a grid that starts at the first measurement. Of a running robot the grid follows
+/// them, and a sample is completed by a measurement that comes just before it, so that it is not held back until the next; of a
+/// recording it stays as it is.
 #[derive(Clone, Debug)]
 pub struct Resampler {
     dt: Duration,
@@ -22,9 +25,16 @@ pub struct Resampler {
     sample: State,
     next: Stamp,
     started: bool,
+    is_live: bool,
 }
 
 impl Resampler {
+    /// Of a recording.
+    pub fn recorded(dt: Duration, joints: usize) -> Self {
+        Self { is_live: false, ..Self::new(dt, joints) }
+    }
+
+    /// Of a robot that runs.
     pub fn new(dt: Duration, joints: usize) -> Self {
         let dt = dt.max(Duration::from_nanos(1));
         Self {
@@ -33,6 +43,7 @@ impl Resampler {
             sample: State::zeros(joints),
             next: Stamp(0),
             started: false,
+            is_live: true,
         }
     }
 
@@ -61,15 +72,16 @@ impl Resampler {
             None => {
                 let interval = state.stamp.since(self.newest.stamp);
                 let dt = self.dt.as_secs_f64();
-                let nearest = state.stamp + Duration::from_secs_f64(0.5 * interval.min(dt));
+                let early = if self.is_live { EARLY * interval.min(dt) } else { 0.0 };
+                let latest = state.stamp + Duration::from_secs_f64(early);
                 // about GAP_STEPS times at most; the bound is for stamps at the end of time, where `next` saturates
-                while self.next <= nearest && steps <= GAP_STEPS as usize {
+                while self.next <= latest && steps <= GAP_STEPS as usize {
                     interpolate(&self.newest, state, self.next, &mut self.sample);
                     on_sample(&self.sample, false);
                     self.next = self.next + self.dt;
                     steps += 1;
                 }
-                if steps == 1 && (AS_OFTEN.0 * dt..AS_OFTEN.1 * dt).contains(&interval) {
+                if self.is_live && steps == 1 && (AS_OFTEN.0 * dt..AS_OFTEN.1 * dt).contains(&interval) {
                     let off = state.stamp.0.saturating_sub(self.sample.stamp.0) as f64;
                     self.next.0 = self.next.0.saturating_add((DRAWN * off) as i64);
                 }
@@ -96,10 +108,10 @@ impl Resampler {
     }
 }
 
-/// Fills `out` with the state at `stamp` on the straight line from `before` to `after`, or half as far beyond it, with the
-/// velocity of `after`.
+/// Fills `out` with the state at `stamp` on the straight line from `before` to `after`, or a little beyond it, with the velocity
+/// of `after`.
 pub fn interpolate(before: &State, after: &State, stamp: Stamp, out: &mut State) {
-    let share = (stamp.since(before.stamp) / after.stamp.since(before.stamp)).clamp(0.0, 1.5);
+    let share = (stamp.since(before.stamp) / after.stamp.since(before.stamp)).clamp(0.0, 1.0 + EARLY);
     let mix = |out: &mut [f64], before: &[f64], after: &[f64], share: f64| {
         for ((out, before), after) in out.iter_mut().zip(before).zip(after) {
             *out = if share == 1.0 { *after } else { before + share * (after - before) };
@@ -133,7 +145,7 @@ mod tests {
 
     #[test]
     fn irregular_stamps_become_regular() {
-        let (stamps, observations) = samples(&[3, 6, 25, 34, 34, 70]);
+        let (stamps, observations) = samples(&[3, 6, 25, 33, 33, 72]);
         assert_eq!(stamps, [3, 13, 23, 33, 43, 53, 63, 73]);
         use Observation::{Continued, Duplicate, Started};
         let steps = |steps| Continued { steps };
@@ -143,7 +155,7 @@ mod tests {
     /// Measurements at about the rate of the samples, of which some are a little early.
     #[test]
     fn each_measurement_completes_its_sample_and_none_waits_for_the_next() {
-        for (interval, jitter) in [(10.0, 0.0), (10.0, 1e-6), (10.0, 2.0), (10.03, 0.5), (9.97, 0.5)] {
+        for (interval, jitter) in [(10.0, 0.0), (10.0, 1e-6), (10.0, 0.5), (10.03, 0.3), (9.97, 0.3)] {
             let mut resampler = Resampler::new(Duration::from_millis(10), 1);
             let mut off = Vec::new();
             for step in 0..20_000 {
@@ -171,11 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn of_faster_measurements_the_nearest_is_taken() {
+    fn of_faster_measurements_the_next_completes_a_sample() {
         let (stamps, observations) = samples(&[0, 3, 6, 9, 12, 15, 18, 21]);
         assert_eq!(stamps, [0, 10, 20]);
         let taken: Vec<bool> = observations.into_iter().map(Observation::is_sample).collect();
-        assert_eq!(taken, [true, false, false, true, false, false, false, true]);
+        assert_eq!(taken, [true, false, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn the_grid_of_a_recording_stays_as_it_is() {
+        let mut resampler = Resampler::recorded(Duration::from_millis(10), 1);
+        let mut stamps = Vec::new();
+        for stamp in [0, 11, 21, 32, 39, 50] {
+            resampler.observe(&at(stamp), |sample, _| stamps.push(sample.stamp.0 / 1_000_000));
+        }
+        assert_eq!(stamps, [0, 10, 20, 30, 40, 50]);
     }
 
     #[test]
