@@ -65,8 +65,8 @@ pub enum Observation {
 }
 
 impl Observation {
-    /// Whether the network has seen all up to this measurement, as of the nearest to each of its samples: the best of those
-    /// that come closer than dt to predict from.
+    /// Whether it completes a sample, so that the network has seen all up to it: of measurements that come closer than dt the best
+    /// to predict from.
     pub fn is_sample(self) -> bool {
         match self {
             Self::Started | Self::RestartedAfterGap | Self::RestartedBackInTime => true,
