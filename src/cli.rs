@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// Which recordings to work on.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Recordings: .csv, .tsv, .txt, also with .gz (t_s, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
+    /// Recordings: .csv, .tsv, .txt, also with .gz (time, <joint>_pos, <joint>_vel or q1.., qd1..), .db3, .mcap or a bag's folder
     #[arg(required_unless_present = "data", value_name = "BAG")]
     recordings: Vec<PathBuf>,
     /// The same, as an option
@@ -42,11 +42,12 @@ pub struct ReadingArgs {
     /// [default: one with JointState, else Odometry]
     #[arg(long)]
     pub topic: Option<String>,
-    /// Joints and their order [default: those of the first message or of the columns]
+    /// Joints and their order [default: those of most messages or of the columns]; x,y,yaw of a table with a base and joints
     #[arg(long, value_delimiter = ',')]
     pub joints: Option<Vec<String>>,
     /// Columns of a table, by name or number: time=COLUMN,JOINT=POSITION:VELOCITY:EFFORT,... or time=,x=,y=,yaw=,vx=,vy=,wz=
-    /// of a base; time=COLUMN:ms (us, ns) of a time that is not in seconds
+    /// of a base, whose yaw may be qz:qw or qx:qy:qz:qw; time=COLUMN:ms (us, ns) of a time that is not in seconds, time=SEC:NANOSEC
+    /// of one in two columns
     #[arg(long)]
     pub columns: Option<crate::dataset::csv::Columns>,
     /// Rows a second of a table that has no column of time, Hz

@@ -37,7 +37,7 @@ pub struct Selection {
     /// `/tf:odom:base_link` says what in what. If none is given: one with JointState, else one with Odometry; among several the one
     /// with most messages.
     pub topic: Option<String>,
-    /// Joints and their order; if none are given, those of the first message or of the columns.
+    /// Joints and their order; if none are given, those of most messages or of the columns.
     pub joints: Option<Vec<String>>,
     /// The columns of a table; if none are given, they are known by their names.
     pub columns: Option<csv::Columns>,

@@ -17,7 +17,7 @@ use crate::control_loop::ControllerConfig;
 use crate::dataset::bag::choose_topic;
 use crate::dataset::messages::{self, JointState, Message as _, Odometry};
 use crate::dataset::rosbag::{Bag, RawMessage, Topic};
-use crate::dataset::{BASE, CommandSelection, Recording, Selection, csv};
+use crate::dataset::{BASE, CommandSelection, Recording, Selection, Summary, csv};
 use crate::error::{Error, Result};
 use crate::measurement::{JointStateReader, Rejection};
 use crate::nn::checkpoint::Card;
@@ -61,13 +61,15 @@ pub struct Source<'a> {
     /// The topic of the motion in a bag, the columns of a table.
     pub topic: Option<&'a str>,
     pub columns: Option<&'a csv::Columns>,
+    /// Of a table without a column of time: rows a second, Hz.
+    pub rate: Option<f64>,
     pub stamps: Stamps,
 }
 
 impl<'a> Source<'a> {
     /// Joint states, on the topic with most of them, with the stamps of their headers.
     pub fn new(path: &'a Path) -> Self {
-        Self { path, space: Space::Joints, topic: None, columns: None, stamps: Stamps::Header }
+        Self { path, space: Space::Joints, topic: None, columns: None, rate: None, stamps: Stamps::Header }
     }
 
     /// The messages in their order, none left out and nothing cleaned; of a table (.csv, .csv.gz) those that
@@ -88,7 +90,15 @@ impl<'a> Source<'a> {
     fn selection(&self, commands: Option<&CommandSelection>) -> Selection {
         let topic = self.topic.map(str::to_owned);
         let (columns, commands) = (self.columns.cloned(), commands.cloned());
-        Selection { topic, columns, commands, ..Default::default() }
+        // of a table with joints beside a base
+        let is_base = self.space == Space::PlanarBase && csv::is_table(self.path);
+        let joints = is_base.then(|| BASE.map(String::from).into());
+        Selection { topic, joints, columns, rate: self.rate, commands }
+    }
+
+    /// What is read of a table and what is not, for nothing of a bag is left out.
+    pub fn account(&self) -> Result<Option<Summary>> {
+        csv::is_table(self.path).then(|| Ok(self.table(None)?.summary)).transpose()
     }
 
     fn choose_topic<'b>(&self, bag: &'b Bag) -> Result<&'b Topic> {

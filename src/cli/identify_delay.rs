@@ -32,6 +32,7 @@ pub fn run(args: &IdentifyDelayArgs) -> Result<()> {
             subtract_gravity(&mut episodes, Dynamics::for_robot(&urdf, &robot)?);
         }
         let origin = recording.origin.display();
+        println!("{origin}: {}", recording.summary);
         let estimate = estimate_delay(&episodes).with_context(|| origin.to_string())?;
         println!("{origin}: {}", describe(&estimate));
         match estimate.doubt() {

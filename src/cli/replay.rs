@@ -37,6 +37,9 @@ pub struct ReplayArgs {
     /// Columns of a table, as for training: time=t,x=x_m,y=y_m,yaw=heading of a base [default: by their names]
     #[arg(long, value_name = "NAME=COLUMN,...")]
     columns: Option<csv::Columns>,
+    /// Rows a second of a table that has no column of time, Hz
+    #[arg(long, value_name = "HZ")]
+    rate: Option<f64>,
     #[command(flatten)]
     commands: CommandArgs,
     /// Topic of a bag on which the controller of a base is asked what to do (Twist, TwistStamped, Path); may be given more than
@@ -60,6 +63,7 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
         space: nodes.space,
         topic: args.topic.as_deref(),
         columns: args.columns.as_ref(),
+        rate: args.rate,
         stamps: if args.log_time { Stamps::Log } else { Stamps::Header },
         ..Source::new(&args.recording)
     };
@@ -67,6 +71,9 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
         Space::PlanarBase => source.asked(&args.asked)?,
         Space::Joints => Vec::new(),
     };
+    if let Some(account) = source.account()? {
+        println!("{}: {account}", args.recording.display());
+    }
     let mut replay = args.replay(nodes, &asked)?;
     let mut writer = Writer::create(&args.out, &replay)?;
     for event in source.events(commands.as_ref(), &asked)? {

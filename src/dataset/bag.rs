@@ -2,6 +2,7 @@
 //! PoseWithCovarianceStamped or transforms.
 
 use super::cleaning::assemble;
+use super::csv::is_told;
 use super::messages::{
     Header, JointState, Message, Odometry, Pose, PoseStamped, PoseWithCovarianceStamped, TFMessage,
     TransformStamped, decode,
@@ -14,7 +15,7 @@ use std::path::Path;
 
 pub fn read(path: &Path, selection: &Selection) -> Result<Recording> {
     let bag = Bag::open(path)?;
-    let types = [JointState::TYPE_NAME, Odometry::TYPE_NAME, POSES[0], POSES[1], POSES[2], POSES[3]];
+    let types: Vec<&str> = [JointState::TYPE_NAME, Odometry::TYPE_NAME].into_iter().chain(POSES).collect();
     let topic = choose_topic(&bag, selection, &types)?;
     let mut summary = Summary {
         topic: topic.name.to_string(),
@@ -89,7 +90,9 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
     let is_pose = |topic: &&Topic| {
         topic.messages > 1 && types.contains(&&*topic.type_name) && POSES.contains(&&*topic.type_name)
     };
-    let poses = bag.topics().iter().find(is_pose);
+    let likely =
+        |topic: &&Topic| (!is_told(&topic.name), *topic.type_name != *TFMessage::TYPE_NAME, topic.messages);
+    let poses = bag.topics().iter().filter(is_pose).max_by_key(likely);
     let advice =
         poses.map_or(String::new(), |topic| format!("; for a base by its poses: --topic {}", topic.name));
     let named =
@@ -101,16 +104,6 @@ pub(crate) fn choose_topic<'a>(bag: &'a Bag, selection: &Selection, types: &[&st
         found.collect::<Vec<_>>().join(", ")
     );
     Err(data(bag.path(), problem))
-}
-
-/// Whether a topic is named as what a robot is told, and not as what it does.
-fn is_told(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let words = name.split(|letter: char| !letter.is_alphanumeric());
-    words.into_iter().any(|word| {
-        ["desired", "command", "commands", "cmd", "commanded", "target", "reference", "goal", "setpoint"]
-            .contains(&word)
-    })
 }
 
 /// Whether a topic is named as drivers usually do.
@@ -194,18 +187,22 @@ fn base_names(path: &Path, selection: &Selection) -> Result<Vec<String>> {
     }
 }
 
-pub(super) fn planar(pose: &Pose) -> Vec<f64> {
-    vec![pose.position.x, pose.position.y, pose.orientation.yaw()]
+/// A place, whose twist is not known.
+pub(super) fn pose_row(header: &Header, pose: &Pose, log: Stamp) -> Row {
+    Row {
+        header: header.stamp.into(),
+        log: Some(log),
+        position: vec![pose.position.x, pose.position.y, pose.orientation.yaw()],
+        velocity: Vec::new(),
+        effort: Vec::new(),
+        command: Vec::new(),
+    }
 }
 
 fn read_odometry(bag: &Bag, topic: &Topic, summary: &mut Summary) -> Result<Vec<Row>> {
     read_topic(bag, topic, summary, |odometry: Odometry, log| Row {
-        header: odometry.header.stamp.into(),
-        log: Some(log),
-        position: planar(&odometry.pose.pose),
         velocity: odometry.twist.twist.planar(),
-        effort: Vec::new(),
-        command: Vec::new(),
+        ..pose_row(&odometry.header, &odometry.pose.pose, log)
     })
 }
 
@@ -217,14 +214,7 @@ fn read_poses<M: Message>(
 ) -> Result<Vec<Row>> {
     read_topic(bag, topic, summary, |message: M, log| {
         let (header, pose) = of(message);
-        Row {
-            header: header.stamp.into(),
-            log: Some(log),
-            position: planar(&pose),
-            velocity: Vec::new(),
-            effort: Vec::new(),
-            command: Vec::new(),
-        }
+        pose_row(&header, &pose, log)
     })
 }
 

@@ -50,11 +50,12 @@ pub(crate) fn assemble(
     let mut efforts = Vec::new();
     let mut made = MadeVelocities::new(space, names.len());
     let mut turns = Turns::new(names.len());
-    for row in &rows {
-        let finite = row.position.iter().enumerate().filter(|(_, measured)| measured.is_finite());
-        finite
-            .filter(|(joint, _)| *joint < names.len())
-            .for_each(|(joint, measured)| turns.see(joint, *measured));
+    if space == Space::Joints {
+        for row in &rows {
+            let measured = row.position.iter().enumerate().take(names.len());
+            let finite = measured.filter(|(_, measured)| measured.is_finite());
+            finite.for_each(|(joint, measured)| turns.see(joint, *measured));
+        }
     }
     let mut unusable = Unusable(vec![true; names.len()]);
     let mut beside = Beside { logged: Vec::new(), commands: Vec::new() };
@@ -319,14 +320,11 @@ fn complete_base(states: &mut [State], summary: &mut Summary) {
         });
     }
     let is_constant = |coordinate: usize| range(states, |state| state.position[coordinate]) == 0.0;
-    let (is_yaw_missing, is_place_missing) =
-        (is_constant(YAW) && turns.1, is_constant(X) && is_constant(Y) && drives.1);
+    let is_place_missing = is_constant(X) && is_constant(Y) && drives.1;
+    let is_yaw_missing = is_constant(YAW) && turns.1 && (is_place_missing || has_turned(states, summary));
     if is_yaw_missing {
         summary.notes.push("the yaw is always the same; made by integration of the turn rate".into());
-        integrate(states, summary, |before, after, time| {
-            after.position[YAW] =
-                before.position[YAW] + 0.5 * (before.velocity[YAW] + after.velocity[YAW]) * time;
-        });
+        integrate_yaw(states, summary);
     }
     if is_place_missing {
         summary.notes.push("the position is always the same; made by integration of the speed".into());
@@ -337,6 +335,29 @@ fn complete_base(states: &mut [State], summary: &mut Summary) {
             after.position[Y] = before.position[Y] + (sine * speed(X) + cosine * speed(Y)) * time;
         });
     }
+}
+
+/// Whether the way of a base whose yaw is always the same goes with its speed better if the yaw follows the turn rate than if it
+/// stays, as it does where the rate is only noise.
+fn has_turned(states: &[State], summary: &Summary) -> bool {
+    let mut turned = states.to_vec();
+    integrate_yaw(&mut turned, &mut summary.clone());
+    let missed = |states: &[State]| -> f64 {
+        let pairs = states.windows(2).map(|pair| (&pair[0], &pair[1], pair[1].stamp.since(pair[0].stamp)));
+        let of = |(before, after, time): (&State, &State, f64)| {
+            let twist = twist_between(&before.position, &after.position, time);
+            (0..YAW).map(|axis| ((twist[axis] - after.velocity[axis]) * time).powi(2)).sum::<f64>()
+        };
+        pairs.filter(|(_, _, time)| *time > 0.0).map(of).sum()
+    };
+    missed(&turned) < missed(states)
+}
+
+fn integrate_yaw(states: &mut [State], summary: &mut Summary) {
+    integrate(states, summary, |before, after, time| {
+        after.position[YAW] =
+            before.position[YAW] + 0.5 * (before.velocity[YAW] + after.velocity[YAW]) * time;
+    });
 }
 
 fn unwrap_yaw(states: &mut [State]) {
@@ -421,6 +442,28 @@ mod tests {
         assert!(made.summary.integrated && !made.summary.differentiated);
         made.states.iter().zip(&whole.states).for_each(|(made, whole)| assert_close(made, whole, 1e-3));
         assert!(made.summary.to_string().contains("made by integration of the speed"));
+    }
+
+    #[test]
+    fn a_yaw_that_stays_is_missing_only_where_the_way_turns() {
+        let without = |noise: f64, rows: Vec<Row>| {
+            let row = |(index, mut row): (usize, Row)| {
+                row.position[YAW] = 0.0;
+                row.velocity[YAW] += noise * (index as f64).sin();
+                row
+            };
+            base(rows.into_iter().enumerate().map(row).collect())
+        };
+        let turned = without(0.0, circle());
+        assert!((turned.states[199].position[YAW] - ARC * 19.9).abs() < 1e-9, "{}", turned.summary);
+        let straight = |(step, row): (usize, Row)| Row {
+            position: vec![0.1 * step as f64, 0.0, 0.0],
+            velocity: vec![1.0, 0.0, 0.002],
+            ..row
+        };
+        let straight = without(0.01, circle().into_iter().enumerate().map(straight).collect());
+        assert_eq!(straight.states[199].position[YAW], 0.0);
+        assert!(!straight.summary.integrated && !straight.summary.to_string().contains("warning"));
     }
 
     #[test]

@@ -1,23 +1,26 @@
 //! Motion from a table: `.csv`, `.tsv` or `.txt`, these also with `.gz`, one row a measurement.
 
 mod columns;
+mod names;
 
 pub use columns::{ColumnMap, Columns, JointColumns, Time};
+pub use names::{Column, is_told};
 
 use super::cleaning::assemble;
-use super::layout::Layout;
+use super::layout::{Head, Layout};
 use super::messages::Quaternion;
 use super::rosbag::losses::Losses;
-use super::{Recording, Row, Selection, Summary, commands, data};
+use super::{BASE, Recording, Row, Selection, Summary, commands, data};
 use crate::error::{Error, Result};
 use crate::state::{Space, Stamp};
 use ::csv::ByteRecord;
 use columns::CommandColumns;
 use flate2::read::MultiGzDecoder;
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use std::cmp::Ordering;
+use std::f64::consts::TAU;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -31,6 +34,12 @@ const TOO_LONG_INTERVAL: f64 = 5.0;
 
 /// A table is read backwards if its time falls so many times as often as it rises.
 const MOST: usize = 10;
+
+/// Of columns that are not read no more are named.
+const MOST_NAMES: usize = 12;
+
+/// An angle that changes by so many times its range has returned.
+const RETURNS: f64 = 1.5;
 
 /// A time that is later than this is not in seconds, s: that of a [`Stamp`] ends there, in the year 2262.
 const LATEST: f64 = 9.22e9;
@@ -54,7 +63,7 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
     if let Some(rate) = selection.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
         return Err(Error::mismatch("--rate [Hz]", rate, "above zero"));
     }
-    let (layout, reader) = Layout::find(ShortLines { reader, line: 0 });
+    let (Head { layout, names }, reader) = Layout::find(ShortLines { reader, line: 0 });
     if layout.is_utf_16 {
         return Err(data(path, "it is in UTF-16; make it UTF-8: iconv -f UTF-16 -t UTF-8"));
     }
@@ -66,29 +75,14 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         .has_headers(layout.has_header)
         .from_reader(reader);
     let first = table.byte_headers().map_err(|error| data(path, error.to_string()))?;
-    let first: Vec<String> = first.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    if first.is_empty() {
+    let cells = first.len() - usize::from(first.iter().next_back().is_some_and(<[u8]>::is_empty));
+    if cells == 0 {
         return Err(data(path, "the table is empty"));
     }
-    let numbers: Vec<String> = (1..=first.len()).map(|number| number.to_string()).collect();
-    let header: Vec<&str> = match layout.has_header {
-        true => first.iter().map(|column| column.trim_start_matches('\u{feff}')).collect(),
-        false => numbers.iter().map(String::as_str).collect(),
-    };
-    let columns = match &selection.columns {
-        Some(asked) => ColumnMap::named(&header, asked, selection.rate),
-        None if !layout.has_header => Err(format!(
-            "its first row has numbers, not the names of {} columns; say which they are: --columns time=1,elbow=2:3 (position, \
-             velocity and, third, effort), or without a time elbow=1:2 and --rate",
-            header.len()
-        )),
-        None => ColumnMap::detect(&header, selection.rate),
-    };
-    let columns = match &selection.joints {
-        Some(names) => columns.and_then(|columns| columns.select(names)),
-        None => columns,
-    };
-    let columns = columns.map_err(|problem| data(path, problem))?;
+    let has_names = names.is_some();
+    let names = names.unwrap_or_else(|| (1..=cells).map(|number| number.to_string()).collect());
+    let header: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut columns = columns(&header, has_names, selection).map_err(|problem| data(path, problem))?;
     let commands = match &selection.commands {
         Some(asked) => {
             Some(CommandColumns::new(&header, asked, &columns).map_err(|problem| data(path, problem))?)
@@ -96,6 +90,17 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         None => None,
     };
     let mut summary = Summary::default();
+    if layout.has_header && !has_names {
+        summary.notes.push("the first row, 0, 1, 2 and so on, is taken for numbers of the columns".into());
+    }
+    let used: Vec<Column> =
+        columns.columns().chain(commands.iter().flat_map(CommandColumns::columns)).collect();
+    if has_names && selection.columns.is_none() && selection.joints.is_none() {
+        summary.notes.extend(note_unread(&header, &used));
+    }
+    summary.notes.extend(note_units(&header, &used));
+    let is_unit_said = selection.columns.as_ref().is_some_and(Columns::say_unit_of_time);
+    let mut is_unit_looked_for = !is_unit_said;
     let mut rows = Vec::new();
     let mut record = ByteRecord::new();
     while next(&mut table, &mut record, &mut summary.losses) {
@@ -111,22 +116,23 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
             continue;
         }
         let measured = Cells { record: &record, layout, row: summary.read - 1 };
+        if let Time::Column(Column { index, unit }) = &mut columns.time
+            && is_unit_looked_for
+        {
+            let first = measured.number(*index);
+            is_unit_looked_for = !first.is_finite();
+            if let Some((size, name)) = unit_of_date(first).filter(|_| *unit == 1.0) {
+                *unit = size;
+                summary
+                    .notes
+                    .push(format!("the time '{}' is in {name} since 1970, by its size", header[*index]));
+            }
+        }
         match row(&columns, commands.as_ref(), &measured) {
             Some(row) => rows.push(row),
             None => {
                 summary.not_finite += 1;
-                let column = match columns.time {
-                    Time::Column(column, _) | Time::Stamp(column, _) => column,
-                    Time::Rate(_) => 0,
-                };
-                let (cell, name) = (record.get(column).unwrap_or_default(), header[column]);
-                let cell = String::from_utf8_lossy(cell);
-                let detail = format!(
-                    "row {}: '{cell}' in column '{name}' is no time in seconds nor a date with a time; of another unit: --columns time={name}:ms (us, \
-                     ns)",
-                    summary.read
-                );
-                summary.losses.add("row without a time", detail);
+                summary.losses.add("row without a time", no_time(&columns, &header, &measured));
             }
         }
     }
@@ -136,30 +142,130 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         rows.reverse();
         summary.notes.push("the times fall; read from the last row to the first".into());
     }
+    summary.notes.extend(note_degrees(&columns, &rows));
     let (mut recording, beside) = assemble(path, columns.joint_names(), columns.space, rows, summary)?;
-    let interval = recording.summary.interval;
-    if let (Time::Column(column, 1.0), LONG_INTERVAL..) = (columns.time, interval) {
-        let (unit, name) = match interval {
-            1e6.. => ("ns", "nanoseconds"),
-            1e3.. => ("us", "microseconds"),
-            _ => ("ms", "milliseconds"),
-        };
-        let column = header[column];
-        let is_said = selection.columns.as_ref().is_some_and(Columns::say_unit_of_time);
-        let told =
-            format!("rows are {interval} s apart; if the time is in {name}: --columns time={column}:{unit}");
-        match interval {
-            TOO_LONG_INTERVAL.. if !is_said => {
-                return Err(data(path, format!("its {told}, if in seconds: time={column}:s")));
-            }
-            _ if is_said => {}
-            _ => recording.summary.notes.push(format!("warning: {told}")),
-        }
+    if let (Time::Column(Column { index, unit: 1.0 }), false) = (columns.time, is_unit_said) {
+        check_interval(header[index], &mut recording.summary).map_err(|problem| data(path, problem))?;
     }
     if let (Some(asked), Some(columns)) = (&selection.commands, commands) {
         commands::of_rows(asked, columns.quantities, beside.commands, &mut recording)?;
     }
     Ok(recording)
+}
+
+/// Those of the motion, as asked for or by their names.
+fn columns(
+    header: &[&str],
+    has_names: bool,
+    selection: &Selection,
+) -> std::result::Result<ColumnMap, String> {
+    let columns = match &selection.columns {
+        Some(asked) => ColumnMap::named(header, asked, selection.rate)?,
+        None if !has_names => {
+            return Err(format!(
+                "its {} columns have no names; say which they are: --columns time=1,elbow=2:3 (position, velocity and, third, \
+                 effort), of a base time=1,x=2,y=3,yaw=4; without a time leave out time= and say --rate",
+                header.len()
+            ));
+        }
+        None => {
+            let is_base = selection.joints.as_deref().is_some_and(|names| *names == BASE);
+            ColumnMap::detect(header, selection.rate, is_base)?
+        }
+    };
+    match &selection.joints {
+        Some(names) => columns.select(names),
+        None => Ok(columns),
+    }
+}
+
+/// The columns that are not `used`.
+fn note_unread(header: &[&str], used: &[Column]) -> Option<String> {
+    let is_unread =
+        |(index, name): &(usize, &&str)| !name.is_empty() && used.iter().all(|column| column.index != *index);
+    let unread: Vec<&str> = header.iter().enumerate().filter(is_unread).map(|(_, name)| *name).collect();
+    let more = unread.len().saturating_sub(MOST_NAMES);
+    let named = unread[..unread.len() - more].join(", ");
+    let others = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!unread.is_empty()).then(|| format!("columns that are not read: {named}{others}"))
+}
+
+/// The columns of `used` whose names have other units than SI.
+fn note_units(header: &[&str], used: &[Column]) -> Option<String> {
+    let others = used.iter().filter(|column| column.unit != 1.0);
+    let names: Vec<&str> = others.map(|column| header[column.index]).collect();
+    (!names.is_empty()).then(|| format!("in the units of their names: {}", names.join(", ")))
+}
+
+/// Angles that may be in degrees, for all that their names say: beyond two turns, within one of degrees, and back.
+fn note_degrees(columns: &ColumnMap, rows: &[Row]) -> Option<String> {
+    let is_angle = |index: &usize| columns.space == Space::Joints || columns.joints[*index].name == BASE[2];
+    let range = |index: usize| {
+        let values = || rows.iter().map(|row| row.position[index]).filter(|value| value.is_finite());
+        let (least, greatest) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
+        let way: f64 = values().zip(values().skip(1)).map(|(before, after)| (after - before).abs()).sum();
+        let is_one = greatest - least > 2.0 * TAU && least.abs().max(greatest.abs()) <= 360.0;
+        (is_one && way > RETURNS * (greatest - least)).then_some((least, greatest))
+    };
+    let is_said = |column: &Column| column.unit != 1.0;
+    let joints = (0..columns.joints.len()).filter(is_angle);
+    let named = joints.filter(|index| !columns.joints[*index].position.as_ref().is_some_and(is_said));
+    let found: Vec<String> = named
+        .filter_map(|index| {
+            let (least, greatest) = range(index)?;
+            Some(format!("{} ({least:.1} to {greatest:.1})", columns.joints[index].name))
+        })
+        .collect();
+    let advice = "if they are in degrees, say it in the column's name, as in 'elbow [deg]'";
+    (!found.is_empty()).then(|| format!("warning: angles of many turns: {}; {advice}", found.join(", ")))
+}
+
+/// The unit of a time since 1970 that is too large for seconds: its size in s, and its name.
+fn unit_of_date(time: f64) -> Option<(f64, &'static str)> {
+    match time {
+        1e11..1e13 => Some((1e-3, "milliseconds")),
+        1e14..1e16 => Some((1e-6, "microseconds")),
+        1e17..9.2e18 => Some((1e-9, "nanoseconds")),
+        _ => None,
+    }
+}
+
+/// What is wrong with the time of a row.
+fn no_time(columns: &ColumnMap, header: &[&str], cells: &Cells) -> String {
+    let index = match columns.time {
+        Time::Column(column) => column.index,
+        Time::Stamp(seconds, _) => seconds,
+        Time::Rate(_) => 0,
+    };
+    let (cell, name) = (String::from_utf8_lossy(cells.record.get(index).unwrap_or_default()), header[index]);
+    let is_number = cells.number(index).is_finite();
+    let advice = if is_number {
+        format!("; of another unit: --columns time={name}:ms (us, ns)")
+    } else {
+        String::new()
+    };
+    format!(
+        "row {}: '{cell}' in column '{name}' is no time in seconds nor a date with a time as 2026-05-01 12:00:00.25{advice}",
+        cells.row + 1
+    )
+}
+
+/// Refuses rows so far apart that the time in the column `name` is hardly in seconds, and warns of some that may not be.
+fn check_interval(name: &str, summary: &mut Summary) -> std::result::Result<(), String> {
+    let interval = summary.interval;
+    let (unit, units) = match interval {
+        1e6.. => ("ns", "nanoseconds"),
+        1e3.. => ("us", "microseconds"),
+        _ => ("ms", "milliseconds"),
+    };
+    let told =
+        format!("rows are {interval} s apart; if the time is in {units}: --columns time={name}:{unit}");
+    match interval {
+        TOO_LONG_INTERVAL.. => return Err(format!("its {told}, if in seconds: time={name}:s")),
+        LONG_INTERVAL.. => summary.notes.push(format!("warning: {told}")),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Reads the next row; false at the end or where the file cannot be read on.
@@ -181,15 +287,24 @@ struct Cells<'a> {
     row: usize,
 }
 
+impl Cells<'_> {
+    /// NaN where there is none.
+    fn number(&self, index: usize) -> f64 {
+        self.record.get(index).and_then(|cell| self.layout.number(cell)).unwrap_or(f64::NAN)
+    }
+}
+
 /// Empty cells and what is no number become NaN, for the cleaning to count; none without a time.
 fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) -> Option<Row> {
-    let cell =
-        |index: usize| cells.record.get(index).and_then(|cell| cells.layout.number(cell)).unwrap_or(f64::NAN);
+    let cell = |index: usize| cells.number(index);
+    let value = |column: Column| cell(column.index) * column.unit;
     let in_range = |time: f64| Some(time).filter(|time| time.abs() <= LATEST).map(Stamp::from_seconds);
     let stamp = |index: usize| in_range(cell(index));
     let header = match columns.time {
-        Time::Column(index, unit) => {
-            in_range(cell(index) * unit).or_else(|| date_and_time(cells.record.get(index)?))
+        Time::Column(column) => {
+            let text = || cells.record.get(column.index);
+            let time = whole(text(), column.unit).or_else(|| in_range(value(column)));
+            time.or_else(|| date_and_time(text()?))
         }
         Time::Stamp(seconds, rest) => in_range(cell(seconds))
             .zip(Some(cell(rest)))
@@ -197,15 +312,15 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
             .map(|(stamp, rest)| Stamp(stamp.0.saturating_add(rest as i64))),
         Time::Rate(rate) => in_range(cells.row as f64 / rate),
     };
-    let all = |of: fn(&JointColumns) -> Option<usize>| -> Option<Vec<f64>> {
-        columns.joints.iter().map(|joint| of(joint).map(cell)).collect()
+    let all = |of: fn(&JointColumns) -> Option<Column>| -> Option<Vec<f64>> {
+        columns.joints.iter().map(|joint| of(joint).map(value)).collect()
     };
     // of a base the missing ones are zero, for the cleaning to complete
-    let or_zero = |of: fn(&JointColumns) -> Option<usize>| -> Vec<f64> {
-        columns.joints.iter().map(|joint| of(joint).map_or(0.0, cell)).collect()
+    let or_zero = |of: fn(&JointColumns) -> Option<Column>| -> Vec<f64> {
+        columns.joints.iter().map(|joint| of(joint).map_or(0.0, value)).collect()
     };
     let velocity = match columns.space {
-        Space::Joints => columns.joints.iter().map(|joint| joint.velocity.map_or(f64::NAN, cell)).collect(),
+        Space::Joints => columns.joints.iter().map(|joint| joint.velocity.map_or(f64::NAN, value)).collect(),
         Space::PlanarBase => or_zero(|joint| joint.velocity),
     };
     let mut position = or_zero(|joint| joint.position);
@@ -220,17 +335,29 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
         velocity,
         effort: all(|joint| joint.effort).unwrap_or_default(),
         command: commands.map_or(Vec::new(), |commands| {
-            commands.columns.iter().map(|column| column.map_or(0.0, cell)).collect()
+            commands.columns.iter().map(|column| column.map_or(0.0, value)).collect()
         }),
     })
 }
 
-/// A time that is written as in ISO 8601, `2026-05-01 12:00:00.25`, also with `T` between and with an offset; without one UTC.
+/// A time that is written as a whole number of its `unit` [s], to the nanosecond.
+fn whole(cell: Option<&[u8]>, unit: f64) -> Option<Stamp> {
+    let count: i64 = std::str::from_utf8(cell?).ok()?.parse().ok()?;
+    count.checked_mul((unit * 1e9).round() as i64).map(Stamp)
+}
+
+/// A time that is written as in ISO 8601, `2026-05-01 12:00:00.25`, also with `T` between and with an offset, without one UTC; or as a
+/// duration, `0 days 00:00:00.25` or `0.25 sec`.
 fn date_and_time(cell: &[u8]) -> Option<Stamp> {
     let text = std::str::from_utf8(cell).ok()?;
+    let text = &text.replace('/', "-");
     let of_day = || TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
-    let time: Timestamp = text.parse().ok().or_else(of_day)?;
-    i64::try_from(time.as_nanosecond()).ok().map(Stamp)
+    let duration = || {
+        let span: Span = text.parse().ok()?;
+        Some(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.as_nanos())
+    };
+    let date = text.parse().ok().or_else(of_day).map(Timestamp::as_nanosecond);
+    i64::try_from(date.or_else(duration)?).ok().map(Stamp)
 }
 
 /// Ends with an error at a line that is too long, so that a small packed file cannot fill the memory.
@@ -257,6 +384,8 @@ impl<R: Read> Read for ShortLines<R> {
 mod tests {
     use super::*;
     use crate::dataset::tests::data_folder;
+    use crate::state::State;
+    use std::f64::consts::PI;
 
     fn read_text(text: &str, joints: Option<&[&str]>) -> Result<Recording> {
         let joints = joints.map(|joints| joints.iter().map(|&joint| joint.into()).collect());
@@ -301,8 +430,25 @@ mod tests {
             error.contains("(2 times), the first: row 1: '0,1' in column 't_s' is no time in seconds"),
             "{error}"
         );
-        let error = refused("time,a_pos\n1700000000000000000,1\n1700000000010000000,2\n");
-        assert!(error.contains("'1700000000000000000' in column 'time' is no time in seconds"), "{error}");
+        let error = refused("t_s,a_pos\n1e30,1\n2e30,2\n");
+        assert!(error.contains("'1e30' in column 't_s' is no time in seconds nor"), "{error}");
+        assert!(error.contains("of another unit: --columns time=t_s:ms"), "{error}");
+    }
+
+    #[test]
+    fn a_time_since_1970_is_in_the_unit_that_makes_it_one() {
+        for (first, last, unit) in [
+            ("1700000000000000000", "1700000000010000001", "nanoseconds"),
+            ("1700000000000000", "1700000000010000", "microseconds"),
+            ("1700000000000", "1700000000010", "milliseconds"),
+        ] {
+            let read = read_text(&format!("time,a_pos\n{first},1\n{last},2\n"), None).unwrap();
+            let between = read.states[1].stamp.0 - read.states[0].stamp.0;
+            assert_eq!(between, 10_000_000 + i64::from(unit == "nanoseconds"), "{unit}");
+            assert_eq!(read.states[0].stamp, Stamp(1_700_000_000_000_000_000));
+            let said = format!("the time 'time' is in {unit} since 1970, by its size");
+            assert!(read.summary.to_string().contains(&said), "{}", read.summary);
+        }
     }
 
     #[test]
@@ -354,7 +500,8 @@ mod tests {
         }
         let refused = |text: &str| read_text(text, None).unwrap_err().to_string();
         assert!(
-            refused(text).contains("first row has numbers, not the names of 4 columns"),
+            refused(text)
+                .contains("its 4 columns have no names; say which they are: --columns time=1,elbow=2:3"),
             "{}",
             refused(text)
         );
@@ -431,8 +578,53 @@ mod tests {
             (robot.joints, robot.summary.interval, robot.summary.kept),
             (vec!["Elbow".into()], 0.02, 3)
         );
-        let error = read_text("time,q1 [deg]\n0,1\n1,2\n", None).unwrap_err().to_string();
-        assert!(error.contains("choose with --columns among time, q1 [deg]"), "{error}");
+        let error = read_text("time,q1 [ticks]\n0,1\n1,2\n", None).unwrap_err().to_string();
+        assert!(error.contains("choose with --columns among time, q1 [ticks]"), "{error}");
+    }
+
+    #[test]
+    fn values_are_read_in_the_units_of_their_names() {
+        let table = "time,q1 [deg],dq1 [deg/s],tau1\n0,180,90,1\n0.5,225,90,1\n";
+        let robot = read_text(table, None).unwrap();
+        let [_, State { position, velocity, .. }] = &robot.states[..] else { panic!("{}", robot.summary) };
+        assert!((position[0] - 1.25 * PI).abs() < 1e-12 && (velocity[0] - 0.5 * PI).abs() < 1e-12);
+        let said = robot.summary.to_string();
+        assert!(said.contains("in the units of their names: q1 [deg], dq1 [deg/s]"), "{said}");
+        let named = read_columns(table, "time=time:s,elbow=2:3").unwrap();
+        assert_eq!(named.states, robot.states);
+        let base =
+            read_text("t,x_mm,y_mm,heading_deg,speed_mps\n0,0,0,90,0.5\n1,0,500,90,0.5\n", None).unwrap();
+        let [_, State { position, .. }] = &base.states[..] else { panic!("{}", base.summary) };
+        assert!((position[1] - 0.5).abs() < 1e-12 && (position[2] - 0.5 * PI).abs() < 1e-12);
+    }
+
+    #[test]
+    fn all_joints_are_read_whatever_their_columns_are_called_and_no_commands() {
+        let read = |names: &str| {
+            let rows = [0, 1].map(|row| {
+                names
+                    .split(',')
+                    .enumerate()
+                    .map(|(at, _)| format!("{}", row + at))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            });
+            let read = read_text(&format!("{names}\n{}\n{}\n", rows[0], rows[1]), None).unwrap();
+            (read.joints.join(" "), read.states[0].position.clone(), read.summary.to_string())
+        };
+        let (joints, positions, said) = read("time,joint1,joint2,joint1_vel,gripper_pos,temperature");
+        assert_eq!((&joints[..], &positions[..]), ("joint1 joint2 gripper", &[1.0, 2.0, 4.0][..]));
+        assert!(said.contains("columns that are not read: temperature"), "{said}");
+        let (joints, positions, said) = read("time,target_j1_position,j1_cmd_pos,Actual_j1_position");
+        assert_eq!((&joints[..], &positions[..]), ("j1", &[3.0][..]));
+        assert!(said.contains("not read: target_j1_position, j1_cmd_pos"), "{said}");
+        let chosen = read_text("t,x,y,yaw,q1\n0,1,2,0.1,3\n1,1,2,0.1,3\n", Some(&BASE)).unwrap();
+        assert_eq!((chosen.space, &chosen.states[0].position[..]), (Space::PlanarBase, &[1.0, 2.0, 0.1][..]));
+        assert_eq!(read("t,q1,ee_x_pos,ee_y_pos").0, "q1");
+        assert_eq!(read("t,x_pos,y_pos,z_pos").0, "x y z");
+        assert_eq!(read("t,x_pos,y_pos,yaw,steering_angle").0, "x y yaw");
+        let (base, positions, _) = read("t,cmd_vel.linear.x,odom.position.x,odom.position.y,yaw");
+        assert_eq!((&base[..], &positions[..2]), ("x y yaw", &[2.0, 3.0][..]));
     }
 
     #[test]
@@ -494,6 +686,13 @@ mod tests {
             stamps(["2026-05-01 14:00:00+02:00", "2026-05-01 14:00:01+02:00"]),
             (first, 1_000_000_000)
         );
+        for times in [
+            ["0.5 sec", "0.75 sec"],
+            ["00:00:00.5", "00:00:00.75"],
+            ["1 days 00:00:00", "1 days 00:00:00.25"],
+        ] {
+            assert_eq!(stamps(times).1, 250_000_000, "{times:?}");
+        }
         let error = read_text("timestamp,a_pos\n1. May,1\n2. May,2\n", None).map(drop).unwrap_err();
         assert!(
             error.to_string().contains("'1. May' in column 'timestamp' is no time in seconds nor a date")
@@ -528,7 +727,12 @@ mod tests {
         let angle = |step: i32| 120.0 * f64::sin(0.06 * f64::from(step));
         let rows = (0..500).map(|step| format!("{},{}\n", 0.04 * f64::from(step), angle(step)));
         let read = read_text(&format!("t,a_pos\n{}", rows.collect::<String>()), None).unwrap();
-        assert!(!read.summary.to_string().contains("jump"), "{}", read.summary);
+        let said = read.summary.to_string();
+        assert!(!said.contains("jump"), "{said}");
+        assert!(
+            said.contains("warning: angles of many turns: a (-120.0 to 120.0); if they are in degrees"),
+            "{said}"
+        );
         let pairs = (0..).zip(&read.states);
         pairs.for_each(|(step, state)| assert!((state.position[0] - angle(step)).abs() < 1e-9, "{step}"));
     }

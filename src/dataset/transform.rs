@@ -1,6 +1,6 @@
 //! Rows of a base from tf2: from the transform of one frame in another (REP 105) among those on a topic.
 
-use super::bag::{planar, read_topic};
+use super::bag::{pose_row, read_topic};
 use super::messages::{Message, Pose, TransformStamped};
 use super::rosbag::{Bag, Topic};
 use super::{Row, Summary, data};
@@ -32,14 +32,8 @@ pub(super) fn read<M: Message>(
         for TransformStamped { header, child_frame_id, transform } in transforms_of(message) {
             let frame = |name: &str| name.trim_start_matches('/').to_owned();
             let pose = Pose { position: transform.translation, orientation: transform.rotation };
-            pairs.entry((frame(&header.frame_id), frame(&child_frame_id))).or_default().push(Row {
-                header: header.stamp.into(),
-                log: Some(log),
-                position: planar(&pose),
-                velocity: Vec::new(),
-                effort: Vec::new(),
-                command: Vec::new(),
-            });
+            let pair = (frame(&header.frame_id), frame(&child_frame_id));
+            pairs.entry(pair).or_default().push(pose_row(&header, &pose, log));
         }
     })?;
     let found: Vec<String> = pairs

@@ -325,3 +325,19 @@ fn what_a_base_was_asked_is_found_in_its_bag() {
         assert_eq!((asked.len(), twists.collect::<Vec<_>>()), (6, vec![0.1, 0.2, 0.30000000000000004]));
     }
 }
+
+#[test]
+fn a_table_without_a_time_is_replayed_at_its_rate_and_one_with_a_base_and_joints_as_what_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("both.csv");
+    std::fs::write(&table, "x,y,yaw,q1,note\n1,2,0.1,7,a\n2,2,0.1,8,b\n3,2,0.1,9,c\n").unwrap();
+    let of = |space| Source { space, rate: Some(50.0), ..Source::new(&table) };
+    let read = |space| -> Vec<Message> {
+        of(space).messages().unwrap().map(|message| message.unwrap().unwrap()).collect()
+    };
+    let (base, joints) = (read(Space::PlanarBase), read(Space::Joints));
+    assert_eq!((&base[2].positions[..], &joints[2].positions[..]), (&[3.0, 2.0, 0.1][..], &[9.0][..]));
+    assert_eq!(joints[2].stamp, Stamp(40_000_000));
+    let account = of(Space::Joints).account().unwrap().unwrap().to_string();
+    assert!(account.contains("columns that are not read: x, y, yaw, note"), "{account}");
+}

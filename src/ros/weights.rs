@@ -115,6 +115,9 @@ impl WeightExchange {
         }
         let [saving, rolling_back] = requests;
         while let Some(event) = self.librarian.event() {
+            if matches!(event, Event::Earlier { .. } | Event::NothingEarlier(_)) {
+                self.going_back = self.going_back.saturating_sub(1);
+            }
             match event {
                 Event::Checked(Ok(model)) if network.wants_model() && !self.is_going_back() => {
                     let origin = format!("{}/weights", self.learner);
@@ -131,7 +134,6 @@ impl WeightExchange {
                     saving.answer(success, &message);
                 }
                 Event::Earlier { model, origin, why } => {
-                    self.going_back = self.going_back.saturating_sub(1);
                     self.paused_until = Some(now + PAUSE);
                     let message = format!("weights of {origin}, revision {}: {why}", model.card.revision);
                     self.info.publish(&describe_model(&model.card, &origin, &why))?;
@@ -139,7 +141,6 @@ impl WeightExchange {
                     rolling_back.answer(true, &message);
                 }
                 Event::NothingEarlier(why) if network.residual.card().is_some() => {
-                    self.going_back = self.going_back.saturating_sub(1);
                     self.paused_until = Some(now + PAUSE);
                     let message = format!("no earlier weights are kept, and none are in use now: {why}");
                     let none = json!({"origin": "no earlier weights are kept", "in_use": "none"});
@@ -148,7 +149,6 @@ impl WeightExchange {
                     rolling_back.answer(true, &message);
                 }
                 Event::NothingEarlier(_) => {
-                    self.going_back = self.going_back.saturating_sub(1);
                     let message = "no weights of a learner are in use, and no earlier weights are kept";
                     rolling_back.answer(false, message);
                 }

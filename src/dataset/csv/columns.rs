@@ -1,5 +1,6 @@
 //! Which columns of a table hold what: as asked for, or found by their names.
 
+use super::names::{Column, JointColumn, Kind, Name, unit};
 use crate::dataset::{BASE, CommandSelection, CommandSource};
 use crate::predictor::commands::Quantity;
 use crate::state::Space;
@@ -55,8 +56,8 @@ pub struct ColumnMap {
 /// When a row was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Time {
-    /// A column, and how long one of its units is, s.
-    Column(usize, f64),
+    /// A column, with its unit in s.
+    Column(Column),
     /// One of whole seconds and one of nanoseconds.
     Stamp(usize, usize),
     /// None: so many rows a second, Hz.
@@ -64,33 +65,34 @@ pub enum Time {
 }
 
 /// The columns of one joint, or of one coordinate of a base.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JointColumns {
     pub name: String,
     /// rad or m; only a base may have none, whose place is then made of its speed
-    pub position: Option<usize>,
+    pub position: Option<Column>,
     /// rad/s or m/s
-    pub velocity: Option<usize>,
+    pub velocity: Option<Column>,
     /// Nm or N
-    pub effort: Option<usize>,
+    pub effort: Option<Column>,
 }
 
-/// Of a time in seconds; one with a unit other than this at its end is in that one.
-const TIME_NAMES: [&str; 8] =
-    ["t_header_s", "t_s", "time_s", "time", "t", "timestamp", "seconds", "elapsed_time"];
+impl JointColumns {
+    fn columns(&self) -> impl Iterator<Item = Column> {
+        [self.position, self.velocity, self.effort].into_iter().flatten()
+    }
+}
+
+/// Also with a unit of time at the end, which it is then in.
+const TIME_NAMES: [&str; 9] =
+    ["t_header_s", "t_s", "time_s", "time", "t", "timestamp", "seconds", "elapsed_time", "stamp"];
 /// Ends of the names of a ROS stamp's two columns, which come one after the other.
 const STAMP_NAMES: [(&str, &str); 3] = [("sec", "nanosec"), ("sec", "nsec"), ("secs", "nsecs")];
-const TIME_STEMS: [&str; 4] = ["t", "time", "timestamp", "stamp"];
-const UNITS: [(&str, f64); 4] = [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)];
 const LOG_NAMES: [&str; 1] = ["t_log_s"];
 /// Of the coordinates of a base, position and velocity.
 const BASE_NAMES: [(&[&str], &[&str]); 3] = [
-    (&["x_m", "x"], &["vx_mps", "vx", "speed_mps"]),
-    (&["y_m", "y"], &["vy_mps", "vy"]),
-    (
-        &["yaw_rad", "yaw", "heading_rad", "heading", "theta_rad", "theta"],
-        &["wz_radps", "wz", "yaw_rate_radps"],
-    ),
+    (&["x", "x_pos", "pos_x", "tx"], &["vx", "x_vel", "vel_x", "speed", "v"]),
+    (&["y", "y_pos", "pos_y", "ty"], &["vy", "y_vel", "vel_y"]),
+    (&["yaw", "heading", "theta"], &["wz", "yaw_rate", "yawrate", "omega"]),
 ];
 const BASE_VELOCITIES: [&str; 3] = ["vx", "vy", "wz"];
 /// How the same are called in tables of ROS messages, at the end.
@@ -100,74 +102,77 @@ const QUATERNIONS: [[&str; 4]; 2] =
     [["qx", "qy", "qz", "qw"], ["orientation.x", "orientation.y", "orientation.z", "orientation.w"]];
 
 impl ColumnMap {
-    /// Recognises `<joint>_pos`, `<joint>_vel`, `<joint>_eff`; `q1`, `qd1`, `tau1` or `tau_motor1`; and of a base
-    /// `x_m`, `y_m`, `yaw_rad`, `vx_mps`, `vy_mps`, `wz_radps`, with or without the units, or the fields of a ROS message; all also
-    /// with capitals, and units in brackets.
-    pub fn detect(header: &[&str], rate: Option<f64>) -> std::result::Result<Self, String> {
-        Self::detect_by(header, rate).or_else(|problem| {
-            let plain: Vec<String> = header.iter().map(|column| plain(column)).collect();
-            let names: Vec<&str> = plain.iter().map(String::as_str).collect();
-            let mut map = Self::detect_by(&names, rate).map_err(|_| problem)?;
-            for joint in map.joints.iter_mut().filter(|_| map.space == Space::Joints) {
-                // as it is written
-                let column = joint.position.map_or("", |column| header[column].trim());
-                if let Some(name) =
-                    column.get(..joint.name.len()).filter(|name| name.to_lowercase() == joint.name)
-                {
-                    joint.name = name.to_owned();
-                }
-            }
-            Ok(map)
-        })
-    }
-
-    fn detect_by(header: &[&str], rate: Option<f64>) -> std::result::Result<Self, String> {
-        let columns = || format!("choose with --columns among {}", header.join(", "));
+    /// Recognises the columns of joints (see [`Name::of_joint`]); or of a base `x`, `y`, `yaw`, `vx`, `vy`, `wz` or the fields of a
+    /// ROS message; all also with capitals and with units. Of both the joints unless `is_base`. Commands are not read.
+    pub fn detect(header: &[&str], rate: Option<f64>, is_base: bool) -> std::result::Result<Self, String> {
         let time = rate.map(Time::Rate).or_else(|| detect_time(header));
         let time = time.ok_or_else(|| {
             format!(
-                "no column of time ({}); {}, or say with --rate how many rows there are a second",
+                "no column of time ({}); say with --columns time=COLUMN, by name or number, which of {} it is, or with --rate how many rows there are a second",
                 TIME_NAMES.join(", "),
-                columns()
+                header.join(", ")
             )
         })?;
-        Self::detect_motion(header, time)
+        Self::detect_motion(header, time, is_base)
     }
 
     /// As [`Self::detect`], where the time is known.
-    fn detect_motion(header: &[&str], time: Time) -> std::result::Result<Self, String> {
-        let columns = || format!("choose with --columns among {}", header.join(", "));
-        let find =
-            |names: &[&str]| names.iter().find_map(|name| header.iter().position(|column| column == name));
-        let log = find(&LOG_NAMES);
-        let mut joints = detect_joints(header);
-        if joints.is_empty() {
-            joints = detect_other_joints(header);
+    fn detect_motion(header: &[&str], time: Time, is_base: bool) -> std::result::Result<Self, String> {
+        let names = names(header);
+        let log = find(&names, &LOG_NAMES, Kind::Time).map(|column| column.index);
+        let (cartesian, joints): (Vec<JointColumn>, Vec<JointColumn>) =
+            names.iter().filter_map(Name::of_joint).partition(|found| found.is_cartesian);
+        let of_joints = |joints| Self { time, log, space: Space::Joints, joints, orientation: None };
+        let of_arm = together(&joints);
+        if !of_arm.is_empty() && !is_base {
+            return Ok(of_joints(of_arm));
         }
-        if !joints.is_empty() {
-            return Ok(Self { time, log, space: Space::Joints, joints, orientation: None });
-        }
-        let at_end = |end: &str| header.iter().position(|column| !end.is_empty() && column.ends_with(end));
+        let at_end = |end: &str, kind: Kind| {
+            names.iter().filter(|_| !end.is_empty()).find_map(|name| name.ending(end, kind))
+        };
         let coordinate = |index: usize| {
             let ((position, velocity), (place, twist)) = (BASE_NAMES[index], MESSAGE_NAMES[index]);
+            let of =
+                |names_of: &[&str], end, kind| find(&names, names_of, kind).or_else(|| at_end(end, kind));
             JointColumns {
                 name: BASE[index].into(),
-                position: find(position).or_else(|| at_end(place)),
-                velocity: find(velocity).or_else(|| at_end(twist)),
+                position: of(position, place, Kind::Position),
+                velocity: of(velocity, twist, Kind::Velocity),
                 effort: None,
             }
         };
         let joints: Vec<JointColumns> = (0..3).map(coordinate).collect();
         let has_no_yaw = joints[2].position.is_none();
-        let orientation = QUATERNIONS.iter().map(|names| names.map(at_end));
+        let part = |name: &str| Some(at_end(name, Kind::Position)?.index);
+        let orientation = QUATERNIONS.iter().map(|names| names.map(part));
         let orientation = orientation.filter(|_| has_no_yaw).find(|[_, _, z, w]| z.is_some() && w.is_some());
         let map = Self { time, log, space: Space::PlanarBase, joints, orientation };
-        match map.is_whole_base() {
-            true => Ok(map),
-            false => {
-                Err(format!("no columns <joint>_pos or q1, q2, ..., nor x, y, yaw of a base; {}", columns()))
+        let others = together(&cartesian);
+        match (map.is_whole_base(), others.is_empty()) {
+            (true, _) => Ok(map),
+            (false, _) if !of_arm.is_empty() => {
+                let joints: Vec<&str> = of_arm.iter().map(|joint| joint.name.as_str()).collect();
+                Err(format!("it has the motion of {}, not x, y, yaw of a base", joints.join(", ")))
             }
+            (false, false) => Ok(of_joints(others)),
+            (false, true) => Err(format!(
+                "no columns <joint>_pos or q1, q2, ..., nor x, y, yaw of a base; choose with --columns among {}",
+                header.join(", ")
+            )),
         }
+    }
+
+    /// The columns that are read, but for those of commands.
+    pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
+        let index = |index| Column { index, unit: 1.0 };
+        let time = match self.time {
+            Time::Column(column) => [Some(column), None],
+            Time::Stamp(seconds, rest) => [seconds, rest].map(index).map(Some),
+            Time::Rate(_) => [None, None],
+        };
+        let orientation = self.orientation.into_iter().flatten().flatten();
+        let others = time.into_iter().flatten().chain(self.log.into_iter().chain(orientation).map(index));
+        others.chain(self.joints.iter().flat_map(JointColumns::columns))
     }
 
     /// As asked for by name.
@@ -176,27 +181,28 @@ impl ColumnMap {
         asked: &Columns,
         rate: Option<f64>,
     ) -> std::result::Result<Self, String> {
-        let find = |name: &String| {
-            let index = find_column(header, name);
-            index.ok_or_else(|| format!("no column '{name}' among {}", header.join(", ")))
+        let find = |name: &String, kind: Kind| {
+            let column = find_column(header, name, kind);
+            column.ok_or_else(|| format!("no column '{name}' among {}", header.join(", ")))
         };
         let of = |name: &str| asked.0.iter().find(|(asked, _)| asked == name).map(|(_, columns)| &columns[0]);
-        let index = |name: &str| of(name).map(find).transpose();
-        let unit = asked.0.iter().find(|(name, _)| name == "time").and_then(|(_, columns)| columns.get(1));
-        let known = |unit: &&String| UNITS.iter().any(|(name, _)| name == unit);
-        let rest = unit.filter(|unit| !known(unit)).and_then(|name| find_column(header, name));
-        let unit = unit.filter(|_| rest.is_none());
-        let unit = unit.map_or(Ok(1.0), |unit| {
-            let known = UNITS.iter().find(|(name, _)| name == unit);
-            known
-                .map(|(_, seconds)| *seconds)
-                .ok_or(format!("a time has the unit s, ms, us or ns, not '{unit}'"))
-        })?;
-        let time = match (index("time")?, rate) {
+        let column = |name: &str, kind: Kind| of(name).map(|name| find(name, kind)).transpose();
+        let said = asked.0.iter().find(|(name, _)| name == "time").and_then(|(_, columns)| columns.get(1));
+        // a second column, or a unit
+        let rest = said.filter(|said| unit(Kind::Time, said).is_none());
+        let rest = rest.map(|rest| {
+            let column = find_column(header, rest, Kind::Time).map(|column| column.index);
+            column.ok_or_else(|| format!("a time has the unit s, ms, us or ns, not '{rest}'"))
+        });
+        let rest = rest.transpose()?;
+        let time = match (column("time", Kind::Time)?, rate) {
             (Some(_), Some(_)) => return Err("--rate is for a table without a time; leave out time=".into()),
             (Some(column), None) => match rest {
-                Some(rest) => Time::Stamp(column, rest),
-                None => Time::Column(column, unit),
+                Some(rest) => Time::Stamp(column.index, rest),
+                None => {
+                    let said = said.and_then(|said| unit(Kind::Time, said));
+                    Time::Column(Column { unit: said.unwrap_or(column.unit), ..column })
+                }
             },
             (None, Some(rate)) => Time::Rate(rate),
             (None, None) => return Err("the columns have no time=, and there is no --rate".into()),
@@ -204,20 +210,22 @@ impl ColumnMap {
         if let [(only, _)] = &asked.0[..]
             && only == "time"
         {
-            return Self::detect_motion(header, time);
+            return Self::detect_motion(header, time, false);
         }
-        let log = index("log")?;
+        let log = column("log", Kind::Time)?.map(|column| column.index);
         let is_base = BASE.iter().chain(&BASE_VELOCITIES).any(|name| of(name).is_some());
         if is_base {
             let coordinate = |(name, velocity): (&str, &str)| {
-                let (position, velocity) = (index(name)?, index(velocity)?);
+                let (position, velocity) = (column(name, Kind::Position)?, column(velocity, Kind::Velocity)?);
                 Ok(JointColumns { name: name.into(), position, velocity, effort: None })
             };
             let joints = BASE.into_iter().zip(BASE_VELOCITIES).map(coordinate);
             let mut joints = joints.collect::<std::result::Result<Vec<_>, String>>()?;
             let yaw = asked.0.iter().find(|(name, columns)| name == "yaw" && columns.len() > 1);
-            let parts =
-                yaw.map(|(_, columns)| columns.iter().map(find).collect::<std::result::Result<Vec<_>, _>>());
+            let part = |name: &String| Ok(find(name, Kind::Position)?.index);
+            let parts = yaw.map(|(_, columns)| {
+                columns.iter().map(part).collect::<std::result::Result<Vec<_>, String>>()
+            });
             let orientation = match parts.transpose()?.as_deref() {
                 None => None,
                 Some([z, w]) => Some([None, None, Some(*z), Some(*w)]),
@@ -232,9 +240,13 @@ impl ColumnMap {
             return map.is_whole_base().then_some(map).ok_or(complete.into());
         }
         let joint = |(name, columns): &(String, Vec<String>)| {
-            let index = |place: usize| columns.get(place).map(find).transpose();
-            let (position, velocity, effort) = (index(0)?, index(1)?, index(2)?);
-            Ok(JointColumns { name: name.clone(), position, velocity, effort })
+            let column = |place: usize, kind| columns.get(place).map(|name| find(name, kind)).transpose();
+            Ok(JointColumns {
+                name: name.clone(),
+                position: column(0, Kind::Position)?,
+                velocity: column(1, Kind::Velocity)?,
+                effort: column(2, Kind::Effort)?,
+            })
         };
         let joints = asked.0.iter().filter(|(name, _)| name != "time" && name != "log").map(joint);
         let joints: Vec<_> = joints.collect::<std::result::Result<_, String>>()?;
@@ -269,58 +281,38 @@ impl ColumnMap {
     }
 }
 
-fn detect_joints(header: &[&str]) -> Vec<JointColumns> {
-    let index = |name: &str| header.iter().position(|column| *column == name);
-    let joint = |(position, column): (usize, &&str)| {
-        let (name, velocity, efforts) = match (column.strip_suffix("_pos"), numbered_joint(column)) {
-            (Some(joint), _) if !joint.is_empty() => {
-                (joint, format!("{joint}_vel"), [format!("{joint}_eff"), String::new()])
-            }
-            (_, Some(number)) => {
-                (*column, format!("qd{number}"), [format!("tau{number}"), format!("tau_motor{number}")])
-            }
-            _ => return None,
-        };
-        let (velocity, effort) = (index(&velocity), efforts.iter().find_map(|name| index(name)));
-        Some(JointColumns { name: name.into(), position: Some(position), velocity, effort })
-    };
-    header.iter().enumerate().filter_map(joint).collect()
+fn names<'a>(header: &[&'a str]) -> Vec<Name<'a>> {
+    header.iter().enumerate().map(|(index, written)| Name::new(index, written)).collect()
 }
 
-/// By the names that other programs give: `actual_q_0` and `actual_qd_0`, `<joint>_position` and `<joint>_velocity`, `joint1`
-/// or `joint_1`; only where there are none of [`detect_joints`], for some of these are common words.
-fn detect_other_joints(header: &[&str]) -> Vec<JointColumns> {
-    let index = |name: String| header.iter().position(|column| *column == name);
-    let joint = |(position, column): (usize, &&str)| {
-        let (name, velocity, effort) = if let Some(number) = column.strip_prefix("actual_q_") {
-            (format!("q{number}"), index(format!("actual_qd_{number}")), None)
-        } else if let Some(joint) = column.strip_suffix("_position") {
-            (joint.to_owned(), index(format!("{joint}_velocity")), index(format!("{joint}_effort")))
-        } else if is_numbered(column.strip_prefix("joint")?.trim_start_matches('_')) {
-            let of =
-                |endings: [&str; 2]| endings.iter().find_map(|ending| index(format!("{column}_{ending}")));
-            (column.to_string(), of(["vel", "velocity"]), of(["eff", "effort"]))
-        } else {
-            return None;
-        };
-        (!name.is_empty()).then_some(JointColumns { name, position: Some(position), velocity, effort })
-    };
-    header.iter().enumerate().filter_map(joint).collect()
+/// The first column that is called by the first of `called` by which there is one.
+fn find(names: &[Name], called: &[&str], kind: Kind) -> Option<Column> {
+    called.iter().find_map(|called| names.iter().find_map(|name| name.called(called, kind)))
 }
 
-/// The column of time by its name, with the unit that the name says; that of the logging where there is no other.
+/// The joints of which there is a position, in the order of their columns, each with the first of its columns.
+fn together(found: &[JointColumn]) -> Vec<JointColumns> {
+    let is_same = |found: &JointColumn, other: &JointColumn| found.joint.eq_ignore_ascii_case(&other.joint);
+    let of = |joint: &JointColumn, kind: Kind| {
+        let columns = || found.iter().filter(|other| other.kind == kind && is_same(joint, other));
+        columns().find(|other| !other.is_implicit).or_else(|| columns().next()).map(|found| found.column)
+    };
+    let is_position = |found: &&JointColumn| of(found, Kind::Position) == Some(found.column);
+    let joint = |position: &JointColumn| JointColumns {
+        name: position.joint.clone(),
+        position: Some(position.column),
+        velocity: of(position, Kind::Velocity),
+        effort: of(position, Kind::Effort),
+    };
+    found.iter().filter(is_position).map(joint).collect()
+}
+
+/// A ROS stamp, else the column of time by its name, else that of the logging.
 fn detect_time(header: &[&str]) -> Option<Time> {
-    let find = |name: &str| header.iter().position(|column| *column == name);
-    let in_seconds = TIME_NAMES.iter().find_map(|name| find(name)).map(|column| Time::Column(column, 1.0));
-    let other = || {
-        let names = TIME_STEMS
-            .iter()
-            .flat_map(|stem| UNITS.map(|(unit, seconds)| (format!("{stem}_{unit}"), seconds)));
-        names.into_iter().find_map(|(name, seconds)| Some(Time::Column(find(&name)?, seconds)))
-    };
+    let names = names(header);
     let stamp = || {
         let at = |name: &str, index: usize| {
-            let column = header.get(index).and_then(|column| column.strip_suffix(name))?;
+            let column = header.get(index).and_then(|column| column.trim().strip_suffix(name))?;
             (column.is_empty() || column.ends_with(['.', '_', '/'])).then_some(index)
         };
         let pair = |index: usize| {
@@ -330,44 +322,30 @@ fn detect_time(header: &[&str]) -> Option<Time> {
         };
         (0..header.len()).find_map(pair)
     };
-    in_seconds.or_else(other).or_else(stamp).or_else(|| Some(Time::Column(find(LOG_NAMES[0])?, 1.0)))
+    let log = || find(&names, &LOG_NAMES, Kind::Time).map(Time::Column);
+    let time = || find(&names, &TIME_NAMES, Kind::Time).map(Time::Column);
+    stamp().or_else(time).or_else(log)
 }
 
-/// A name without capitals, and without a unit in brackets that is the usual one; one of a time stands behind it.
-fn plain(column: &str) -> String {
-    let name = column.trim().trim_start_matches(['_', '%']).to_lowercase();
-    let parts = name.strip_suffix([')', ']']).and_then(|rest| rest.rsplit_once(['(', '[']));
-    match parts.map(|(name, unit)| (name.trim(), unit.trim())) {
-        Some((name, "s" | "sec" | "rad" | "m" | "rad/s" | "m/s" | "nm" | "n")) => name.to_owned(),
-        Some((name, unit @ ("ms" | "us" | "ns"))) => format!("{name}_{unit}"),
-        _ => name,
-    }
-}
-
-/// A column by its name, or by its number from 1.
-fn find_column(header: &[&str], name: &str) -> Option<usize> {
+/// A column by its name, or by its number from 1; in the unit that its name says.
+fn find_column(header: &[&str], name: &str, kind: Kind) -> Option<Column> {
     let by_number = || name.parse::<usize>().ok()?.checked_sub(1).filter(|index| *index < header.len());
-    header.iter().position(|column| *column == name).or_else(by_number)
-}
-
-fn is_numbered(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The number of `q` with a number, as in `q3`.
-fn numbered_joint(column: &str) -> Option<&str> {
-    let number = column.strip_prefix('q')?;
-    is_numbered(number).then_some(number)
+    let index = header.iter().position(|column| *column == name).or_else(by_number)?;
+    Some(Column { index, unit: Name::new(index, header[index]).unit(kind) })
 }
 
 /// The columns of commands, by index.
 pub(super) struct CommandColumns {
     pub quantities: Vec<Quantity>,
     /// [quantity][coordinate]; a part of a twist that is not commanded is zero.
-    pub columns: Vec<Option<usize>>,
+    pub columns: Vec<Option<Column>>,
 }
 
 impl CommandColumns {
+    pub fn columns(&self) -> impl Iterator<Item = Column> {
+        self.columns.iter().copied().flatten()
+    }
+
     pub fn new(
         header: &[&str],
         asked: &CommandSelection,
@@ -376,9 +354,9 @@ impl CommandColumns {
         let CommandSource::Columns(asked) = &asked.source else {
             return Err("commands of a table are in columns: --commands joint=position:velocity,...".into());
         };
-        let find = |name: &String| {
-            let index = find_column(header, name);
-            index.ok_or_else(|| format!("no column '{name}' with commands among {}", header.join(", ")))
+        let find = |name: &String, kind: Kind| {
+            let column = find_column(header, name, kind);
+            column.ok_or_else(|| format!("no column '{name}' with commands among {}", header.join(", ")))
         };
         if motion.space == Space::PlanarBase {
             if let Some((wrong, _)) = asked.iter().find(|(name, _)| !BASE_VELOCITIES.contains(&name.as_str()))
@@ -387,13 +365,15 @@ impl CommandColumns {
             }
             let of =
                 |name: &str| asked.iter().find(|(asked, _)| asked == name).map(|(_, columns)| &columns[0]);
-            let columns = BASE_VELOCITIES.iter().map(|name| of(name).map(find).transpose());
+            let columns = BASE_VELOCITIES
+                .iter()
+                .map(|name| of(name).map(|name| find(name, Kind::Velocity)).transpose());
             return Ok(Self {
                 quantities: vec![Quantity::Velocity],
                 columns: columns.collect::<std::result::Result<_, _>>()?,
             });
         }
-        let of_joint = |joint: &String| -> std::result::Result<Vec<Option<usize>>, String> {
+        let of_joint = |joint: &String| -> std::result::Result<Vec<Option<Column>>, String> {
             let names = asked.iter().find_map(|(pattern, columns)| {
                 let part = match pattern.split_once('*') {
                     Some((before, after)) => joint.strip_prefix(before)?.strip_suffix(after)?,
@@ -402,9 +382,13 @@ impl CommandColumns {
                 Some(columns.iter().map(|column| column.replace('*', part)).collect::<Vec<_>>())
             });
             let names = names.ok_or_else(|| format!("--commands has no columns for joint '{joint}'"))?;
-            let index = |name: &String| if name.is_empty() { Ok(None) } else { find(name).map(Some) };
-            let mut columns: Vec<Option<usize>> =
-                names.iter().map(index).collect::<std::result::Result<_, _>>()?;
+            let kinds = [Kind::Position, Kind::Velocity, Kind::Acceleration];
+            let column = |(name, kind): (&String, Kind)| match name.is_empty() {
+                true => Ok(None),
+                false => find(name, kind).map(Some),
+            };
+            let mut columns: Vec<Option<Column>> =
+                names.iter().zip(kinds).map(column).collect::<std::result::Result<_, _>>()?;
             columns.resize(3, None);
             Ok(columns)
         };
@@ -413,7 +397,7 @@ impl CommandColumns {
         for (index, quantity) in
             [Quantity::Position, Quantity::Velocity, Quantity::Acceleration].into_iter().enumerate()
         {
-            let of_all: Vec<Option<usize>> = joints.iter().map(|joint| joint[index]).collect();
+            let of_all: Vec<Option<Column>> = joints.iter().map(|joint| joint[index]).collect();
             match of_all.iter().flatten().count() {
                 0 => {}
                 count if count == joints.len() => {
