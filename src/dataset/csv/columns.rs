@@ -108,7 +108,7 @@ impl ColumnMap {
         let time = rate.map(Time::Rate).or_else(|| detect_time(header));
         let time = time.ok_or_else(|| {
             format!(
-                "no column of time ({}); say with --columns time=COLUMN, by name or number, which of {} it is, or with --rate how many rows there are a second",
+                "no column of time ({}); choose with --columns among {}, by name or number, as in time=1, or say with --rate how many rows there are a second",
                 TIME_NAMES.join(", "),
                 header.join(", ")
             )
