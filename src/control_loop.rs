@@ -39,7 +39,7 @@ use crate::robot::{Dynamics, Robot, first_non_finite};
 use crate::state::{Stamp, State};
 use crate::trajectory::Trajectory;
 use baseline_error::BaselineError;
-use continuity::Continuity;
+use continuity::{Continuity, Sighting};
 use network::Pulse;
 use preview::Preview;
 use std::path::Path;
@@ -262,6 +262,11 @@ impl ControlLoop {
         }
     }
 
+    /// The joint that jumped in a measurement that was left out since this was last asked, and how far, rad or m.
+    pub fn take_left_out(&mut self) -> Option<(usize, f64)> {
+        self.continuity.take_left_out()
+    }
+
     /// The observer's bandwidth at present, rad/s; 0 without one.
     pub fn observer_bandwidth(&self) -> f64 {
         self.observer.as_ref().map_or(0.0, DisturbanceObserver::bandwidth)
@@ -335,7 +340,13 @@ impl ControlLoop {
     ) -> Option<Box<ResidualModel>> {
         out.mode = self.config.command_interface;
         match self.usable(now, state) {
-            Ok(state) => self.track(now, state, out),
+            Ok(Some(state)) => self.track(now, state, out),
+            Ok(None) => {
+                let trusted = self.continuity.lend_trusted();
+                let retired = self.track(now, &trusted, out);
+                self.continuity.give_back(trusted);
+                retired
+            }
             Err(fault) => {
                 self.hold_blindly(fault, out);
                 None
@@ -369,29 +380,37 @@ impl ControlLoop {
         }
     }
 
-    /// The state, if it exists, is finite and fresh, and can be of the robot that was measured before.
-    fn usable<'a>(&mut self, now: Stamp, state: Option<&'a State>) -> std::result::Result<&'a State, Fault> {
+    /// The state, if it exists, is finite and fresh, and can be of the robot that was measured before; none where the one before it
+    /// still counts in its place.
+    fn usable<'a>(
+        &mut self,
+        now: Stamp,
+        state: Option<&'a State>,
+    ) -> std::result::Result<Option<&'a State>, Fault> {
         let state = state.ok_or(Fault::NoJointStates)?;
         let broken = first_non_finite(&state.position).or_else(|| first_non_finite(&state.velocity));
         if let Some(joint) = broken {
             return Err(Fault::StateNotFinite { joint });
         }
-        let age = now.since(state.stamp);
         let timeout = self.config.joint_states_timeout;
-        if age > timeout {
-            return Err(Fault::JointStatesStale { age, timeout });
-        }
+        let stale = |stamp: Stamp| {
+            let age = now.since(stamp);
+            if age > timeout { Err(Fault::JointStatesStale { age, timeout }) } else { Ok(age) }
+        };
+        let age = stale(state.stamp)?;
         if age < -timeout {
             return Err(Fault::JointStatesAhead { ahead: -age });
         }
-        if let Some((joint, jump)) = self.continuity.observe(&self.robot, state) {
-            return Err(Fault::StateJumped { joint, jump });
+        match self.continuity.observe(&self.robot, state) {
+            Sighting::Believed => {}
+            Sighting::LeftOut => return stale(self.continuity.trusted().stamp).map(|_| None),
+            Sighting::Doubted(joint, jump) => return Err(Fault::StateJumped { joint, jump }),
         }
         if self.config.command_interface == Mode::Position && !self.continuity.is_established() {
             self.commanded_position.copy_from_slice(&state.position);
             return Err(Fault::StateUnconfirmed);
         }
-        Ok(state)
+        Ok(Some(state))
     }
 
     fn track(&mut self, now: Stamp, state: &State, out: &mut Command) -> Option<Box<ResidualModel>> {

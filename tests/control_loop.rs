@@ -277,14 +277,22 @@ fn joint_states_that_jump_hold_and_are_believed_when_they_agree() {
     let mut out = command();
     drop(control.tick(stamp(500), Some(&state_at(stamp(500), 0.0)), &mut out));
     let trusted = state_at(stamp(500), 0.0).position;
-    for tick in 501..601 {
+    // one or two may be a glitch
+    for tick in 501..503 {
+        drop(control.tick(stamp(tick), Some(&beside(tick)), &mut out));
+        assert!(!matches!(control.verdict(), Verdict::Holding(_)), "{:?}", control.verdict());
+        let left_out =
+            control.take_left_out().filter(|(joint, jump)| *joint == 3 && (jump - 0.9).abs() < 0.01);
+        assert!(out.stamp == stamp(500) && left_out.is_some());
+    }
+    for tick in 503..603 {
         drop(control.tick(stamp(tick), Some(&beside(tick)), &mut out));
         assert_holds_by_gravity(&control, &out, &trusted, Fault::StateJumped { joint: 3, jump: 0.9 });
         assert!(control.follow(trajectory(&control)).unwrap_err().to_string().contains("second publisher"));
     }
-    drop(control.tick(stamp(601), Some(&beside(601)), &mut out));
+    drop(control.tick(stamp(603), Some(&beside(603)), &mut out));
     assert!(!matches!(control.verdict(), Verdict::Holding(_)), "{:?}", control.verdict());
-    assert!((control.reference().position[3] - beside(601).position[3]).abs() < 0.01);
+    assert!((control.reference().position[3] - beside(603).position[3]).abs() < 0.01);
 }
 
 #[test]

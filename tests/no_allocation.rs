@@ -1,4 +1,4 @@
-//! What runs in the control loop's tick must not allocate: counted, not believed.
+//! What runs in the control loop's tick must not allocate, nor free: counted, not believed.
 
 mod common;
 #[path = "common/counting_allocator.rs"]
@@ -80,11 +80,12 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
     let mut states: Vec<State> = (0..4000).map(|tick| state_at(Stamp(tick * 2_000_000), 0.0)).collect();
     // for long enough to be believed
     states[800..1000].iter_mut().for_each(|state| state.position.fill(ABSURD));
+    states[2100].position[3] += 2.0; // a glitch
     states[3000].position[0] = f64::NAN;
     states[3002].velocity[1] = 1e308;
     let mut out = command();
     let mut retired = Vec::with_capacity(4);
-    let (mut seen, mut holds) = ([false; 4], 0);
+    let (mut seen, mut holds, mut left_out) = ([false; 4], 0, 0);
     let counted = allocations(|| {
         for (tick, state) in states.iter().enumerate() {
             if tick < 2000 && tick % 100 == 0 {
@@ -116,12 +117,13 @@ fn count_ticks(head: HeadConfig, observer: ObserverConfig) {
             seen[2] |= matches!(verdict, Verdict::Baseline(Fault::ResidualNotFinite { .. }));
             seen[3] |= matches!(verdict, Verdict::Holding(Fault::JointStatesStale { .. }));
             holds += usize::from(matches!(verdict, Verdict::Holding(_)));
+            left_out += usize::from(control.take_left_out().is_some());
         }
         control.safe_command(&mut out);
     });
     assert_eq!(counted, 0);
     assert_eq!((seen, retired.len()), ([true; 4], 3), "not all kinds of ticks were made");
-    assert!(holds > 150, "{holds}");
+    assert!(holds > 150 && left_out == 1 + 2 + 2, "{holds}, {left_out}");
 }
 
 /// Adds a little; not finite at times.

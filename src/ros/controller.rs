@@ -479,6 +479,16 @@ impl ControllerNode {
         self.shell.diagnose("control", level, &message, &values);
         self.tell_changes(&head);
         self.tell_ringing();
+        self.tell_left_out();
+    }
+
+    fn tell_left_out(&mut self) {
+        let Some((joint, jump)) = self.control.take_left_out() else { return };
+        self.shell.warn(&format!(
+            "joint states with {} {jump:.3} away from where it was are left out, for no motion can be so fast: a glitch of its sensor, \
+             or a second publisher of joint_states? If there are more, the robot is held",
+            self.control.robot().joints[joint]
+        ));
     }
 
     fn tell_ringing(&mut self) {
