@@ -30,7 +30,7 @@ mod twist_model;
 mod verdict;
 
 pub use base_loop::{BaseLoop, PathEnd};
-pub use config::{BaseConstraints, BaseControllerConfig, BaseTickTrigger};
+pub use config::{BaseConstraints, BaseControllerConfig, BaseTickTrigger, TwistType};
 pub use correction::{TwistCorrection, WantedTwist};
 pub use description::BaseDescription;
 pub use frames::{Frames, Transform};

@@ -54,6 +54,8 @@ pub struct BaseControllerConfig {
     pub constraints: BaseConstraints,
     /// Take and send TwistStamped; false: Twist, as Nav2 does by default up to Jazzy, and ros2_control up to Iron.
     pub enable_stamped_cmd_vel: bool,
+    /// What is taken, where that is another type than what is sent.
+    pub cmd_vel_in_type: TwistType,
     /// Name of the action FollowPath; empty: none. `follow_path` stands in for Nav2's controller_server.
     pub follow_path_action: String,
     /// When a goal of it is given up.
@@ -73,6 +75,28 @@ pub enum BaseTickTrigger {
     /// Once for each message of odometry, whatever their rate, at the time of its stamp: what comes out depends on the
     /// messages alone. A twist that is asked for is of the newest odometry; before the first there is none.
     Odometry,
+}
+
+/// The type of the twists that are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TwistType {
+    /// That of those that are sent.
+    #[default]
+    Same,
+    Twist,
+    TwistStamped,
+}
+
+impl TwistType {
+    /// Whether it is TwistStamped, where what is sent is or is not.
+    pub fn is_stamped(self, sent: bool) -> bool {
+        match self {
+            Self::Same => sent,
+            Self::Twist => false,
+            Self::TwistStamped => true,
+        }
+    }
 }
 
 /// Tolerances of path tracking.
@@ -123,6 +147,7 @@ impl Default for BaseControllerConfig {
             transform_tolerance: 1.0,
             constraints: BaseConstraints::default(),
             enable_stamped_cmd_vel: true,
+            cmd_vel_in_type: TwistType::default(),
             follow_path_action: "~/follow_path".into(),
             progress_checker: ProgressConfig::default(),
             odom_frame_id: "odom".into(),

@@ -145,7 +145,11 @@ impl BaseControllerNode {
             reader: OdometryReader::new(),
             odometry: shell.subscribe("odom", sensor_qos())?,
             path: shell.subscribe("~/reference_path", reliable_qos(1))?,
-            asked: TwistInput::new(&mut shell.node, "cmd_vel_in", stamped)?,
+            asked: TwistInput::new(
+                &mut shell.node,
+                "cmd_vel_in",
+                config.cmd_vel_in_type.is_stamped(stamped),
+            )?,
             localization: Localization::new(&mut shell)?,
             navigation: Navigation::new(&mut shell)?,
             services: Services {

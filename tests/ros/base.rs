@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const TWIST: &str = "geometry_msgs/msg/TwistStamped";
+const BARE: &str = "geometry_msgs/msg/Twist";
 const PATH: &str = "nav_msgs/msg/Path";
 const ODOMETRY: &str = "nav_msgs/msg/Odometry";
 const REFERENCE: &str = "/base_controller/reference_path";
@@ -113,11 +114,22 @@ fn what_another_controller_asks_for_is_passed_on_until_it_falls_silent() {
 }
 
 #[test]
+fn twists_of_one_type_are_passed_on_as_those_of_the_other() {
+    let mut world = base_with("base.yaml", 89, "", "-p cmd_vel_in_type:=twist");
+    world.record("/cmd_vel", TWIST);
+    world.advertise("/cmd_vel_in", BARE);
+    let asked = json!({"linear": {"x": 0.3}, "angular": {"z": 0.4}});
+    wait("the twist that was asked for", || {
+        world.publish("/cmd_vel_in", asked.clone());
+        std::thread::sleep(Duration::from_millis(50));
+        world.take("/cmd_vel").iter().any(|message| twist(message) == [0.3, 0.4]).then_some(())
+    });
+}
+
+#[test]
 fn a_base_without_odometry_is_stopped_and_twists_without_stamps_will_do() {
     let mut world = base(82, "-p enable_stamped_cmd_vel:=false");
-    world.ask(
-        json!({"do": "subscribe", "topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "keep": 5000}),
-    );
+    world.ask(json!({"do": "subscribe", "topic": "/cmd_vel", "type": BARE, "keep": 5000}));
     world.advertise(REFERENCE, PATH);
     world.publish(REFERENCE, quarter("odom"));
     let moving = |message: &Value| (message["linear"]["x"].as_f64()? > 0.2).then_some(());
