@@ -281,6 +281,10 @@ fn what_cannot_be_done_is_said() {
         ("train motion.csv --commands joint*=joint*_ref --out x", "no column 'joint1_ref' with commands"),
         ("train motion.csv --commands /cmd --out x", "commands of a table are in columns"),
         ("train motion.csv --config told.yaml --out x", "commands of a table are in columns"),
+        (
+            "train motion.csv --config base.yaml --out x",
+            "is for a base, and the recordings are of joints: joint1",
+        ),
     ];
     for (line, reason) in cases {
         let error = call(folder, line).unwrap_err();

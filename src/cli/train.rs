@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::evaluation::prediction::usual_horizons;
 use crate::interrupt;
 use crate::predictor::{MAX_STEPS, PredictorParameters};
+use crate::state::Space;
 use crate::training::controller::{ControllerTrainingConfig, TrainingRule};
 use crate::training::{TrainingConfig, longest_horizon};
 use anyhow::{Result, bail, ensure};
@@ -85,14 +86,18 @@ pub struct TrainingSettings {
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let mut settings = TrainingSettings::default();
-    let (mut parameters, mut command_interface) = (None, Mode::Effort);
+    let (mut parameters, mut space, mut command_interface) = (None, None, Mode::Effort);
     if let Some(path) = &args.config {
         settings = config::read_file(path, "training")?;
         let controller: ControllerConfig = config::read_file(path, "controller")?;
         settings.controller.feedforward = controller.known_feedforward();
         settings.controller.rotor_inertia = controller.rotor_inertia;
         command_interface = controller.command_interface;
-        parameters = Some(PredictorParameters::of_file(path)?.0);
+        let (of_nodes, of) = PredictorParameters::of_file(path)?;
+        let names_robot = of == Space::PlanarBase
+            || config::has_section(path, "predictor")?
+            || config::has_section(path, "controller")?;
+        (parameters, space) = (Some(of_nodes), names_robot.then_some(of));
     }
     let named = parameters.as_ref().map(|parameters| parameters.joints.clone());
     let joints = args.data.reading.joints.clone().or(named.filter(|names| !names.is_empty()));
@@ -107,6 +112,16 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             recording.origin.display(),
             recording.joints.join(", "),
             recordings[0].origin.display(),
+            recordings[0].joints.join(", ")
+        );
+    }
+    if let Some(expected) = space.filter(|space| *space != recordings[0].space) {
+        let what = |space| if space == Space::Joints { "joints" } else { "a base" };
+        bail!(
+            "--config {} is for {}, and the recordings are of {}: {}",
+            args.config.as_deref().unwrap_or(Path::new("")).display(),
+            what(expected),
+            what(recordings[0].space),
             recordings[0].joints.join(", ")
         );
     }
