@@ -75,12 +75,11 @@ fn read_table(path: &Path, reader: impl Read, selection: &Selection) -> Result<R
         .has_headers(layout.has_header)
         .from_reader(reader);
     let first = table.byte_headers().map_err(|error| data(path, error.to_string()))?;
-    let cells = first.len() - usize::from(first.iter().next_back().is_some_and(<[u8]>::is_empty));
-    if cells == 0 {
+    if first.iter().all(<[u8]>::is_empty) {
         return Err(data(path, "the table is empty"));
     }
     let has_names = names.is_some();
-    let names = names.unwrap_or_else(|| (1..=cells).map(|number| number.to_string()).collect());
+    let names = names.unwrap_or_else(|| (1..=first.len()).map(|number| number.to_string()).collect());
     let header: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut columns = columns(&header, has_names, selection).map_err(|problem| data(path, problem))?;
     let commands = match &selection.commands {
@@ -330,7 +329,7 @@ fn row(columns: &ColumnMap, commands: Option<&CommandColumns>, cells: &Cells) ->
     }
     Some(Row {
         header: header?,
-        log: columns.log.and_then(stamp),
+        log: columns.log.and_then(|column| in_range(value(column))),
         position,
         velocity,
         effort: all(|joint| joint.effort).unwrap_or_default(),
@@ -514,6 +513,9 @@ mod tests {
             let selection = Selection { columns, rate: Some(rate), ..Default::default() };
             read_table(Path::new("x.csv"), text.as_bytes(), &selection)
         };
+        // what is missing at the end of the first row is missing there alone
+        let read = read_columns("0,1,\n1,1,5\n2,1,6\n", "time=1,elbow=2:3").unwrap();
+        assert_eq!((read.states.len(), read.states[1].velocity[0]), (3, 5.0), "{}", read.summary);
         // a row that is cut off takes its time with it
         let recording = of_rate("1,2\n1\n3,4\n5,6\n", Some("elbow=1"), 50.0).unwrap();
         let times: Vec<i64> = recording.states.iter().map(|state| state.stamp.0).collect();
@@ -646,6 +648,11 @@ mod tests {
         );
         expected(&format!("{names}\n{rows}"), None);
         expected(&rows, Some("time=1:2,x=3,y=4,yaw=7:8,vx=9"));
+        // stamps that nobody wrote leave the time of the recording
+        let recorded = "Time,sec,nanosec,q1\n0.5,0,0,1\n1.0,0,0,2\n1.5,0,0,3\n";
+        let recorded = read_text(recorded, None).unwrap();
+        assert_eq!((recorded.states.len(), recorded.summary.interval), (3, 0.5));
+        assert!(recorded.summary.log_time);
         let trajectory =
             format!("# timestamp tx ty tz qx qy qz qw\n0.25 1 2 0 0 0 {z} {w}\n0.75 1.25 2 0 0 0 {z} {w}\n");
         expected(&trajectory, Some("time=1,x=2,y=3,yaw=5:6:7:8"));

@@ -46,7 +46,7 @@ pub struct ColumnMap {
     /// Of the measurement.
     pub time: Time,
     /// Of the logging, s.
-    pub log: Option<usize>,
+    pub log: Option<Column>,
     pub space: Space,
     pub joints: Vec<JointColumns>,
     /// Of a base without a column of its yaw: its orientation's x, y, z, w; without x and y it is upright.
@@ -119,7 +119,9 @@ impl ColumnMap {
     /// As [`Self::detect`], where the time is known.
     fn detect_motion(header: &[&str], time: Time, is_base: bool) -> std::result::Result<Self, String> {
         let names = names(header);
-        let log = find(&names, &LOG_NAMES, Kind::Time).map(|column| column.index);
+        let is_stamp = matches!(time, Time::Stamp(..));
+        let log = find(&names, &LOG_NAMES, Kind::Time)
+            .or_else(|| find(&names, &TIME_NAMES, Kind::Time).filter(|_| is_stamp));
         let (cartesian, joints): (Vec<JointColumn>, Vec<JointColumn>) =
             names.iter().filter_map(Name::of_joint).partition(|found| found.is_cartesian);
         let of_joints = |joints| Self { time, log, space: Space::Joints, joints, orientation: None };
@@ -171,7 +173,7 @@ impl ColumnMap {
             Time::Rate(_) => [None, None],
         };
         let orientation = self.orientation.into_iter().flatten().flatten();
-        let others = time.into_iter().flatten().chain(self.log.into_iter().chain(orientation).map(index));
+        let others = time.into_iter().flatten().chain(self.log).chain(orientation.map(index));
         others.chain(self.joints.iter().flat_map(JointColumns::columns))
     }
 
@@ -212,7 +214,7 @@ impl ColumnMap {
         {
             return Self::detect_motion(header, time, false);
         }
-        let log = column("log", Kind::Time)?.map(|column| column.index);
+        let log = column("log", Kind::Time)?;
         let is_base = BASE.iter().chain(&BASE_VELOCITIES).any(|name| of(name).is_some());
         if is_base {
             let coordinate = |(name, velocity): (&str, &str)| {
