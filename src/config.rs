@@ -42,12 +42,19 @@ pub fn has_section(path: &Path, node: &str) -> Result<bool> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let tree: std::result::Result<Value, _> = serde_yaml::from_str(&text);
     // what is wrong with a file is said by whoever reads a section of it
-    Ok(tree.is_ok_and(|tree| tree.get(node).is_some()))
+    let has_it =
+        |tree: Value| tree.as_mapping().is_some_and(|nodes| nodes.keys().any(|key| is_of(key, node)));
+    Ok(tree.is_ok_and(has_it))
 }
 
 /// As [`read_file`], from the text of the file.
 pub fn read_text<T: DeserializeOwned>(text: &str, file: &str, node: &str) -> Result<T> {
     read(sections(text, file, node)?, file, node)
+}
+
+/// Whether this is the key of a section for `node`, in whatever namespace: `controller`, `/controller`, `/left/controller`.
+fn is_of(key: &Value, node: &str) -> bool {
+    key.as_str().is_some_and(|key| key.rsplit('/').next() == Some(node))
 }
 
 /// What the sections of a file say to `node`, as one tree.
@@ -56,11 +63,11 @@ fn sections(text: &str, file: &str, node: &str) -> Result<Value> {
     let tree: Value = serde_yaml::from_str(text).map_err(|error| invalid("YAML", error.to_string()))?;
     let nodes = tree.as_mapping().ok_or_else(|| invalid("/", "found no mapping from node names".into()))?;
     let mut merged = Value::Mapping(Mapping::new());
-    for section in ["/**", node] {
-        let Some(content) = nodes.get(section) else { continue };
+    let of_all = nodes.iter().filter(|(key, _)| key.as_str() == Some("/**"));
+    for (section, content) in of_all.chain(nodes.iter().filter(|(key, _)| is_of(key, node))) {
         let parameters = content.get("ros__parameters").and_then(Value::as_mapping).ok_or_else(|| {
             invalid(
-                section,
+                section.as_str().unwrap_or(node),
                 "found no mapping 'ros__parameters', expected <node>: ros__parameters: ...".into(),
             )
         })?;
@@ -140,6 +147,18 @@ mod tests {
         let config = controller(text).expect("valid");
         assert_eq!(config.authority, 0.5);
         assert_eq!((config.gains["joint1"].p, config.gains["joint1"].d), (10.0, 1.5));
+    }
+
+    #[test]
+    fn a_section_is_known_by_its_node_in_whatever_namespace() {
+        for key in ["controller", "/controller", "/left/controller", "/**/controller"] {
+            let text = format!(
+                "{key}: {{ros__parameters: {{authority: 0.5}}}}\n/**: {{ros__parameters: {{authority: 0.1}}}}\n"
+            );
+            assert_eq!(controller(&text).expect("valid").authority, 0.5, "{key}");
+        }
+        let other = controller("base_controller: {ros__parameters: {authority: 0.5}}").expect("valid");
+        assert_eq!(other.authority, ControllerConfig::default().authority);
     }
 
     #[test]

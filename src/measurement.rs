@@ -58,7 +58,10 @@ impl fmt::Display for Rejection {
             Self::OtherDevice => write!(f, "no joint of this robot in the message"),
             Self::NoStamp => write!(f, "no stamp (zero), which would be the time of the tick"),
             Self::MissingJoint { joint } => {
-                write!(f, "joint '{joint}' is missing: all joints of the robot must come in one message")
+                write!(
+                    f,
+                    "joint '{joint}' is missing: all joints of the robot must come in one message, or `joints` name those that are controlled"
+                )
             }
             Self::TooFewPositions { names, positions } => {
                 write!(f, "{names} names but {positions} positions")

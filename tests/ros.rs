@@ -605,6 +605,14 @@ fn bad_parameters_end_a_node_with_one_line_that_says_what_is_wrong() {
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(log.contains(&format!("'{node}'")) && parts.iter().all(|part| log.contains(part)), "{log}");
     }
+    // what rcl itself cannot read
+    let path = world.folder().join("mixed.yaml");
+    std::fs::write(&path, "controller: {ros__parameters: {reference: {centre: [0.0, 1]}}}\n").unwrap();
+    world.start("controller", &format!("{} --params-file {}", urdf(), path.display()));
+    let (status, log) = (world.end_of("controller"), world.log("controller"));
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(["mixed.yaml", "same type", "write 0.0, not 0"].iter().all(|part| log.contains(part)), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
 }
 
 #[test]

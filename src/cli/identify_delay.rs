@@ -17,6 +17,12 @@ pub struct IdentifyDelayArgs {
 }
 
 pub fn run(args: &IdentifyDelayArgs) -> Result<()> {
+    if args.data.reading.commands.commands.is_some() {
+        bail!(
+            "--commands is for predictions; the delay is found from the efforts of the recording, which have to be those that were \
+             commanded: a JointState, or columns <joint>_eff, with them"
+        );
+    }
     let mut doubts = Vec::new();
     for recording in args.data.read()? {
         let dt = args.data.dt.unwrap_or(recording.summary.interval);
@@ -28,7 +34,7 @@ pub fn run(args: &IdentifyDelayArgs) -> Result<()> {
         }
         if let Some(path) = &args.urdf {
             let urdf = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            let robot = Robot::from_urdf(&urdf)?.select(&recording.joints)?;
+            let robot = Robot::of_description(&urdf, &recording.joints)?;
             subtract_gravity(&mut episodes, Dynamics::for_robot(&urdf, &robot)?);
         }
         let origin = recording.origin.display();

@@ -265,7 +265,10 @@ impl Dynamics {
 
     fn attach_joint(&mut self, joint: &urdf_rs::Joint, parent: Carrier, robot: &Robot) -> Result<()> {
         let origin = parent.pose * isometry(&joint.origin);
-        let driven = urdf::kind_of(joint)?.zip(robot.index_of(&joint.name));
+        let driven = match robot.index_of(&joint.name) {
+            Some(index) => urdf::kind_of(joint)?.zip(Some(index)),
+            None => None,
+        };
         let carrier = match driven {
             None => Carrier { body: parent.body, pose: origin },
             Some((kind, index)) => {
@@ -312,7 +315,7 @@ impl Dynamics {
             None => Ok(()),
             Some(body) => Err(Error::Joint {
                 joint: robot.joints[body.joint].clone(),
-                problem: "the link that it moves has no mass; give it an <inertial>".into(),
+                problem: "the link that it moves has no mass, which is needed whatever is commanded; give it an <inertial>".into(),
             }),
         }
     }

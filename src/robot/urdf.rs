@@ -9,14 +9,9 @@ use crate::state::Space;
 use urdf_rs::{Joint, JointType};
 
 impl Robot {
-    /// The robot of a URDF with these `joints` of it, in their order; all of them where none are named.
+    /// The robot of a URDF with these `joints` of it, in their order; all of them where none are named. What the description lacks
+    /// of other joints does not matter.
     pub fn of_description(xml: &str, joints: &[String]) -> Result<Self> {
-        let robot = Self::from_urdf(xml)?;
-        if joints.is_empty() { Ok(robot) } else { robot.select(joints) }
-    }
-
-    /// Reads the movable joints in the order of the file. Joints that mimic another are left out, with the reason.
-    pub fn from_urdf(xml: &str) -> Result<Self> {
         let urdf = parse(xml)?;
         let mut robot = Self {
             name: urdf.name.clone(),
@@ -31,12 +26,26 @@ impl Robot {
             left_out: Vec::new(),
         };
         for joint in &urdf.joints {
-            robot.add(joint)?;
+            match robot.add(joint) {
+                Err(Error::Joint { joint, problem }) if !joints.is_empty() && !joints.contains(&joint) => {
+                    robot.left_out.push((joint, problem));
+                }
+                added => added?,
+            }
         }
         if robot.joints.is_empty() {
-            return Err(Error::Urdf { robot: urdf.name, problem: "it has no movable joint".into() });
+            let advice = if is_xacro(xml) { XACRO } else { "" };
+            return Err(Error::Urdf {
+                robot: urdf.name,
+                problem: format!("it has no movable joint{advice}"),
+            });
         }
-        Ok(robot)
+        if joints.is_empty() { Ok(robot) } else { robot.select(joints) }
+    }
+
+    /// Reads the movable joints in the order of the file. Joints that mimic another are left out, with the reason.
+    pub fn from_urdf(xml: &str) -> Result<Self> {
+        Self::of_description(xml, &[])
     }
 
     fn add(&mut self, joint: &Joint) -> Result<()> {
@@ -49,15 +58,26 @@ impl Robot {
             return Ok(());
         }
         let dynamics = joint.dynamics.clone().unwrap_or_default();
+        let position = position_limits(joint, kind)?;
+        let velocity = positive_limit(joint, "velocity", joint.limit.velocity)?;
+        let effort = positive_limit(joint, "effort", joint.limit.effort)?;
+        let friction = dynamics_value(joint, "friction", dynamics.friction)?;
+        let damping = dynamics_value(joint, "damping", dynamics.damping)?;
         self.joints.push(joint.name.clone());
         self.kinds.push(kind);
-        self.limits.position.push(position_limits(joint, kind)?);
-        self.limits.velocity.push(positive_limit(joint, "velocity", joint.limit.velocity)?);
-        self.limits.effort.push(positive_limit(joint, "effort", joint.limit.effort)?);
-        self.friction.push(dynamics_value(joint, "friction", dynamics.friction)?);
-        self.damping.push(dynamics_value(joint, "damping", dynamics.damping)?);
+        self.limits.position.push(position);
+        self.limits.velocity.push(velocity);
+        self.limits.effort.push(effort);
+        self.friction.push(friction);
+        self.damping.push(damping);
         Ok(())
     }
+}
+
+const XACRO: &str = "; it is xacro: make it URDF with `xacro FILE > robot.urdf`";
+
+fn is_xacro(xml: &str) -> bool {
+    xml.contains("<xacro:")
 }
 
 /// SHA-256 of the description as 64 hexadecimal digits: the robot a model was trained for.
@@ -69,7 +89,8 @@ pub(super) fn parse(xml: &str) -> Result<urdf_rs::Robot> {
     urdf_rs::read_from_string(xml).map_err(|error| Error::Urdf {
         robot: "?".into(),
         problem: format!(
-            "{error} (a <limit> needs velocity and effort, an <inertial> needs mass and inertia)"
+            "{error} (a <limit> needs velocity and effort, an <inertial> needs mass and inertia){}",
+            if is_xacro(xml) { XACRO } else { "" }
         ),
     })
 }
@@ -184,6 +205,33 @@ mod tests {
         assert!(floating.contains("elbow") && floating.contains("fixed"), "{floating}");
         let fixed = refusal(&urdf("fixed", "", ""));
         assert!(fixed.contains("no movable joint"), "{fixed}");
+    }
+
+    #[test]
+    fn what_is_lacking_of_joints_that_are_not_chosen_does_not_matter() {
+        let more = r#"<link name="wheel"/><joint name="wheel_joint" type="continuous"><parent link="arm"/><child link="wheel"/>
+            <axis xyz="0 0 1"/></joint><link name="ball"/><joint name="free" type="floating"><parent link="wheel"/>
+            <child link="ball"/></joint></robot>"#;
+        let heavy = r#"<link name="arm"><inertial><mass value="1"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/>
+            </inertial></link>"#;
+        let xml =
+            urdf("revolute", LIMIT, "").replace("</robot>", more).replace(r#"<link name="arm"/>"#, heavy);
+        assert!(refusal(&xml).contains("wheel_joint"));
+        let robot = Robot::of_description(&xml, &["elbow".into()]).unwrap();
+        assert_eq!(robot.joints, ["elbow"]);
+        let left_out: Vec<&str> = robot.left_out.iter().map(|(joint, _)| joint.as_str()).collect();
+        assert_eq!(left_out, ["wheel_joint", "free"]);
+        assert_eq!(crate::robot::Dynamics::for_robot(&xml, &robot).unwrap().degrees_of_freedom(), 1);
+        let chosen = Robot::of_description(&xml, &["wheel_joint".into()]).unwrap_err().to_string();
+        assert!(chosen.contains("velocity limit 0"), "{chosen}");
+    }
+
+    #[test]
+    fn xacro_is_called_by_its_name() {
+        let xml =
+            urdf("fixed", "", "").replace("<robot", r#"<robot xmlns:xacro="http://www.ros.org/wiki/xacro""#);
+        let macros = xml.replace("</robot>", r#"<xacro:arm prefix="left_"/></robot>"#);
+        assert!(refusal(&macros).contains("xacro FILE > robot.urdf"), "{}", refusal(&macros));
     }
 
     #[test]

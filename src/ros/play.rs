@@ -7,7 +7,7 @@ use crate::dataset::rosbag::{Bag, RawMessage};
 use crate::dataset::{Recording, Selection, csv};
 use crate::error::{Error, Result};
 use crate::ros::convert::fill_joint_state;
-use crate::ros::shell::reliable_qos;
+use crate::ros::shell::{context, reliable_qos};
 use crate::state::Stamp;
 use clap::Args;
 use r2r::sensor_msgs::msg::JointState;
@@ -44,7 +44,7 @@ pub fn run(args: &PlayArgs) -> Result<()> {
         }
     }
     let stop = crate::interrupt::flag()?;
-    let node = Node::create(r2r::Context::create()?, "play", "")?;
+    let node = Node::create(context()?, "play", "")?;
     let mut player = Player { node, stop, rate: args.rate, start: None, late: Duration::ZERO };
     let is_table = csv::is_table(&args.recording);
     let played = if is_table { player.play_table(args) } else { player.play_bag(args) }?;

@@ -131,7 +131,7 @@ impl<T: Validate + Serialize + DeserializeOwned + Clone + Send + 'static> Shell<
             .map_err(|error| Error::Ros(format!("tokio: {error}")))?;
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(&runtime, stop.clone())?;
-        let mut node = Node::create(r2r::Context::create()?, name, "")?;
+        let mut node = Node::create(context()?, name, "")?;
         let name = node.name()?;
         let parameters = {
             let overrides = node.params.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -366,6 +366,23 @@ pub fn run_node(node: impl FnOnce() -> Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Of the arguments of the process. r2r panics where these or a parameter file cannot be understood.
+pub fn context() -> Result<r2r::Context> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let made = std::panic::catch_unwind(r2r::Context::create);
+    std::panic::set_hook(hook);
+    let panicked = match made {
+        Ok(context) => return Ok(context?),
+        Err(panicked) => panicked,
+    };
+    let said = panicked.downcast_ref::<String>().map(String::as_str);
+    let said =
+        said.or(panicked.downcast_ref::<&str>().copied()).unwrap_or("the arguments are not understood");
+    let advice = if said.contains("same type") { "; in a list of numbers write 0.0, not 0" } else { "" };
+    Err(Error::Ros(format!("{}{advice}", said.trim())))
 }
 
 /// A throttle on wall time, for what is published slower than the loop runs.

@@ -37,7 +37,7 @@ pub fn train(
 ) -> Result<()> {
     let path = args.urdf.as_ref().context("no robot description")?;
     let urdf = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let robot = Robot::from_urdf(&urdf)?.select(&recordings[0].joints)?;
+    let robot = Robot::of_description(&urdf, &recordings[0].joints)?;
     let mut dynamics = Dynamics::for_robot(&urdf, &robot)?;
     if !config.rotor_inertia.is_empty() {
         dynamics.set_rotor_inertia(&config.rotor_inertia)?;

@@ -96,7 +96,7 @@ fn robot(args: &TrainArgs, recording: &Recording) -> Result<Robot> {
     Ok(match &args.urdf {
         Some(path) => {
             let urdf = std::fs::read_to_string(path).map_err(Error::io(path))?;
-            Robot::from_urdf(&urdf)?.select(&recording.joints)?
+            Robot::of_description(&urdf, &recording.joints)?
         }
         None => Robot { space: recording.space, ..Robot::of_joints(&recording.joints) },
     })

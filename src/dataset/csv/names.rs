@@ -204,8 +204,9 @@ fn suffixed(name: &str) -> Option<(Kind, String)> {
     (!joint.is_empty()).then(|| (kind, joint.to_owned()))
 }
 
-/// As in `q1`, `actual_q_1`, `position[1]`, or, without a quantity, `joint1`.
+/// As in `q1`, `actual_q_1`, `position[1]`, or, without a quantity, `joint1`; also at the end of a path.
 fn numbered(name: &str) -> Option<(Kind, String, bool)> {
+    let name = name.rsplit('/').next().unwrap_or(name);
     let lower = name.to_ascii_lowercase();
     let lower = lower.trim_end_matches([']', ')']);
     let rest = lower.trim_end_matches(|letter: char| letter.is_ascii_digit());
@@ -255,7 +256,7 @@ mod tests {
             ("tau_motor2", joint(Kind::Effort, "q2", 1.0)),
             ("actual_qd_5", joint(Kind::Velocity, "q5", 1.0)),
             ("field.position0", joint(Kind::Position, "q0", 1.0)),
-            ("/joint_states/velocity[6]", joint(Kind::Velocity, "q6", 1.0)),
+            ("/panda/joint_states/velocity[6]", joint(Kind::Velocity, "q6", 1.0)),
             ("joint_2", joint(Kind::Position, "joint_2", 1.0)),
             ("joint2_velocity", joint(Kind::Velocity, "joint2", 1.0)),
         ] {

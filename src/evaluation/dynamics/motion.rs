@@ -141,7 +141,7 @@ impl Motions {
 
     /// Efforts by the rigid bodies of `urdf`, [row, joint].
     pub fn rigid_body_efforts(&self, urdf: &str) -> Result<DMatrix<f64>> {
-        let robot = Robot::from_urdf(urdf)?.select(&self.joints)?;
+        let robot = Robot::of_description(urdf, &self.joints)?;
         let mut dynamics = Dynamics::for_robot(urdf, &robot)?;
         let mut out = DMatrix::zeros(self.places.len(), self.joints.len());
         let mut effort = vec![0.0; self.joints.len()];
