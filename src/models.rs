@@ -92,7 +92,8 @@ impl ModelHistory {
         self.kept.push_back(Kept { number, origin, bytes });
         let mut removed = Ok(());
         while self.kept.len() > self.capacity {
-            if let Some(oldest) = self.kept.pop_front() {
+            // on a full disk the older ones stay
+            if let Some(oldest) = self.kept.pop_front().filter(|_| written.is_ok()) {
                 removed = self.remove(oldest.number).and(removed);
             }
         }

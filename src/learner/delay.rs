@@ -268,16 +268,28 @@ pub struct DelayWatch {
     gathered: f64,
     last: Option<Stamp>,
     dt: f64,
+    /// In all episodes.
+    samples: usize,
 }
 
 /// Motion that an estimate is made from [s].
 const GATHERED: f64 = 150.0;
+/// Samples that it may take; of a motion that is too broken up for so many it is gathered anew.
+const MOST_SAMPLES: usize = 400_000;
 
 impl DelayWatch {
     /// Takes the next sample, cheaply. A gap, or another step, begins a new episode.
     pub fn observe(&mut self, sample: &Sample) {
         let elapsed = self.last.replace(sample.stamp).map_or(0.0, |last| sample.stamp.since(last));
-        let follows = elapsed > 0.0 && (elapsed - self.dt).abs() < 0.1 * self.dt;
+        if self.gathered >= GATHERED {
+            return; // enough, until somebody asks
+        }
+        if self.samples >= MOST_SAMPLES || self.samples as f64 * self.dt > 2.0 * GATHERED {
+            (self.samples, self.gathered) = (0, 0.0);
+            self.episodes.clear();
+        }
+        self.samples += 1;
+        let follows = elapsed > 0.0 && !self.episodes.is_empty() && (elapsed - self.dt).abs() < 0.1 * self.dt;
         if !follows {
             if elapsed > 0.0 {
                 self.dt = elapsed;
@@ -300,7 +312,7 @@ impl DelayWatch {
         if self.gathered < GATHERED {
             return None;
         }
-        self.gathered = 0.0;
+        (self.samples, self.gathered) = (0, 0.0);
         let mut episodes = std::mem::take(&mut self.episodes);
         let dt = self.dt;
         episodes.retain(|episode| (episode.dt - dt).abs() < 0.1 * dt);
@@ -369,6 +381,20 @@ mod tests {
         let error = estimate_delay(&[motion(0.004, 1.0, 2.0)]).unwrap_err().to_string();
         assert!(error.contains("independent moments"), "{error}");
         assert!(estimate_delay(&[]).is_err());
+    }
+
+    #[test]
+    fn a_watch_that_nobody_asks_or_that_sees_no_even_steps_does_not_grow() {
+        for steps in [[2_000_000, 2_000_000], [2_000_000, 3_000_000]] {
+            let (mut watch, mut sample) = (DelayWatch::default(), Sample::zeros(1));
+            for index in 0..400_000 {
+                sample.stamp.0 += steps[index % 2];
+                watch.observe(&sample);
+                assert!(watch.samples as f64 * watch.dt <= 2.0 * GATHERED + 1.0, "{index}");
+            }
+            let stored: usize = watch.episodes.iter().map(|episode| episode.position.len()).sum();
+            assert_eq!((stored, stored > 50_000), (watch.samples, true));
+        }
     }
 
     #[test]

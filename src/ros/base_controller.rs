@@ -48,10 +48,11 @@ pub fn run() -> Result<()> {
     BaseControllerNode::new(shell, control, card)?.run()
 }
 
-/// Where a learner's weights are kept; with `accept_weights` and no `network_file` the newest are brought back first.
+/// Where a learner's weights are kept; with `accept_weights` and no `network_file` the newest are brought back first, and without it
+/// none are known, for none must act.
 fn network_shelf(config: &BaseControllerConfig) -> Shelf {
     Shelf {
-        folder: config.models_folder.clone(),
+        folder: if config.accept_weights { config.models_folder.clone() } else { String::new() },
         name: "base_network",
         capacity: config.kept_models,
         resume: config.accept_weights && config.network_file.is_empty(),

@@ -529,10 +529,11 @@ fn joint_states_qos(config: &ControllerConfig) -> QosProfile {
     with_reliability(sensor_qos().keep_last(depth), config.qos.joint_states)
 }
 
-/// Where a learner's weights are kept; with `accept_weights` and no `model_file` the newest are brought back first.
+/// Where a learner's weights are kept; with `accept_weights` and no `model_file` the newest are brought back first, and without it
+/// none are known, for none must act.
 fn shelf(config: &ControllerConfig) -> Shelf {
     Shelf {
-        folder: config.models_folder.clone(),
+        folder: if config.accept_weights { config.models_folder.clone() } else { String::new() },
         name: "controller",
         capacity: config.kept_models,
         resume: config.accept_weights && config.model_file.is_empty(),

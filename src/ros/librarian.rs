@@ -87,7 +87,7 @@ impl<M: Send + 'static> Librarian<M> {
                 }
             };
             let mut desk = Desk { history, check, checked: None, current: None, kept_at: Instant::now() };
-            if let Some(event) = desk.resume().filter(|_| resume) {
+            if resume && let Some(event) = desk.resume() {
                 let _ = outbox.send(event);
             }
             // Ends when the node drops its end of the channel.
@@ -222,7 +222,7 @@ impl<M> Desk<M> {
     fn put_in_use(&mut self) -> Result<()> {
         let Some(new) = self.checked.take() else { return Ok(()) };
         match self.current.replace(new) {
-            Some(old) if self.kept_at.elapsed() >= KEEP_EVERY => {
+            Some(old) if self.kept_at.elapsed() >= KEEP_EVERY && !self.is_kept(&old) => {
                 self.kept_at = Instant::now();
                 self.history.keep(old, "learner/weights").map(drop)
             }
@@ -256,31 +256,33 @@ impl<M> Desk<M> {
     fn roll_back(&mut self, why: String) -> Vec<Event<M>> {
         self.kept_at = Instant::now();
         let mut events = Vec::new();
-        loop {
-            match self.history.roll_back() {
-                Ok(None) => {
-                    self.current = None;
-                    events.push(Event::NothingEarlier(why));
-                    return events;
-                }
-                // What is in use is not what to go back to.
-                Ok(Some(kept)) if self.current.as_ref() == Some(&kept.bytes) => {}
-                Ok(Some(kept)) => match self.checked_model(&kept.bytes, &kept.origin) {
+        // what is gone back to stays kept: worse weights may come again
+        while let Some(kept) = self.history.newest() {
+            let (bytes, origin) = (kept.bytes.clone(), kept.origin.clone());
+            // what is in use is not what to go back to
+            if self.current.as_ref() != Some(&bytes) {
+                match self.checked_model(&bytes, &origin) {
                     Ok(model) => {
-                        self.current = Some(kept.bytes);
-                        events.push(Event::Earlier { model, origin: kept.origin, why });
+                        self.current = Some(bytes);
+                        events.push(Event::Earlier { model, origin, why });
                         return events;
                     }
                     Err(error) => events.push(warning(error)),
-                },
-                Err(error) => events.push(warning(error)),
+                }
             }
+            events.extend(self.history.roll_back().err().map(warning));
         }
+        self.current = None;
+        events.push(Event::NothingEarlier(why));
+        events
+    }
+
+    fn is_kept(&self, bytes: &[u8]) -> bool {
+        self.history.newest().is_some_and(|kept| kept.bytes == bytes)
     }
 
     fn close(&mut self) {
-        let is_kept = self.history.newest().map(|kept| &kept.bytes) == self.current.as_ref();
-        if let Some(current) = self.current.take().filter(|_| !is_kept) {
+        if let Some(current) = self.current.take().filter(|current| !self.is_kept(current)) {
             // Nobody is left to tell.
             let _ = self.history.keep(current, "learner/weights").map(drop);
         }
@@ -306,5 +308,34 @@ pub fn told(result: Result<String>) -> (bool, String) {
     match result {
         Ok(path) => (true, format!("saved: {path}")),
         Err(error) => (false, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_gone_back_to_is_there_again_after_worse_weights() {
+        let check: Check<Vec<u8>> = Box::new(|bytes, _| Ok(bytes.to_vec()));
+        let history = ModelHistory::in_memory(5);
+        let mut desk = Desk { history, check, checked: None, current: None, kept_at: Instant::now() };
+        let take = |desk: &mut Desk<Vec<u8>>, weights: u8| {
+            desk.serve(Work::Check(vec![weights]));
+            assert!(desk.serve(Work::InUse).is_empty());
+        };
+        let back = |desk: &mut Desk<Vec<u8>>| match desk.serve(Work::RollBack("worse".into())).pop() {
+            Some(Event::Earlier { model, .. }) => Some(model[0]),
+            Some(Event::NothingEarlier(_)) => None,
+            _ => panic!("neither earlier weights nor none"),
+        };
+        take(&mut desk, 1);
+        assert!(matches!(desk.serve(Work::Save)[..], [Event::Saved(Ok(_))]));
+        for worse in 2..20 {
+            take(&mut desk, worse);
+            assert_eq!(back(&mut desk), Some(1), "{worse}");
+        }
+        assert_eq!(back(&mut desk), None, "asked again, it goes to those before");
+        assert!(desk.current.is_none());
     }
 }
