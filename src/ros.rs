@@ -24,6 +24,7 @@ mod pace;
 mod parameters;
 pub(crate) mod planar;
 pub mod play;
+mod predicting;
 pub mod predictor;
 mod realtime;
 pub(crate) mod shell;

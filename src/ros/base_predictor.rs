@@ -7,10 +7,10 @@ use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_table, stamp_to_time};
 use crate::ros::parameters::Validate;
 use crate::ros::planar::{pose_to_message, read_odometry};
+use crate::ros::predicting::Predicting;
 use crate::ros::shell::{Every, Shell, Subscription, reliable_qos, sensor_qos};
 use crate::trajectory::{Horizon, Trajectory};
 use r2r::Publisher;
-use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::nav_msgs::msg::{Odometry, Path};
 use r2r::std_msgs::msg::Float64MultiArray;
 use std::time::Duration;
@@ -42,7 +42,7 @@ struct BasePredictorNode {
     message: Path,
     stddev: Publisher<Float64MultiArray>,
     /// Whether there has been a prediction, and whether the last is not yet published.
-    is_predicting: bool,
+    predicting: Predicting,
     is_new: bool,
     rejected: u64,
     publish_due: Every,
@@ -69,7 +69,7 @@ impl BasePredictorNode {
             path: shell.publisher("~/predicted_path", reliable_qos(1))?,
             message: Path::default(),
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
-            is_predicting: false,
+            predicting: Predicting::default(),
             is_new: false,
             rejected: 0,
             publish_due: Every::new(shell.config().publish_rate),
@@ -85,12 +85,12 @@ impl BasePredictorNode {
             self.publish()?;
             self.predictor.prepare();
             if self.diagnostics_due.is_due() {
-                let message = if self.is_predicting { "predicting" } else { "waiting for odometry" };
+                let (level, message) = self.predicting.report("odom", self.prediction.horizon.dt);
                 let mut values = vec![("rejected_odometry", self.rejected.to_string())];
                 if let Some(commands) = &self.commands {
                     values.extend(commands.diagnostics(&self.predictor));
                 }
-                self.shell.diagnose("prediction", DiagnosticStatus::OK as u8, message, &values);
+                self.shell.diagnose("prediction", level, &message, &values);
             }
         }
         self.shell.info("stopped");
@@ -101,9 +101,11 @@ impl BasePredictorNode {
         while let Some(message) = self.odometry.take() {
             match read_odometry(&mut self.reader, &message, self.shell.now()) {
                 Ok(state) => {
-                    if self.predictor.observe(state).is_sample() {
-                        self.is_new = self.predictor.predict(&mut self.prediction);
-                        self.is_predicting |= self.is_new;
+                    let observation = self.predictor.observe(state);
+                    self.predicting.observe(&observation);
+                    if observation.is_sample() && self.predictor.predict(&mut self.prediction) {
+                        self.predicting.predicted();
+                        self.is_new = true;
                     }
                     self.commands
                         .iter_mut()

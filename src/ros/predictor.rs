@@ -10,11 +10,11 @@ use crate::ros::commands::CommandInput;
 use crate::ros::convert::{fill_prediction, fill_table, time_to_stamp};
 use crate::ros::direct::{DirectSubscription, Waiting};
 use crate::ros::parameters::Validate;
+use crate::ros::predicting::Predicting;
 use crate::ros::shell::{Aside, Every, Shell, reliable_qos, sensor_qos};
 use crate::state::Stamp;
 use crate::trajectory::{Horizon, Trajectory};
 use r2r::Publisher;
-use r2r::diagnostic_msgs::msg::DiagnosticStatus;
 use r2r::sensor_msgs::msg::JointState;
 use r2r::std_msgs::msg::Float64MultiArray;
 use r2r::trajectory_msgs::msg::JointTrajectory;
@@ -77,7 +77,7 @@ struct PredictorNode {
     stddev: Publisher<Float64MultiArray>,
     realised_error: Publisher<Float64MultiArray>,
     /// Whether there has been a prediction, and whether the last is not yet published.
-    is_predicting: bool,
+    predicting: Predicting,
     is_new: bool,
     /// Of the model, if it is of a file.
     card: Option<Card>,
@@ -116,7 +116,7 @@ impl PredictorNode {
             trajectory_message: JointTrajectory { joint_names: robot.joints.clone(), ..Default::default() },
             stddev: shell.publisher("~/prediction_stddev", reliable_qos(1))?,
             realised_error: shell.publisher("~/realised_error", reliable_qos(1))?,
-            is_predicting: false,
+            predicting: Predicting::default(),
             is_new: false,
             card,
             outside: BTreeSet::new(),
@@ -164,8 +164,10 @@ impl PredictorNode {
                     self.realised.observe(state);
                     if observation.is_sample() && self.predictor.predict(&mut self.prediction) {
                         self.realised.remember(state, &self.prediction);
-                        (self.is_predicting, self.is_new) = (true, true);
+                        self.predicting.predicted();
+                        self.is_new = true;
                     }
+                    self.predicting.observe(&observation);
                     self.outside.extend(self.card.as_ref().and_then(|card| card.first_outside(state)));
                     use Observation::{RestartedAfterGap, RestartedBackInTime};
                     self.restarts +=
@@ -230,8 +232,8 @@ impl PredictorNode {
             values.push(("rmse_at_horizon", format!("{prediction:.6}")));
             values.push(("rmse_of_constant_velocity", format!("{constant_velocity:.6}")));
         }
-        let message = if self.is_predicting { "predicting" } else { "waiting for joint states" };
-        self.shell.diagnose("prediction", DiagnosticStatus::OK as u8, message, &values);
+        let (level, message) = self.predicting.report("joint_states", self.prediction.horizon.dt);
+        self.shell.diagnose("prediction", level, &message, &values);
         Ok(())
     }
 }
